@@ -1,0 +1,6 @@
+//! To come.
+
+/// To come.
+pub async fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

@@ -1,0 +1,107 @@
+//! What a run has to say for itself: the JSON of `run`, the rows of the mail.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{BrandId, LoadId, PipelineName, RunId};
+
+/// Why a run started. The only thing in which triggers differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A person typed it.
+    Manual,
+    /// Its schedule was due.
+    Schedule,
+    /// A schedule that was missed while nothing ran.
+    CatchUp,
+    /// A file was handed over.
+    Upload,
+    /// A source said that something changed.
+    Webhook,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Rows were loaded.
+    Succeeded,
+    /// The source holds nothing that was not loaded before.
+    NothingNew,
+    /// Nothing was changed; `error` says why.
+    Failed,
+    /// The process ended in the middle; nothing was changed.
+    Interrupted,
+}
+
+/// One file (or table page set) that a run read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileReport {
+    /// Its name at the source.
+    pub name: String,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub content_hash: String,
+    /// Rows below its header.
+    pub rows_read: u64,
+}
+
+/// One refused row. Values are left out: they may be personal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineSample {
+    /// File and sheet, e.g. `Sales.xlsx [Sheet1]`.
+    pub file: String,
+    /// Row as the file counts them, from 1.
+    pub row: u64,
+    /// Column of the contract, empty where the whole row is meant.
+    pub column: String,
+    /// The rule it broke, e.g. `type`, `required`, `known_store`.
+    pub rule: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// One run of one pipeline for one brand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// The run.
+    pub run_id: RunId,
+    /// The load, where one was made.
+    pub load_id: Option<LoadId>,
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// The brand.
+    pub brand: BrandId,
+    /// Why it started.
+    pub trigger: Trigger,
+    /// How it ended.
+    pub status: Status,
+    /// What was read.
+    pub files: Vec<FileReport>,
+    /// Rows below the headers, refused ones included.
+    pub rows_read: u64,
+    /// Rows that reached the destination: inserted, updated and unchanged.
+    pub rows_loaded: u64,
+    /// Rows that were new.
+    pub rows_inserted: u64,
+    /// Rows whose values changed.
+    pub rows_updated: u64,
+    /// Rows that were there already, the same.
+    pub rows_unchanged: u64,
+    /// Rows refused and kept with their reason.
+    pub rows_quarantined: u64,
+    /// At most 20 of them.
+    pub quarantine: Vec<QuarantineSample>,
+    /// Whether more was refused than the pipeline's threshold allows.
+    pub over_threshold: bool,
+    /// What a reader should know: rows left out as totals, columns dropped.
+    pub notes: Vec<String>,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}

@@ -1,0 +1,104 @@
+//! The keys that exist, so that a typing error gets the nearest one as an answer.
+
+/// What a key may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Number,
+    Flag,
+    List,
+    /// Text that never stands in a file of ours.
+    Secret,
+}
+
+/// Every key; `*` stands for a brand's id.
+pub(super) const KEYS: &[(&str, Kind)] = &[
+    ("installation.name", Kind::Text),
+    ("installation.data_dir", Kind::Text),
+    ("log.format", Kind::Text),
+    ("log.filter", Kind::Text),
+    ("database.url", Kind::Secret),
+    ("database.max_connections", Kind::Number),
+    ("http.connect_timeout_seconds", Kind::Number),
+    ("http.read_timeout_seconds", Kind::Number),
+    ("http.attempts", Kind::Number),
+    ("http.backoff_milliseconds", Kind::Number),
+    ("http.retry_after_limit_seconds", Kind::Number),
+    ("microsoft.tenant_id", Kind::Text),
+    ("microsoft.client_id", Kind::Text),
+    ("microsoft.client_secret", Kind::Secret),
+    ("microsoft.authority_url", Kind::Text),
+    ("microsoft.graph_url", Kind::Text),
+    ("brands.*.title", Kind::Text),
+    ("brands.*.time_zone", Kind::Text),
+    ("brands.*.drive.site", Kind::Text),
+    ("brands.*.drive.id", Kind::Text),
+    ("brands.*.drive.user", Kind::Text),
+    ("brands.*.dataverse_url", Kind::Text),
+    ("brands.*.folder", Kind::Text),
+    ("sources.file_limit_bytes", Kind::Number),
+    ("sources.worksheet_limit_bytes", Kind::Number),
+    ("sources.dataverse_page_size", Kind::Number),
+    ("forecast.horizon_days", Kind::Number),
+    ("metabase.url", Kind::Text),
+    ("metabase.site_url", Kind::Text),
+    ("metabase.site_name", Kind::Text),
+    ("metabase.locale", Kind::Text),
+    ("metabase.admin_email", Kind::Text),
+    ("metabase.admin_password", Kind::Secret),
+    ("metabase.database_host", Kind::Text),
+    ("metabase.database_port", Kind::Number),
+    ("metabase.database_ssl", Kind::Flag),
+    ("metabase.wall", Kind::Text),
+    ("metabase.deactivation_limit", Kind::Number),
+    ("mail.transport", Kind::Text),
+    ("mail.from", Kind::Text),
+    ("mail.to", Kind::List),
+    ("mail.keep_dir", Kind::Text),
+    ("mail.smtp.host", Kind::Text),
+    ("mail.smtp.port", Kind::Number),
+    ("mail.smtp.security", Kind::Text),
+    ("mail.smtp.username", Kind::Text),
+    ("mail.smtp.password", Kind::Secret),
+    ("scheduler.enabled", Kind::Flag),
+    ("ops.listen", Kind::Text),
+];
+
+/// Finds what is known of a key; `x_file` of a secret `x` is a key as well.
+pub(super) fn find(path: &str) -> Option<Kind> {
+    let pattern = pattern_of(path);
+    KEYS.iter().find_map(|(key, kind)| {
+        if *key == pattern {
+            return Some(*kind);
+        }
+        let names_file = *kind == Kind::Secret && pattern.strip_suffix("_file") == Some(key);
+        names_file.then_some(Kind::Text)
+    })
+}
+
+/// Says whether a path is a section, e.g. `mail.smtp`.
+pub(super) fn is_section(path: &str) -> bool {
+    let prefix = format!("{}.", pattern_of(path));
+    prefix == "brands." || KEYS.iter().any(|(key, _)| key.starts_with(&prefix))
+}
+
+/// Finds the known key that is spelled most alike.
+pub(super) fn nearest(path: &str) -> Option<String> {
+    let pattern = pattern_of(path);
+    KEYS.iter()
+        .map(|(key, _)| (strsim::damerau_levenshtein(key, &pattern), *key))
+        .min()
+        .filter(|(distance, _)| *distance <= 6)
+        .map(|(_, key)| match path.strip_prefix("brands.").and_then(|rest| rest.split('.').next()) {
+            Some(brand) => key.replacen('*', brand, 1),
+            None => key.to_owned(),
+        })
+}
+
+fn pattern_of(path: &str) -> String {
+    let mut parts: Vec<&str> = path.split('.').collect();
+    if parts.len() > 1 && parts[0] == "brands" {
+        parts[1] = "*";
+    }
+    parts.join(".")
+}

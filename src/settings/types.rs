@@ -1,0 +1,315 @@
+//! One struct a section; each module is handed its own by `app.rs`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use chrono_tz::Tz;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::ids::BrandId;
+
+/// Every option of an installation.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `[installation]`
+    pub installation: Installation,
+    /// `[log]`
+    pub log: Log,
+    /// `[database]`
+    pub database: Database,
+    /// `[http]`
+    pub http: Http,
+    /// `[microsoft]`; needed as soon as a pipeline reads a drive or Dataverse.
+    pub microsoft: Option<Microsoft>,
+    /// `[brands.<id>]`
+    #[serde(default)]
+    pub brands: BTreeMap<BrandId, Brand>,
+    /// `[sources]`
+    pub sources: Sources,
+    /// `[forecast]`
+    pub forecast: Forecast,
+    /// `[metabase]`; needed by `plan`, `apply` and `audit`.
+    pub metabase: Option<Metabase>,
+    /// `[mail]`
+    pub mail: Mail,
+    /// `[scheduler]`
+    pub scheduler: Scheduler,
+    /// `[ops]`
+    pub ops: Ops,
+}
+
+/// `[installation]`: what tells this installation from another on the same servers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Installation {
+    /// Prefix of database roles and of what we make in Metabase. Default: `storekeeper`.
+    pub name: String,
+    /// Folder for the private PostgreSQL, kept secrets and work files. Default: `var/data`.
+    pub data_dir: PathBuf,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// `auto` is text on a terminal and JSON elsewhere.
+    pub format: LogFormat,
+    /// A `tracing` filter such as `info` or `info,storekeeper::sources=debug`.
+    pub filter: String,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[database]`: the PostgreSQL that holds everything.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// `postgres://user:password@host/database`; a secret. Without it a private
+    /// server is started in `installation.data_dir`.
+    pub url: Option<SecretString>,
+    /// Connections kept at most. Default: 8.
+    pub max_connections: u32,
+}
+
+/// `[http]`: how patient the one way out is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// How long to wait for a connection. Default: 10.
+    pub connect_timeout_seconds: u64,
+    /// How long to wait for the next bytes of an answer. Default: 60.
+    pub read_timeout_seconds: u64,
+    /// How often a request that may be repeated is sent at most. Default: 5.
+    pub attempts: u32,
+    /// First pause after a passing failure; doubles, with jitter. Default: 500.
+    pub backoff_milliseconds: u64,
+    /// Longest `Retry-After` that is waited for. Default: 900.
+    pub retry_after_limit_seconds: u64,
+}
+
+/// `[microsoft]`: the Entra application that reads drives and Dataverse.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Microsoft {
+    /// Directory (tenant) id that issues the tokens.
+    pub tenant_id: String,
+    /// Application (client) id.
+    pub client_id: String,
+    /// A secret: `STOREKEEPER__MICROSOFT__CLIENT_SECRET` or `client_secret_file`.
+    pub client_secret: SecretString,
+    /// Where tokens come from. Default: `https://login.microsoftonline.com`.
+    #[serde(default = "authority_url")]
+    pub authority_url: String,
+    /// Graph without its version. Default: `https://graph.microsoft.com`.
+    #[serde(default = "graph_url")]
+    pub graph_url: String,
+}
+
+/// `[brands.<id>]`: a chain of stores with a schema of its own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Brand {
+    /// What people call it.
+    pub title: String,
+    /// Zone in which "today" is meant where a store has none. Default: `UTC`.
+    #[serde(default = "utc")]
+    pub time_zone: Tz,
+    /// Its OneDrive or SharePoint library.
+    pub drive: Option<Drive>,
+    /// Its Dataverse organisation, e.g. `https://contoso.crm.dynamics.com`.
+    pub dataverse_url: Option<String>,
+    /// Folder that pipelines with `kind = "folder"` read below.
+    pub folder: Option<PathBuf>,
+}
+
+fn utc() -> Tz {
+    Tz::UTC
+}
+
+/// `[brands.<id>.drive]`: exactly one of the three ways to name a library.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drive {
+    /// `host:/sites/path`, the site whose default library is read.
+    pub site: Option<String>,
+    /// A drive id as Graph gives it.
+    pub id: Option<String>,
+    /// A user's id or principal name, for that person's OneDrive.
+    pub user: Option<String>,
+}
+
+/// `[sources]`: bounds on what is read.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sources {
+    /// Largest file fetched, in bytes. Default: 2 GiB.
+    pub file_limit_bytes: u64,
+    /// Largest uncompressed size of a workbook, in bytes. Default: 1 GiB.
+    pub worksheet_limit_bytes: u64,
+    /// Rows of a Dataverse page, 1 to 5000. Default: 5000.
+    pub dataverse_page_size: u32,
+}
+
+/// `[forecast]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forecast {
+    /// Days ahead. Default: 35.
+    pub horizon_days: u32,
+}
+
+/// `[metabase]`: the instance we are told to own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metabase {
+    /// Where its API answers, e.g. `http://metabase:3000`.
+    pub url: String,
+    /// The address people type, for `site-url` and links in mails. Default: `url`.
+    pub site_url: Option<String>,
+    /// `site-name`.
+    #[serde(default = "site_name")]
+    pub site_name: String,
+    /// `site-locale`. Default: `en`.
+    #[serde(default = "locale")]
+    pub locale: String,
+    /// Sign-in of the service's own administrator.
+    pub admin_email: String,
+    /// A secret: `STOREKEEPER__METABASE__ADMIN_PASSWORD` or `admin_password_file`.
+    pub admin_password: SecretString,
+    /// Host at which Metabase reaches PostgreSQL. Default: as storekeeper does.
+    pub database_host: Option<String>,
+    /// Port at which Metabase reaches PostgreSQL. Default: as storekeeper does.
+    pub database_port: Option<u16>,
+    /// Whether Metabase's connections use TLS. Default: false.
+    #[serde(default)]
+    pub database_ssl: bool,
+    /// Level of the tree at which PostgreSQL itself separates the rows.
+    #[serde(default = "wall")]
+    pub wall: Wall,
+    /// Share of active people one apply may deactivate, 0 to 1. Default: 0.2.
+    #[serde(default = "deactivation_limit")]
+    pub deactivation_limit: f64,
+}
+
+/// The level of the tree at which PostgreSQL separates rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wall {
+    /// A role and a connection for each store (and each wider scope in use).
+    Store,
+    /// A role and a connection for each region; cards below carry a literal.
+    Region,
+    /// A role and a connection for each brand; cards below carry a literal.
+    Brand,
+}
+
+/// `[mail]`: how admins hear of runs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mail {
+    /// `smtp`, `graph`, `folder`, or `none`.
+    pub transport: MailTransport,
+    /// Sender, e.g. `storekeeper@example.com`.
+    pub from: String,
+    /// Who gets run summaries.
+    pub to: Vec<String>,
+    /// Folder in which every mail is kept as `.eml` and `.html`; empty for nowhere.
+    pub keep_dir: Option<PathBuf>,
+    /// `[mail.smtp]`
+    pub smtp: Smtp,
+}
+
+/// Which way a mail leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MailTransport {
+    /// An SMTP server.
+    Smtp,
+    /// Microsoft Graph's `sendMail` from the mailbox in `from`.
+    Graph,
+    /// Only the files in `keep_dir`.
+    Folder,
+    /// No mail.
+    None,
+}
+
+/// `[mail.smtp]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Smtp {
+    /// Server's name.
+    pub host: String,
+    /// Server's port. Default: 587.
+    pub port: u16,
+    /// `none` (loopback or a trusted network only), `starttls` or `tls`.
+    pub security: SmtpSecurity,
+    /// Sign-in name, if the server wants one.
+    pub username: Option<String>,
+    /// A secret: `STOREKEEPER__MAIL__SMTP__PASSWORD` or `password_file`.
+    pub password: Option<SecretString>,
+}
+
+/// How the SMTP conversation is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SmtpSecurity {
+    /// Plain text.
+    None,
+    /// Plain text first, then TLS; refused if the server does not offer it.
+    Starttls,
+    /// TLS from the first byte.
+    Tls,
+}
+
+/// `[scheduler]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scheduler {
+    /// Whether `serve` starts pipelines on their schedules. Default: true.
+    pub enabled: bool,
+}
+
+/// `[ops]`: the daemon's own HTTP face.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ops {
+    /// Where `serve` listens. Default: `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+}
+
+fn authority_url() -> String {
+    "https://login.microsoftonline.com".to_owned()
+}
+
+fn graph_url() -> String {
+    "https://graph.microsoft.com".to_owned()
+}
+
+fn site_name() -> String {
+    "storekeeper".to_owned()
+}
+
+fn locale() -> String {
+    "en".to_owned()
+}
+
+fn wall() -> Wall {
+    Wall::Store
+}
+
+fn deactivation_limit() -> f64 {
+    0.2
+}
