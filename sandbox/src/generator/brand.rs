@@ -5,6 +5,7 @@
 use chrono::{NaiveDate, Weekday};
 
 use super::calendar::{DAYPARTS, after, day};
+use super::channels::WAYS;
 use super::random::Stream;
 
 /// A chain under one name, with its own site, drive and Dataverse organisation.
@@ -78,9 +79,13 @@ pub(super) struct Profile {
     pub(super) months: [f64; 12],
     pub(super) weekdays: [f64; 7],
     pub(super) dayparts: [f64; 6],
-    pub(super) channels: [f64; 9],
+    pub(super) channels: [f64; WAYS],
     pub(super) ticket_cents: f64,
     pub(super) labor_share: f64,
+    /// How quick and friendly the crew is, from -1 to 1.
+    pub(super) service: f64,
+    /// Food used beyond the target, as a share of it.
+    pub(super) waste: f64,
 }
 
 impl Brand {
@@ -244,6 +249,8 @@ impl Blueprint {
             channels: CHANNEL_SHARES.map(|share| vary(share, 0.15)),
             ticket_cents: vary(trade.ticket_cents, 0.05),
             labor_share: vary(0.25, 0.06),
+            service: stream.between(-1.0, 1.0),
+            waste: stream.between(-0.01, 0.06),
         };
         Store {
             profile,
@@ -260,7 +267,7 @@ impl Blueprint {
 }
 
 /// Shares of the channels in the order of `channels::CHANNELS`.
-const CHANNEL_SHARES: [f64; 9] = [0.19, 0.13, 0.08, 0.10, 0.08, 0.03, 0.24, 0.09, 0.06];
+const CHANNEL_SHARES: [f64; WAYS] = [0.18, 0.12, 0.08, 0.10, 0.08, 0.03, 0.22, 0.08, 0.06, 0.05];
 
 fn harbor_hours(stream: &mut Stream) -> [Hours; 7] {
     let open_minute = *stream.pick(&[600, 600, 630, 660, 660, 540]);

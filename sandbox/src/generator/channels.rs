@@ -10,8 +10,11 @@ use super::money::split;
 use super::random::Stream;
 use super::sales::Sold;
 
+/// How many ways to order there are.
+pub(super) const WAYS: usize = 10;
+
 /// Source actor and source channel of every way to order.
-pub(super) const CHANNELS: [(&str, &str); 9] = [
+pub(super) const CHANNELS: [(&str, &str); WAYS] = [
     ("iOS", "App"),
     ("Android", "App"),
     ("Desktop Web", "Web"),
@@ -21,19 +24,20 @@ pub(super) const CHANNELS: [(&str, &str); 9] = [
     ("In Person", "Store"),
     ("DishDash", "Aggregator"),
     ("PlateRunner", "Aggregator"),
+    ("TasteCab", "Aggregator"),
 ];
 
 /// Splits one daypart of a store's day.
 pub(super) fn deal(
     seed: u64,
     store_key: &str,
-    shares: &[f64; 9],
+    shares: &[f64; WAYS],
     date: NaiveDate,
     part: usize,
     sold: Sold,
-) -> [Sold; 9] {
+) -> [Sold; WAYS] {
     let mut stream = Stream::on(seed, &["channels", store_key, DAYPARTS[part].name], date);
-    let mut orders = [0_u32; 9];
+    let mut orders = [0_u32; WAYS];
     let total: f64 = shares.iter().sum();
     for _ in 0..sold.orders {
         let mut point = stream.between(0.0, total);
@@ -66,7 +70,7 @@ mod tests {
             orders: 51,
             discount_cents: 9_999,
         };
-        let parts = deal(7, "harbor/000101", &[1.0; 9], day(2025, 11, 28), 3, sold);
+        let parts = deal(7, "harbor/000101", &[1.0; WAYS], day(2025, 11, 28), 3, sold);
         let mut sum = Sold::default();
         for part in &parts {
             assert_eq!(part.net_cents == 0, part.orders == 0);

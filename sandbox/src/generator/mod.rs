@@ -20,6 +20,8 @@ mod sales;
 mod sales_files;
 mod shifts;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod truth;
 mod workbook;
 mod world;

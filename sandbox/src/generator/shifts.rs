@@ -108,8 +108,8 @@ fn crew(seed: u64, key: &str) -> Vec<Worker> {
             user_id: format!("U{:05}", first_id + 7 * index as u32),
             rate_cents: 1250 + 25 * i64::from(stream.below(30)),
             eagerness: match index {
-                0 | 1 => 1400.0,
-                2..=7 => 500.0,
+                0..=2 => 2600.0,
+                3..=8 => 600.0,
                 _ => 0.0,
             },
         })

@@ -116,9 +116,10 @@ impl Books<'_> {
         let subject = self.brand.store_key(store);
         let mut stream = Stream::on(self.seed, &["metrics", &subject], date);
         let key = format!("{}_{}", store.number, date.format("%Y%m%d"));
+        let profile = &store.profile;
         let net = sold.net_cents as f64;
         let target = whole(net * 100.0 * stream.between(0.262, 0.284));
-        let actual = whole(target as f64 * stream.between(0.97, 1.08));
+        let actual = whole(target as f64 * (1.0 + profile.waste + stream.between(-0.04, 0.04)));
         let over_short = if stream.chance(0.55) {
             0
         } else {
@@ -126,9 +127,10 @@ impl Books<'_> {
         };
         let share = self.brand.trade.delivery_share * stream.between(0.85, 1.15);
         let deliveries = whole(f64::from(sold.orders) * share);
-        let door = whole(stream.between(13.5, 29.0) * 100.0);
+        let door = whole((20.5 - 3.5 * profile.service + 2.2 * stream.bell()) * 100.0);
         let surveys = whole(f64::from(sold.orders) * stream.between(0.0, 0.09));
-        let satisfaction = whole(stream.between(3.4, 5.0) * 10_000.0);
+        let mood = 4.3 + 0.35 * profile.service + 0.18 * stream.bell();
+        let satisfaction = whole(mood.min(5.0) * 10_000.0);
         let open = sold.orders > 0;
         let money = |units: i64, digits| Value::String(scaled(units, digits));
         let unless = |known: bool, value: Value| if known { value } else { Value::Null };
