@@ -113,8 +113,11 @@ impl fmt::Debug for Request {
 /// Whether path and query are sent as the link spells them.
 fn keeps_its_bytes(link: &str, url: &Url) -> bool {
     let link = &link[..link.find('#').unwrap_or(link.len())];
+    let rest = link.split_once("://").map_or(link, |(_, rest)| rest);
+    let given = rest.find(['/', '?']).map_or("", |at| &rest[at..]);
     let target = &url[Position::BeforePath..Position::AfterQuery];
-    link.ends_with(target) || target == "/"
+    // An address without a path has the path `/`.
+    target == given || target.strip_prefix('/') == Some(given)
 }
 
 /// A final answer with its whole body.
