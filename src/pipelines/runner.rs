@@ -186,7 +186,7 @@ impl Engine {
         report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tables::close_run(load.connection(), report, self.clock.now()).await?;
         load.commit().await.map_err(failed)?;
-        report.notes.extend(archive(&acquired).await);
+        report.notes.extend(archive(&acquired, self.clock.now()).await);
         Ok(())
     }
 
@@ -409,13 +409,13 @@ fn notes_of(file: &str, facts: &Facts, warned: &[(String, &'static str, u64)]) -
 }
 
 /// Moves files aside: a courtesy, whose failure is a note.
-async fn archive(acquired: &Acquired) -> Vec<String> {
+async fn archive(acquired: &Acquired, now: DateTime<Utc>) -> Vec<String> {
     let mut notes = Vec::new();
     let Some((drive, folder)) = &acquired.archive else {
         return notes;
     };
     for remote in acquired.files.iter().filter_map(|file| file.remote.as_ref()) {
-        if let Some(note) = drive.archive(remote, folder).await {
+        if let Some(note) = drive.archive(remote, folder, now).await {
             warn!(note, "archiving failed");
             notes.push(note);
         }
