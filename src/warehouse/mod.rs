@@ -1,11 +1,19 @@
 //! PostgreSQL: the one place, with the files named `tables.rs`, that speaks to it.
 //!
-//! Invariant: identifiers pass through [`Ident`], values are bound.
+//! Invariants: identifiers pass through [`Ident`], values are bound; a [`Load`]
+//! is one transaction.
 
 mod connect;
+mod copy;
 mod embedded;
 mod ident;
+mod load;
+mod migrate;
+mod table;
 
 pub use connect::{Address, Error, Warehouse};
-pub use embedded::{Embedded, Error as EmbeddedError};
+pub use embedded::{Embedded, Error as EmbeddedError, supervise};
 pub use ident::{Ident, Statement};
+pub use load::{Counts, Error as LoadError, FileEntry, Load};
+pub use migrate::{Error as MigrateError, Migration, migrate, migration_status};
+pub use table::{Table, WriteDisposition, columns_of};
