@@ -88,7 +88,7 @@ impl Engine {
     ) -> Result<(RunReport, Instant), Error> {
         let started_at = self.clock.now();
         let run_id = tables::open_run(&self.warehouse, pipeline, brand, trigger, started_at).await?;
-        let report = blank(run_id, pipeline, brand, trigger, started_at);
+        let report = RunReport::blank(run_id, pipeline, brand, trigger, started_at);
         Ok((report, Instant::now()))
     }
 
@@ -107,7 +107,7 @@ impl Engine {
                 let (run_id, pipeline, brand) = (report.run_id, report.pipeline.clone(), report.brand.clone());
                 let files = std::mem::take(&mut report.files);
                 let duration_ms = report.duration_ms;
-                report = blank(run_id, &pipeline, &brand, report.trigger, report.started_at);
+                report = RunReport::blank(run_id, &pipeline, &brand, report.trigger, report.started_at);
                 report.duration_ms = duration_ms;
                 report.files = files;
                 report.status = Status::Failed;
@@ -325,37 +325,6 @@ fn wrap(error: Error, pipeline: &Pipeline) -> Error {
 impl From<LoadError> for Error {
     fn from(source: LoadError) -> Self {
         Self::Load { table: String::new(), source }
-    }
-}
-
-fn blank(
-    run_id: RunId,
-    pipeline: &PipelineName,
-    brand: &BrandId,
-    trigger: Trigger,
-    started_at: DateTime<Utc>,
-) -> RunReport {
-    RunReport {
-        run_id,
-        load_id: None,
-        pipeline: pipeline.clone(),
-        brand: brand.clone(),
-        trigger,
-        status: Status::NothingNew,
-        files: Vec::new(),
-        rows_read: 0,
-        rows_loaded: 0,
-        rows_inserted: 0,
-        rows_updated: 0,
-        rows_unchanged: 0,
-        rows_quarantined: 0,
-        quarantine: Vec::new(),
-        over_threshold: false,
-        notes: Vec::new(),
-        started_at,
-        duration_ms: 0,
-        error: None,
-        hint: None,
     }
 }
 
