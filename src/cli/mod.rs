@@ -73,6 +73,7 @@ failures!(
     crate::scheduler::Error,
     crate::warehouse::EmbeddedError,
     crate::warehouse::MigrateError,
+    crate::warehouse::marts::Error,
 );
 
 impl From<crate::access::TablesError> for Failure {

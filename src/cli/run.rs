@@ -65,7 +65,6 @@ pub(super) async fn follow_up(app: &App, warehouse: &Warehouse) -> Result<(), Fa
     for brand in app.settings.brands.keys() {
         marts::apply(warehouse, brand, &app.definitions).await?;
     }
-    marts::apply_unions(warehouse, app.settings.brands.keys().cloned().collect::<Vec<_>>().as_slice()).await?;
     let wall = app.settings.metabase.as_ref().map_or(Wall::Store, |metabase| metabase.wall);
     let data_dir = &app.settings.installation.data_dir;
     access::reconcile_roles(warehouse, &app.settings.brands, data_dir, wall).await?;
