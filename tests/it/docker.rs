@@ -360,21 +360,20 @@ fn the_image_is_pinned_runs_as_nobody_special_and_finds_what_it_copies() {
 
 /// The folders outside of `src/` that the sources compile in.
 fn compiled_in(folder: &Path, found: &mut BTreeSet<String>) {
-    let outside =
-        Regex::new(r#"include_(?:str|bytes)!\("(?:\.\./)+([a-z]+)/|migrate!\("\.?/?([a-z]+)/"#)
-            .unwrap();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    let outside = Regex::new(r#"(?:include_str|include_bytes|migrate)!\("(?:\.{1,2}/)*([a-z]+)/"#)
+        .expect("a regular expression");
+    for entry in std::fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("its entry").path();
         if path.is_dir() {
             compiled_in(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = std::fs::read_to_string(&path).unwrap();
-            for captures in outside.captures_iter(&text) {
-                let name = captures.get(1).or(captures.get(2)).unwrap().as_str();
-                if project().join(name).is_dir() {
-                    found.insert(name.to_owned());
-                }
-            }
+            let text = std::fs::read_to_string(&path).expect("a source");
+            found.extend(
+                outside
+                    .captures_iter(&text)
+                    .map(|captures| captures[1].to_owned())
+                    .filter(|name| project().join(name).is_dir()),
+            );
         }
     }
 }
