@@ -1,11 +1,8 @@
-//! The download host of Graph, and the hash its files are checked with.
+//! The download host of Graph.
 
 use anyhow::Context;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use sandbox::faults::{Outcome, Scenario, When};
-use sandbox::graph::QuickXorHash;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::library::{FOLDER, Library, SITE};
 use crate::world::start;
@@ -144,50 +141,5 @@ async fn downloads_go_wrong_as_they_were_seen_to() -> anyhow::Result<()> {
         .get(&url)
         .timeout(std::time::Duration::from_millis(50));
     assert!(silent.send().await.is_err_and(|error| error.is_timeout()));
-    Ok(())
-}
-
-#[test]
-fn quick_xor_hash_agrees_with_the_recorded_vectors() -> anyhow::Result<()> {
-    let folder = std::env::var("STOREKEEPER_MICROSOFT_CONTRACT").unwrap_or_else(|_| {
-        concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../shared/microsoft-contract"
-        )
-        .to_owned()
-    });
-    let path = std::path::Path::new(&folder).join("hashes/quickxorhash-vectors.json");
-    let Ok(text) = std::fs::read_to_string(&path) else {
-        println!("skipped: no recorded vectors at {}", path.display());
-        return Ok(());
-    };
-    let file: Value = serde_json::from_str(&text)?;
-    let vectors = file["vectors"]
-        .as_array()
-        .context("vectors were expected")?;
-    assert!(vectors.len() > 30);
-    for vector in vectors {
-        let input = &vector["input"];
-        let length = vector["length"].as_u64().context("a length was expected")?;
-        let text = input["value"].as_str().unwrap_or_default();
-        let mut hash = QuickXorHash::default();
-        match input["kind"].as_str().unwrap_or_default() {
-            "utf8" => hash.update(text.as_bytes()),
-            "base64" => hash.update(&STANDARD.decode(text)?),
-            "bytes 0 to 255 in order" => hash.update(&(0..=255).collect::<Vec<u8>>()),
-            "pattern" => {
-                let byte = |i: u64| u8::try_from((i * 7 + 13) % 251).unwrap_or_default();
-                hash.update(&(0..length).map(byte).collect::<Vec<u8>>());
-            }
-            "zeros" => hash.skip_zeros(length),
-            other => anyhow::bail!("no such kind of input: {other}"),
-        }
-        assert_eq!(
-            json!(hash.finish()),
-            vector["quickXorHash"],
-            "{}",
-            vector["name"]
-        );
-    }
     Ok(())
 }

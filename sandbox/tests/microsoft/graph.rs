@@ -377,3 +377,59 @@ async fn mail_is_accepted_in_both_forms_and_kept() -> anyhow::Result<()> {
     assert_eq!(subjects, ["Test", "Load report"]);
     Ok(())
 }
+
+#[tokio::test]
+async fn notebooks_shortcuts_and_empty_files_look_like_what_they_are() -> anyhow::Result<()> {
+    let library = Library::new().await?;
+    let other = |name: &str, facets: Value| {
+        let facets = facets.as_object().cloned().unwrap_or_default();
+        library.graph.put_other(SITE, "Odd", name, facets)
+    };
+    other("Notebook", json!({"package": {"type": "oneNote"}}));
+    other(
+        "Shortcut",
+        json!({"remoteItem": {"id": "01REMOTE", "folder": {"childCount": 12}}}),
+    );
+    library.graph.put_file(SITE, "Odd", "big.csv", "", start());
+    library
+        .graph
+        .put_file(SITE, "Odd", "~$b.xlsx", "owner", start());
+
+    let page = library.json("/root:/Odd:/children").await?;
+    let items = page["value"].as_array().context("items were expected")?;
+    let find = |name: &str| {
+        items
+            .iter()
+            .find(|item| item["name"] == name)
+            .cloned()
+            .unwrap_or_default()
+    };
+    assert_eq!(find("Notebook")["package"]["type"], "oneNote");
+    assert_eq!(find("Shortcut")["remoteItem"]["id"], "01REMOTE");
+    assert!(find("Shortcut").get("file").is_none() && find("Shortcut").get("folder").is_none());
+    assert_eq!(find("big.csv")["file"], json!({"mimeType": "text/csv"}));
+    assert_eq!(find("~$b.xlsx")["size"], 5);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_person_has_a_drive_once_something_is_in_it() -> anyhow::Result<()> {
+    let library = Library::new().await?;
+    let url = format!(
+        "{}/v1.0/users/etl@example.com/drive",
+        library.graph.base_url
+    );
+    let missing = library.world.get(&url, &library.token).await?;
+    assert_eq!(missing.status(), 404);
+    library
+        .graph
+        .put_file("users/etl@example.com", "Inbox", "a.csv", "1", start());
+    let drive = library.world.get_json(&url, &library.token).await?;
+    assert_eq!(drive["driveType"], "business");
+    let item = library
+        .world
+        .get_json(&format!("{url}/root:/Inbox/a.csv"), &library.token)
+        .await?;
+    assert_eq!(item["size"], 1);
+    Ok(())
+}

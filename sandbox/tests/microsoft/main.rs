@@ -6,6 +6,7 @@ mod downloads;
 mod graph;
 mod library;
 mod organisation;
+mod recorded;
 mod smtp;
 mod token;
 mod world;
