@@ -419,7 +419,7 @@ impl Shared {
         outgoing.body = Some(body.into());
         let answer = self.client.send(&outgoing).await.map_err(NoAnswer::Http)?;
         status.store(answer.status.as_u16(), Ordering::Relaxed);
-        if answer.status.is_server_error() || answer.status.as_u16() == 429 {
+        if matches!(answer.status.as_u16(), 429 | 500 | 502 | 503 | 504 | 509) {
             return Err(NoAnswer::Unavailable);
         }
         let mut response = HttpResponse::new(answer.body.to_vec());

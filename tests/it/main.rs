@@ -1,1 +1,3 @@
+//! Whole runs against the stand-ins.
 
+mod sources;
