@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
     BasicTokenType,
 };
 use oauth2::{
-    AccessToken, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest,
-    HttpResponse, RefreshToken, RequestTokenError, Scope, StandardRevocableToken, TokenResponse,
-    TokenUrl,
+    AccessToken, AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet,
+    HttpRequest, HttpResponse, RefreshToken, RequestTokenError, Scope, StandardRevocableToken,
+    TokenResponse, TokenUrl,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::Instant;
 use tracing::{debug, warn};
-use url::Url;
 
 use super::client::{self, Client};
 use super::request::Request;
@@ -200,6 +200,8 @@ struct Slot {
 struct Kept {
     token: Option<Held>,
     failure: Option<Failure>,
+    /// What a service wants to be said with the next request, as JSON.
+    claims: Option<String>,
 }
 
 struct Held {
@@ -258,7 +260,7 @@ impl Tokens {
         {
             return Err(failure.error.clone());
         }
-        let outcome = self.shared.request(resource).await;
+        let outcome = self.shared.request(resource, kept.claims.as_deref()).await;
         let flight = slot.flights.fetch_add(1, Ordering::AcqRel) + 1;
         let now = Instant::now();
         match outcome {
@@ -270,7 +272,7 @@ impl Tokens {
                         renew_at: now + renew_after(life),
                         dies_at: now + life,
                     }),
-                    failure: None,
+                    ..Kept::default()
                 };
                 Ok(token)
             }
@@ -302,6 +304,11 @@ impl Tokens {
     /// Hears that a service refused a token: it is dropped, unless another one
     /// has taken its place already.
     pub async fn refused(&self, resource: &str, token: &Token) {
+        self.challenged(resource, token, None).await;
+    }
+
+    /// The same, with the claims that the service wants a fresh token to carry.
+    pub async fn challenged(&self, resource: &str, token: &Token, claims: Option<String>) {
         let slot = self.slot(resource.trim_end_matches('/'));
         let mut kept = slot.kept.lock().await;
         if kept
@@ -310,6 +317,7 @@ impl Tokens {
             .is_some_and(|held| held.token.expose() == token.expose())
         {
             kept.token = None;
+            kept.claims = claims;
         }
     }
 
@@ -343,21 +351,29 @@ type EntraClient = oauth2::Client<
 >;
 
 impl Shared {
-    async fn request(&self, resource: &str) -> Result<(Token, Duration), Error> {
+    async fn request(
+        &self,
+        resource: &str,
+        claims: Option<&str>,
+    ) -> Result<(Token, Duration), Error> {
         let resource_name = || resource.to_owned();
         let Credentials::Secret(secret) = &self.credentials;
         let client: EntraClient = oauth2::Client::new(self.client_id.clone())
             .set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
             .set_auth_type(AuthType::RequestBody)
             .set_token_uri(self.endpoint.clone());
-        let status = AtomicU16::new(0);
-        let exchange = |request: HttpRequest| self.exchange(request, &status);
-        let outcome = client
+        let exchange = Exchange {
+            shared: self,
+            status: AtomicU16::new(0),
+        };
+        let mut request = client
             .exchange_client_credentials()
-            .add_scope(Scope::new(format!("{resource}/.default")))
-            .request_async(&exchange)
-            .await;
-        let status = status.into_inner();
+            .add_scope(Scope::new(format!("{resource}/.default")));
+        if let Some(claims) = claims {
+            request = request.add_extra_param("claims", claims);
+        }
+        let outcome = request.request_async(&exchange).await;
+        let status = exchange.status.into_inner();
         match outcome {
             Ok(granted) => {
                 let life = granted
@@ -404,22 +420,37 @@ impl Shared {
             }
         }
     }
+}
 
-    /// Sends what the `oauth2` crate has prepared. A token request changes
-    /// nothing at the other side, so it may be repeated.
-    async fn exchange(
-        &self,
-        request: HttpRequest,
-        status: &AtomicU16,
-    ) -> Result<HttpResponse, NoAnswer> {
+/// Sends what the `oauth2` crate has prepared, through our own client.
+struct Exchange<'a> {
+    shared: &'a Shared,
+    status: AtomicU16,
+}
+
+impl<'c> AsyncHttpClient<'c> for Exchange<'_> {
+    type Error = NoAnswer;
+    // Boxed, so that the whole can be sent to another thread.
+    type Future = BoxFuture<'c, Result<HttpResponse, NoAnswer>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
+    }
+}
+
+impl Exchange<'_> {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, NoAnswer> {
         let (parts, body) = request.into_parts();
-        let url = Url::parse(self.endpoint.as_str()).map_err(|_| NoAnswer::Unavailable)?;
+        let url = self.shared.endpoint.url().clone();
+        // A token request changes nothing at the other side.
         let mut outgoing = Request::new(parts.method, url).repeatable();
         outgoing.headers = parts.headers;
         outgoing.body = Some(body.into());
-        let answer = self.client.send(&outgoing).await.map_err(NoAnswer::Http)?;
-        status.store(answer.status.as_u16(), Ordering::Relaxed);
-        if matches!(answer.status.as_u16(), 429 | 500 | 502 | 503 | 504 | 509) {
+        let outcome = self.shared.client.send(&outgoing).await;
+        let answer = outcome.map_err(NoAnswer::Http)?;
+        let status = answer.status.as_u16();
+        self.status.store(status, Ordering::Relaxed);
+        if matches!(status, 429 | 500 | 502 | 503 | 504 | 509) {
             return Err(NoAnswer::Unavailable);
         }
         let mut response = HttpResponse::new(answer.body.to_vec());

@@ -135,7 +135,7 @@ impl Dataverse {
     /// Pages are no snapshot: only an order without ties keeps rows from being
     /// passed over, and gives an unchanged table an unchanged file.
     async fn stable_order(&self, query: &TableQuery) -> Result<Option<String>, Error> {
-        let primary_id = match self.table(&query.entity_set, false).await {
+        let primary_id = match self.table(&query.entity_set).await {
             Ok(Some(table)) => table.primary_id_attribute,
             Ok(None) => {
                 let entity_set = query.entity_set.clone();
@@ -209,6 +209,11 @@ impl TableQuery {
         match response.status.as_u16() {
             404 => Error::TableNotFound {
                 entity_set: self.entity_set.clone(),
+            },
+            // A column that is not there, or a condition that makes no sense.
+            400 => Error::Query {
+                entity_set: self.entity_set.clone(),
+                message: Problem::of(response).message,
             },
             _ => refusal(operation, response),
         }

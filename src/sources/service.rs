@@ -1,5 +1,7 @@
 //! Requests that carry a token: to the one origin it was made for.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
@@ -169,9 +171,21 @@ impl Service {
             return Err(Error::TokenRefused { operation, code });
         }
         replays.renewed = true;
-        self.tokens.refused(&self.base, token).await;
+        let claims = claims_of(response);
+        self.tokens.challenged(&self.base, token, claims).await;
         Ok(())
     }
+}
+
+/// What a service wants a fresh token to claim: sent to those who never said
+/// that they understand it only by mistake, but then nothing else helps.
+fn claims_of(response: &Response) -> Option<String> {
+    let headers = response.headers.get_all("www-authenticate");
+    headers.iter().find_map(|header| {
+        let rest = header.to_str().ok()?.split_once("claims=\"")?.1;
+        let claims = STANDARD.decode(rest.split_once('"')?.0).ok()?;
+        String::from_utf8(claims).ok()
+    })
 }
 
 fn unsent(operation: &str, source: http::Error) -> Error {
@@ -301,6 +315,23 @@ mod tests {
         ] {
             assert_eq!(problem(none).code(), "");
         }
+    }
+
+    #[test]
+    fn a_claims_challenge_is_found_in_any_of_the_headers() {
+        let mut headers = reqwest::header::HeaderMap::new();
+        let mut add =
+            |value: &'static str| headers.append("www-authenticate", value.parse().unwrap());
+        add("Basic realm=\"x\"");
+        add("Bearer realm=\"\", claims=\"eyJhIjoxfQ==\", error=\"insufficient_claims\"");
+        let mut response = Response {
+            status: reqwest::StatusCode::UNAUTHORIZED,
+            headers,
+            body: "".into(),
+        };
+        assert_eq!(claims_of(&response).as_deref(), Some(r#"{"a":1}"#));
+        response.headers.clear();
+        assert_eq!(claims_of(&response), None);
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl World {
     }
 
     async fn fetch(&self, file: &RemoteFile) -> Result<Fetched, Error> {
-        self.drive.fetch(file, LIMIT_BYTES, self.into.path()).await
+        sendable(self.drive.fetch(file, LIMIT_BYTES, self.into.path())).await
     }
 
     /// How often a route of Graph was asked, the download host included.
@@ -123,6 +123,11 @@ fn microsoft(token: &TokenService, graph: &Graph, secret: &str) -> settings::Mic
         authority_url: token.base_url.clone(),
         graph_url: graph.base_url.clone(),
     }
+}
+
+/// Fetching must be possible on any thread.
+fn sendable<F: Future + Send>(future: F) -> F {
+    future
 }
 
 /// Bytes that tell their place.
@@ -444,6 +449,27 @@ async fn a_token_that_dies_in_the_middle_is_replaced_once() {
 }
 
 #[tokio::test]
+async fn a_claims_challenge_is_answered_with_the_claims() {
+    let world = World::start();
+    world.put("a", b"x");
+    let faults = world.graph.faults();
+    faults.script(CHILDREN, When::Next(1), Scenario::GraphClaimsChallenge);
+    let before = world.token.faults();
+    before.script(
+        "POST *",
+        When::Nth(2),
+        Outcome::rewrite(|request, response| {
+            let body = String::from_utf8_lossy(&request.body);
+            if !body.contains("claims=%7B%22access_token%22") {
+                response.status = 500;
+            }
+        }),
+    );
+    assert_eq!(world.listed("*").await.unwrap().len(), 1);
+    assert_eq!(world.tokens_asked(), 2);
+}
+
+#[tokio::test]
 async fn a_refusal_that_no_token_cures_gets_no_token() {
     let world = World::start();
     world.put("a", b"x");
@@ -540,9 +566,12 @@ async fn many_workers_wait_for_one_token_request() {
     );
     faults.script("POST *", When::Nth(2), Scenario::TokenUnavailableHtml);
     let resource = world.graph.base_url.clone();
-    let bearers = (0..8).map(|_| world.tokens.bearer(&resource));
+    let bearers = (0..8).map(|_| {
+        let (tokens, resource) = (world.tokens.clone(), resource.clone());
+        tokio::spawn(async move { tokens.bearer(&resource).await })
+    });
     for outcome in futures::future::join_all(bearers).await {
-        outcome.unwrap();
+        outcome.unwrap().unwrap();
     }
     assert_eq!(world.tokens_asked(), 3);
 
