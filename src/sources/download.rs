@@ -32,12 +32,12 @@ enum Content {
     /// Behind a link that is a credential by itself.
     Link(String),
     /// In this answer already.
-    Here(Answer),
+    Here(Box<Answer>),
 }
 
 /// How one download went.
 enum Taken {
-    Whole(Intake),
+    Whole(Box<Intake>),
     Replaced(RemoteFile),
 }
 
@@ -72,7 +72,7 @@ impl Drive {
                 return Err(Error::TooLarge { name, limit_bytes });
             }
             let intake = match self.download(&wanted, limit_bytes, into).await? {
-                Taken::Whole(intake) => intake,
+                Taken::Whole(intake) => *intake,
                 Taken::Replaced(fresh) => {
                     wanted = fresh;
                     continue;
@@ -130,7 +130,7 @@ impl Drive {
         loop {
             let before = intake.size_bytes();
             let answer = match self.content(wanted).await? {
-                Content::Here(answer) => answer,
+                Content::Here(answer) => *answer,
                 Content::Link(link) => self.behind(wanted, link, before).await?,
             };
             let broken = match answer.status.as_u16() {
@@ -166,7 +166,7 @@ impl Drive {
                 }
             };
             let Some(error) = broken else {
-                return Ok(Taken::Whole(intake));
+                return Ok(Taken::Whole(Box::new(intake)));
             };
             breaks += 1;
             idle_breaks = if intake.size_bytes() > before {
@@ -198,7 +198,7 @@ impl Drive {
         let request = prepared(request).header("accept-encoding", "identity");
         let answer = self.service.open(&operation, request).await?;
         match answer.status.as_u16() {
-            200 => return Ok(Content::Here(answer)),
+            200 => return Ok(Content::Here(Box::new(answer))),
             301 | 302 | 303 | 307 | 308 => {
                 if let Some(link) = answer.header("location") {
                     return Ok(Content::Link(link.to_owned()));
