@@ -161,7 +161,7 @@ pub struct Token(Arc<SecretString>);
 
 impl Token {
     /// The text that goes behind `Bearer`.
-    pub(super) fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 }

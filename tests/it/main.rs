@@ -1,3 +1,5 @@
-//! Whole runs against the stand-ins.
+//! The whole program against its surroundings, on this machine's loopback.
 
+mod docker;
+mod nginx;
 mod sources;
