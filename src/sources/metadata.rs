@@ -50,11 +50,7 @@ impl Dataverse {
         Ok(found.value.into_iter().next())
     }
 
-    async fn described<T: DeserializeOwned>(
-        &self,
-        operation: &str,
-        path: &str,
-    ) -> Result<T, Error> {
+    async fn described<T: DeserializeOwned>(&self, operation: &str, path: &str) -> Result<T, Error> {
         let request = self.service.request(operation, Method::GET, path)?;
         let response = self.service.send(operation, prepared(request)).await?;
         match response.status.as_u16() {
@@ -72,9 +68,7 @@ impl Dataverse {
         query.validate()?;
         let set = &query.entity_set;
         let Some(table) = self.table(set).await? else {
-            return Ok(vec![format!(
-                "there is no table whose entity set is called `{set}`"
-            )]);
+            return Ok(vec![format!("there is no table whose entity set is called `{set}`")]);
         };
         let path = format!(
             "/api/data/v9.2/EntityDefinitions(LogicalName='{}')?$select=LogicalName\
@@ -100,14 +94,8 @@ impl Columns {
         let mut problems = Vec::new();
         for column in select {
             // A lookup `x` is asked for as `_x_value`.
-            let inner = column
-                .strip_prefix('_')
-                .and_then(|rest| rest.strip_suffix("_value"));
-            let known = |name: &str| {
-                self.attributes
-                    .iter()
-                    .find(|known| known.logical_name == name)
-            };
+            let inner = column.strip_prefix('_').and_then(|rest| rest.strip_suffix("_value"));
+            let known = |name: &str| self.attributes.iter().find(|known| known.logical_name == name);
             let Some(attribute) = known(inner.unwrap_or(column)).or_else(|| known(column)) else {
                 let mut problem = format!("there is no column `{column}`");
                 if let Some(near) = self.nearest(column) {
@@ -125,10 +113,7 @@ impl Columns {
     }
 
     fn nearest(&self, column: &str) -> Option<&str> {
-        let names = self
-            .attributes
-            .iter()
-            .map(|attribute| attribute.logical_name.as_str());
+        let names = self.attributes.iter().map(|attribute| attribute.logical_name.as_str());
         names
             .map(|name| (strsim::damerau_levenshtein(name, column), name))
             .min()
@@ -153,10 +138,7 @@ mod tests {
         let missing = |column: &str| columns.missing(&[column.to_owned()]);
         assert!(missing("net_sales").is_empty());
         assert!(missing("_store_value").is_empty());
-        assert_eq!(
-            missing("net_sale"),
-            ["there is no column `net_sale`; `net_sales` is spelled most alike"]
-        );
+        assert_eq!(missing("net_sale"), ["there is no column `net_sale`; `net_sales` is spelled most alike"]);
         assert_eq!(missing("region_name"), ["there is no column `region_name`"]);
         assert_eq!(missing("storename"), ["column `storename` cannot be read"]);
     }

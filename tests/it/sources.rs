@@ -57,21 +57,9 @@ impl World {
         let client = Client::new(&patience()).unwrap();
         let microsoft = microsoft(&token, &graph, secret);
         let tokens = Tokens::new(&client, &microsoft).unwrap();
-        let place = settings::Drive {
-            site: Some(format!("example.sharepoint.com:/{SITE}")),
-            id: None,
-            user: None,
-        };
-        let drive = Drive::new(&client.for_service(), &tokens, &microsoft, &place).unwrap();
-        Self {
-            clock,
-            token,
-            graph: Arc::new(graph),
-            client,
-            tokens,
-            drive,
-            into: tempfile::tempdir().unwrap(),
-        }
+        let place = settings::Drive { site: Some(format!("example.sharepoint.com:/{SITE}")), id: None, user: None };
+        let drive = Drive::new(&client, &tokens, &microsoft, &place).unwrap();
+        Self { clock, token, graph: Arc::new(graph), client, tokens, drive, into: tempfile::tempdir().unwrap() }
     }
 
     fn put(&self, name: &str, bytes: &[u8]) {
@@ -103,9 +91,7 @@ impl World {
 }
 
 fn noon() -> DateTime<Utc> {
-    DateTime::parse_from_rfc3339("2025-11-29T12:00:00Z")
-        .unwrap()
-        .to_utc()
+    DateTime::parse_from_rfc3339("2025-11-29T12:00:00Z").unwrap().to_utc()
 }
 
 /// Impatient enough for tests.
@@ -137,9 +123,7 @@ fn sendable<F: Future + Send>(future: F) -> F {
 
 /// Bytes that tell their place.
 fn rows(count: usize) -> Vec<u8> {
-    (0..count)
-        .flat_map(|row| format!("{row:06},{}\r\n", row * 31 % 997).into_bytes())
-        .collect()
+    (0..count).flat_map(|row| format!("{row:06},{}\r\n", row * 31 % 997).into_bytes()).collect()
 }
 
 fn content(fetched: &Fetched) -> Vec<u8> {

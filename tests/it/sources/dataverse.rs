@@ -28,13 +28,9 @@ impl Tables {
             faults: Faults::new(),
         })
         .unwrap();
-        let (client, url) = (world.client.for_service(), &organisation.base_url);
-        let dataverse = Dataverse::new(&client, &world.tokens, url, 2).unwrap();
-        Self {
-            world,
-            organisation,
-            dataverse,
-        }
+        let url = &organisation.base_url;
+        let dataverse = Dataverse::new(&world.client, &world.tokens, url, 2).unwrap();
+        Self { world, organisation, dataverse }
     }
 
     async fn fetch(&self, query: &TableQuery) -> Result<Fetched, Error> {
@@ -48,10 +44,7 @@ impl Tables {
 }
 
 fn metrics() -> Table {
-    let column = |name: &str, kind| Column {
-        name: name.to_owned(),
-        kind,
-    };
+    let column = |name: &str, kind| Column { name: name.to_owned(), kind };
     let rows = ["12.50", "0.10", "-3.00", "20000.00", "99999999.99"];
     let rows = rows.iter().enumerate().map(|(number, sales)| {
         let row = json!({
@@ -114,8 +107,7 @@ async fn a_table_comes_whole_over_pages_with_its_digits() {
 
     let again = tables.fetch(&query()).await.unwrap();
     assert_eq!(again.content_hash, fetched.content_hash);
-    let row =
-        json!({"sk_dailymetricid": "00000000-0000-0000-0000-000000000001", "sk_netsales": "0.11"});
+    let row = json!({"sk_dailymetricid": "00000000-0000-0000-0000-000000000001", "sk_netsales": "0.11"});
     let row: Map<String, Value> = row.as_object().cloned().unwrap();
     tables.organisation.upsert("sk_dailymetric", &row).unwrap();
     let changed = tables.fetch(&query()).await.unwrap();
@@ -132,10 +124,8 @@ async fn a_condition_and_an_order_are_sent_as_they_are_meant() {
         ..query()
     };
     let fetched = tables.fetch(&query).await.unwrap();
-    let stores: Vec<_> = text(&fetched)
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["sk_store"].clone())
-        .collect();
+    let stores: Vec<_> =
+        text(&fetched).lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["sk_store"].clone()).collect();
     assert_eq!(stores, ["000121", "000123", "000124", "000120"]);
     assert!(text(&fetched).ends_with("{\"sk_note\":null,\"sk_store\":\"000120\"}\n"));
 }
@@ -144,11 +134,7 @@ async fn a_condition_and_an_order_are_sent_as_they_are_meant() {
 async fn throttling_and_a_dead_token_lose_no_row() {
     let tables = Tables::start();
     let faults = tables.organisation.faults();
-    faults.script(
-        ROWS,
-        When::Nth(2),
-        Scenario::DataverseRequestLimit(Some("0.05")),
-    );
+    faults.script(ROWS, When::Nth(2), Scenario::DataverseRequestLimit(Some("0.05")));
     faults.script(ROWS, When::Nth(3), Scenario::DataverseUnauthorized);
     faults.script(ROWS, When::Nth(5), Scenario::DataverseBadGateway);
     faults.script(ROWS, When::Nth(6), Outcome::Truncate(20));
@@ -171,10 +157,7 @@ async fn a_token_never_follows_a_next_page_to_another_host() {
         page["@odata.nextLink"] = json!("https://evil.example.net/api/data/v9.2/sk_dailymetrics");
         response.body = page.to_string().into_bytes();
     });
-    tables
-        .organisation
-        .faults()
-        .script(ROWS, When::Every, foreign);
+    tables.organisation.faults().script(ROWS, When::Every, foreign);
     let error = tables.fetch(&query()).await.unwrap_err();
     assert!(matches!(error, Error::ForeignLink { .. }), "{error:?}");
 }
@@ -191,10 +174,7 @@ async fn missing_rights_are_named() {
     faults.remove(rule);
     let lacking = Scenario::DataverseMissingPrivilege("sk_dailymetric");
     faults.script(ROWS, When::Every, lacking);
-    for error in [
-        tables.fetch(&query()).await.unwrap_err(),
-        tables.dataverse.check(&query()).await.unwrap_err(),
-    ] {
+    for error in [tables.fetch(&query()).await.unwrap_err(), tables.dataverse.check(&query()).await.unwrap_err()] {
         assert!(said(&error).contains("lacks `prvRead"), "{error}");
         assert!(error.hint().unwrap_or_default().contains("security role"));
     }
@@ -211,16 +191,10 @@ async fn a_missing_table_or_column_is_told_before_a_row_is_read() {
     };
     assert_eq!(check(|_| ()).await.0, Vec::<String>::new());
     let (problems, error) = check(|query| query.entity_set = "accountz".to_owned()).await;
-    assert_eq!(
-        problems,
-        ["there is no table whose entity set is called `accountz`"]
-    );
+    assert_eq!(problems, ["there is no table whose entity set is called `accountz`"]);
     assert!(matches!(error, Some(Error::TableNotFound { .. })));
     let (problems, error) = check(|query| query.select.push("sk_nets".to_owned())).await;
-    assert_eq!(
-        problems,
-        ["there is no column `sk_nets`; `sk_note` is spelled most alike"]
-    );
+    assert_eq!(problems, ["there is no column `sk_nets`; `sk_note` is spelled most alike"]);
     let error = error.unwrap();
     assert!(said(&error).contains("sk_nets"), "{error:?}");
 }
@@ -230,10 +204,7 @@ async fn a_table_that_may_not_be_described_is_read_all_the_same() {
     let tables = Tables::start();
     let lacking = Scenario::DataverseMissingPrivilege("Entity");
     let definitions = "GET */EntityDefinitions*";
-    tables
-        .organisation
-        .faults()
-        .script(definitions, When::Every, lacking);
+    tables.organisation.faults().script(definitions, When::Every, lacking);
     let fetched = tables.fetch(&query()).await.unwrap();
     assert_eq!(text(&fetched).lines().count(), 5);
 }

@@ -20,18 +20,12 @@ async fn a_listing_comes_whole_over_odd_pages() {
     world.put("empty.xlsx", b"");
     world.graph.put_folder(SITE, "BI Import/Archive.xlsx");
     let notebook = json!({"package": {"type": "oneNote"}}).as_object().cloned();
-    world
-        .graph
-        .put_other(SITE, FOLDER, "notes.xlsx", notebook.unwrap());
+    world.graph.put_other(SITE, FOLDER, "notes.xlsx", notebook.unwrap());
     let quirk = Some(PagingQuirk::EmptyPages);
     world.graph.set_paging(Paging { size: 2, quirk });
 
     let listing = world.drive.list("/BI Import/", "*.xlsx").await.unwrap();
-    let names: Vec<_> = listing
-        .files
-        .iter()
-        .map(|file| file.name.as_str())
-        .collect();
+    let names: Vec<_> = listing.files.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, ["a.xlsx", "b.XLSX", "c.xlsx", "d.xlsx"]);
     assert_eq!(
         listing.notes,
@@ -53,9 +47,7 @@ async fn a_listing_comes_whole_over_odd_pages() {
 #[tokio::test]
 async fn a_token_never_follows_a_link_to_another_host() {
     let world = World::start();
-    ["a", "b", "c"]
-        .iter()
-        .for_each(|name| world.put(name, b"x"));
+    ["a", "b", "c"].iter().for_each(|name| world.put(name, b"x"));
     let quirk = Some(PagingQuirk::ForeignLink);
     world.graph.set_paging(Paging { size: 1, quirk });
     let error = world.listed("*").await.unwrap_err();
@@ -67,9 +59,7 @@ async fn a_token_never_follows_a_link_to_another_host() {
 #[tokio::test]
 async fn a_listing_that_goes_round_in_circles_fails() {
     let world = World::start();
-    ["a", "b", "c"]
-        .iter()
-        .for_each(|name| world.put(name, b"x"));
+    ["a", "b", "c"].iter().for_each(|name| world.put(name, b"x"));
     let quirk = Some(PagingQuirk::RepeatingLink);
     world.graph.set_paging(Paging { size: 1, quirk });
     let error = world.listed("*").await.unwrap_err();
@@ -122,11 +112,8 @@ async fn a_broken_download_goes_on_where_it_broke() {
     faults.script(DOWNLOAD, When::Next(2), Scenario::DownloadTruncated(30_000));
     let fetched = world.fetch(&file).await.unwrap();
     assert_eq!(content(&fetched), rows(9000));
-    let ranges: Vec<_> = faults
-        .requests_to(DOWNLOAD)
-        .iter()
-        .map(|request| request.header("range").map(str::to_owned))
-        .collect();
+    let ranges: Vec<_> =
+        faults.requests_to(DOWNLOAD).iter().map(|request| request.header("range").map(str::to_owned)).collect();
     let range = |from: &str| Some(format!("bytes={from}-"));
     assert_eq!(ranges, [None, range("30000"), range("60000")]);
     // Each time a fresh link.
@@ -153,13 +140,7 @@ async fn a_file_replaced_meanwhile_is_read_in_its_new_version_only() {
     faults.script(DOWNLOAD, When::Nth(1), Scenario::DownloadTruncated(30_000));
     // Replaced between the break and the look that comes after it.
     let replacing = Outcome::rewrite(move |_, _| {
-        graph.put_file(
-            SITE,
-            FOLDER,
-            "a.csv",
-            rows(6000),
-            noon() + TimeDelta::hours(1),
-        );
+        graph.put_file(SITE, FOLDER, "a.csv", rows(6000), noon() + TimeDelta::hours(1));
     });
     faults.script(CONTENT, When::Nth(1), replacing);
     let fetched = world.fetch(&file).await.unwrap();
@@ -199,10 +180,7 @@ async fn a_file_over_the_limit_is_not_fetched() {
     world.put("b.xlsx", &rows(100));
     world.graph.send_instead(SITE, FOLDER, "b.xlsx", rows(101));
     let file = world.only("b.xlsx").await;
-    let outcome = world
-        .drive
-        .fetch(&file, file.size_bytes, world.into.path())
-        .await;
+    let outcome = world.drive.fetch(&file, file.size_bytes, world.into.path()).await;
     assert!(matches!(outcome, Err(Error::TooLarge { .. })));
 }
 
@@ -219,10 +197,7 @@ async fn an_old_link_gets_a_fresh_one_and_no_fresh_token() {
     faults.script(DOWNLOAD, When::Every, Scenario::DownloadUnauthorized);
     let before = world.asked(DOWNLOAD);
     let error = world.fetch(&file).await.unwrap_err();
-    assert!(
-        matches!(error, Error::DownloadRefused { status: 401, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::DownloadRefused { status: 401, .. }), "{error:?}");
     assert_eq!(world.asked(DOWNLOAD) - before, 2);
     assert_eq!(world.tokens_asked(), 1);
 }
@@ -255,16 +230,11 @@ async fn a_drive_is_found_by_site_user_and_id() {
     world.put("a", b"x");
     let info = world.drive.resolve().await.unwrap().clone();
     assert_eq!(info.kind.as_deref(), Some("documentLibrary"));
-    world
-        .graph
-        .put_file("users/etl@example.com", FOLDER, "b", "x", noon());
+    world.graph.put_file("users/etl@example.com", FOLDER, "b", "x", noon());
     let microsoft = microsoft(&world.token, &world.graph, SECRET);
     let open = |site: Option<&str>, id: Option<&str>, user: Option<&str>| {
-        let place = settings::Drive {
-            site: site.map(str::to_owned),
-            id: id.map(str::to_owned),
-            user: user.map(str::to_owned),
-        };
+        let place =
+            settings::Drive { site: site.map(str::to_owned), id: id.map(str::to_owned), user: user.map(str::to_owned) };
         Drive::new(&world.client, &world.tokens, &microsoft, &place)
     };
     let by_id = open(None, Some(&info.id), None).unwrap();
@@ -289,9 +259,7 @@ async fn a_read_file_is_put_away_or_a_note_says_why_not() {
     assert!(note.contains("`Archive` is not there"), "{note}");
 
     world.graph.put_folder(SITE, "BI Import/Archive");
-    world
-        .graph
-        .lock_file(SITE, FOLDER, "a.csv", Some(Lock::AccessDenied));
+    world.graph.lock_file(SITE, FOLDER, "a.csv", Some(Lock::AccessDenied));
     let note = archive(&file).await.unwrap();
     assert!(note.contains("somebody has it open"), "{note}");
     world.graph.lock_file(SITE, FOLDER, "a.csv", None);
@@ -307,8 +275,5 @@ async fn a_read_file_is_put_away_or_a_note_says_why_not() {
     assert_eq!(archive(&file).await, None);
     assert!(world.listed("*.csv").await.unwrap().is_empty());
     let paths = world.graph.files(SITE);
-    assert!(
-        paths[0].starts_with("BI Import/Archive/a.20251129T120000Z."),
-        "{paths:?}"
-    );
+    assert!(paths[0].starts_with("BI Import/Archive/a.20251129T120000Z."), "{paths:?}");
 }

@@ -5,7 +5,7 @@ use sandbox::graph::Paging;
 use serde_json::json;
 use storekeeper::http::{TokenError, Tokens};
 use storekeeper::settings;
-use storekeeper::sources::Error;
+use storekeeper::sources::{Drive, Error};
 
 use super::*;
 
@@ -27,34 +27,26 @@ async fn everybody_waits_as_long_as_the_service_asks() {
     assert_eq!(faults.fired(rule), 1);
     assert_eq!(world.asked(CHILDREN) - before, 7);
 
-    faults.script(
-        CHILDREN,
-        When::Next(1),
-        Scenario::GraphUnavailable(Some("41")),
-    );
+    faults.script(CHILDREN, When::Next(1), Scenario::GraphUnavailable(Some("41")));
     let before = world.asked("GET *");
     for _ in 0..2 {
         let error = world.listed("*").await.unwrap_err();
         assert!(said(&error).contains("asked to wait 4"), "{error:?}");
         assert!(error.is_passing());
     }
-    assert_eq!(
-        world.asked("GET *") - before,
-        1,
-        "nothing is sent inside the wait"
-    );
+    // Nor by another door to the same service.
+    let microsoft = microsoft(&world.token, &world.graph, SECRET);
+    let place = settings::Drive { site: None, id: Some("any".to_owned()), user: None };
+    let other = Drive::new(&world.client, &world.tokens, &microsoft, &place).unwrap();
+    assert!(other.resolve().await.unwrap_err().is_passing());
+    assert_eq!(world.asked("GET *") - before, 1, "nothing is sent inside the wait");
 }
 
 #[tokio::test]
 async fn a_token_that_dies_in_the_middle_is_replaced_once() {
     let world = World::start();
-    ["a", "b", "c", "d"]
-        .iter()
-        .for_each(|name| world.put(name, b"x"));
-    world.graph.set_paging(Paging {
-        size: 1,
-        quirk: None,
-    });
+    ["a", "b", "c", "d"].iter().for_each(|name| world.put(name, b"x"));
+    world.graph.set_paging(Paging { size: 1, quirk: None });
     world.listed("*").await.unwrap();
     // Our own clock knows nothing of this.
     world.clock.advance_seconds(3600);
@@ -105,10 +97,7 @@ async fn a_refusal_that_no_token_cures_gets_no_token() {
     faults.script(CHILDREN, When::Every, Scenario::GraphAccessDenied);
     let error = world.listed("*").await.unwrap_err();
     let text = said(&error);
-    assert!(
-        text.find("Sites.Selected") < text.find("Files.Read.All"),
-        "{text}"
-    );
+    assert!(text.find("Sites.Selected") < text.find("Files.Read.All"), "{text}");
     assert!(text.contains("Sites.Selected") && error.hint().is_some());
     assert_eq!(world.tokens_asked(), 1);
 }
@@ -117,11 +106,7 @@ async fn a_refusal_that_no_token_cures_gets_no_token() {
 async fn many_workers_wait_for_one_token_request() {
     let world = World::start();
     let faults = world.token.faults();
-    faults.script(
-        "POST *",
-        When::Nth(1),
-        Scenario::TokenThrottled(Some("0.05")),
-    );
+    faults.script("POST *", When::Nth(1), Scenario::TokenThrottled(Some("0.05")));
     faults.script("POST *", When::Nth(2), Scenario::TokenUnavailableHtml);
     let resource = world.graph.base_url.clone();
     let bearers = (0..8).map(|_| {
@@ -139,10 +124,7 @@ async fn many_workers_wait_for_one_token_request() {
     let bearers = (0..8).map(|_| world.tokens.bearer(other));
     for outcome in futures::future::join_all(bearers).await {
         let error = outcome.unwrap_err();
-        assert!(
-            matches!(error, TokenError::Unavailable { status: 503, .. }),
-            "{error:?}"
-        );
+        assert!(matches!(error, TokenError::Unavailable { status: 503, .. }), "{error:?}");
     }
     assert_eq!(world.tokens_asked(), 3 + 4);
 }
@@ -155,14 +137,8 @@ async fn a_wrong_secret_is_said_once_and_never_shown() {
         let error = world.listed("*").await.unwrap_err();
         let shown = format!("{} {error:?} {:?}", said(&error), error.hint());
         assert!(shown.contains("AADSTS7000215"), "{shown}");
-        assert!(
-            shown.contains("`microsoft.client_secret` is wrong"),
-            "{shown}"
-        );
-        assert!(
-            !shown.contains("wrong+secret") && !shown.contains("Trace ID"),
-            "{shown}"
-        );
+        assert!(shown.contains("`microsoft.client_secret` is wrong"), "{shown}");
+        assert!(!shown.contains("wrong+secret") && !shown.contains("Trace ID"), "{shown}");
         assert!(!error.is_passing());
     }
     assert_eq!(world.tokens_asked(), 1, "a broken secret does not hammer");
@@ -181,11 +157,7 @@ async fn refusals_of_the_token_endpoint_are_told_apart() {
         let error = tokens.bearer(resource).await.unwrap_err();
         error.hint().unwrap_or_default()
     };
-    let tenant = hint(
-        |microsoft| microsoft.tenant_id = "nosuch.example".to_owned(),
-        None,
-    )
-    .await;
+    let tenant = hint(|microsoft| microsoft.tenant_id = "nosuch.example".to_owned(), None).await;
     assert!(tenant.contains("tenant is not known"));
     let client = hint(|microsoft| microsoft.client_id = "other".to_owned(), None).await;
     assert!(client.contains("`microsoft.client_id`"));
@@ -196,11 +168,7 @@ async fn refusals_of_the_token_endpoint_are_told_apart() {
 
     let world = World::start();
     world.token.expire_secret("app");
-    let error = world
-        .tokens
-        .bearer(&world.graph.base_url)
-        .await
-        .unwrap_err();
+    let error = world.tokens.bearer(&world.graph.base_url).await.unwrap_err();
     assert!(error.hint().unwrap_or_default().contains("expired"));
 }
 
