@@ -137,7 +137,8 @@ async fn connect(app: &App, pipelines: &[Pipeline]) -> Vec<Finding> {
                 },
                 SourceKind::Dataverse => match doors.dataverse(brand) {
                     Ok(dataverse) => match dataverse.check(&table_query(pipeline)).await {
-                        Ok(()) => Ok("table and columns are there".to_owned()),
+                        Ok(missing) if missing.is_empty() => Ok("table and columns are there".to_owned()),
+                        Ok(missing) => Err(missing.join("; ")),
                         Err(error) => Err(with_hint(chain(&error), error.hint())),
                     },
                     Err(error) => Err(with_hint(chain(&error), error.hint())),

@@ -75,7 +75,7 @@ fn columns(objects: &[Value], keys: &[&str], right: &[usize]) -> String {
     }
     let mut rows = vec![keys.iter().map(|key| (*key).replace('_', " ")).collect::<Vec<_>>()];
     rows.extend(objects.iter().map(|object| {
-        let cell = |key: &&str| match &object[**key] {
+        let cell = |key: &&str| match &object[*key] {
             Value::Null => String::new(),
             Value::String(text) => text.clone(),
             other => other.to_string(),

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, NaiveDate, Utc};
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{Instrument as _, error, info, info_span, warn};
@@ -20,7 +20,7 @@ use super::tables::{self, Turn};
 use crate::clock::Clock;
 use crate::contracts::{self, Reference, Rejection, Severity};
 use crate::formats::{self, Facts, Format, Kind};
-use crate::ids::{BrandId, PipelineName, RunId};
+use crate::ids::{BrandId, PipelineName};
 use crate::sources::Fetched;
 use crate::telemetry::chain;
 use crate::transforms::Transform;
@@ -70,7 +70,7 @@ impl Engine {
         let turn = Turn::take(&self.warehouse, &pipeline.name, brand).await?;
         let (mut report, started) = self.open(&pipeline.name, brand, order.trigger).await?;
         let span = info_span!("run", run.id = %report.run_id, pipeline = %pipeline.name, %brand);
-        let outcome = self.load(pipeline, brand, order, &mut report, started).instrument(span.clone()).await;
+        let outcome = self.load(pipeline, brand, order, &mut report, started).boxed().instrument(span.clone()).await;
         let report = span.in_scope(|| self.settle(report, started, outcome));
         if report.status != Status::Succeeded {
             tables::close_run_alone(&self.warehouse, &report, self.clock.now()).await?;
