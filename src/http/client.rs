@@ -201,6 +201,8 @@ impl Client {
                         pace::doubled(first, attempt)
                     }
                 });
+                // Asked for no time at all, we still leave some.
+                let pause = pause.max(self.backoff(attempt));
                 self.line.close_for(pause);
                 if status == StatusCode::SERVICE_UNAVAILABLE {
                     self.line.renew(build(&self.settings)?);
