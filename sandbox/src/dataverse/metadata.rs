@@ -3,13 +3,15 @@
 use serde_json::{Map, Value, json};
 
 use super::cell::Cell;
+use super::definition::{attributes, definition, keys};
+use super::expand::Options;
 use super::filter::Filter;
 use super::schema::{Column, ColumnKind};
 use super::service::Refusal;
 use super::store::{Store, Stored};
-use crate::wire::{Request, decode_percent, numbered_guid};
+use crate::wire::{Request, decode_percent};
 
-const NAMESPACE: &str = "Microsoft.Dynamics.CRM.";
+pub(super) const NAMESPACE: &str = "Microsoft.Dynamics.CRM.";
 
 /// Members of a column that every type has; the others need a cast.
 const COMMON: &[&str] = &[
@@ -213,185 +215,6 @@ fn one_attribute(
     }
 }
 
-fn definition(table: &Stored) -> Map<String, Value> {
-    let primary_name = table
-        .columns
-        .iter()
-        .find(|column| column.kind == ColumnKind::Text);
-    let value = json!({
-        "LogicalName": table.logical_name,
-        "SchemaName": table.logical_name,
-        "EntitySetName": table.entity_set,
-        "LogicalCollectionName": table.entity_set,
-        "PrimaryIdAttribute": table.primary_id,
-        "PrimaryNameAttribute": primary_name.map(|column| column.name.clone()),
-        "ChangeTrackingEnabled": table.change_tracking,
-        "IsOptimisticConcurrencyEnabled": true,
-        "TableType": "Standard",
-        "ObjectTypeCode": 10_000,
-        "MetadataId": numbered_guid(&table.logical_name, 0),
-    });
-    object(value)
-}
-
-fn keys(table: &Stored) -> Vec<Value> {
-    table
-        .alternate_keys
-        .iter()
-        .zip(1..)
-        .map(|(key, number)| {
-            json!({
-                "LogicalName": key.name,
-                "SchemaName": key.name,
-                "KeyAttributes": key.columns,
-                "EntityKeyIndexStatus": if key.active { "Active" } else { "Pending" },
-                "EntityLogicalName": table.logical_name,
-                "MetadataId": numbered_guid(&format!("key of {}", table.logical_name), number),
-            })
-        })
-        .collect()
-}
-
-/// Describes all columns, and the shadow columns that only look like some.
-fn attributes(table: &Stored) -> Vec<Value> {
-    let mut described = Vec::new();
-    for column in &table.columns {
-        let number = described.len() as u64;
-        described.push(attribute(table, column, number));
-        if matches!(column.kind, ColumnKind::Choice(_) | ColumnKind::Boolean) {
-            let mut shadow = attribute_head(
-                table,
-                &format!("{}name", column.name),
-                number + 1,
-                "Virtual",
-                "Virtual",
-            );
-            shadow["AttributeOf"] = json!(column.name);
-            shadow["IsValidForCreate"] = json!(false);
-            shadow["IsValidForUpdate"] = json!(false);
-            described.push(shadow);
-        }
-    }
-    described
-}
-
-fn attribute(table: &Stored, column: &Column, number: u64) -> Value {
-    let head = |kind: &str| attribute_head(table, &column.name, number, kind, kind);
-    let mut described = match &column.kind {
-        ColumnKind::Text => merged(head("String"), json!({"MaxLength": 4000, "Format": "Text"})),
-        ColumnKind::Integer => merged(
-            head("Integer"),
-            json!({"MinValue": i32::MIN, "MaxValue": i32::MAX, "Format": "None"}),
-        ),
-        ColumnKind::Decimal { precision } => {
-            merged(head("Decimal"), json!({"Precision": precision}))
-        }
-        ColumnKind::Money => merged(
-            head("Money"),
-            json!({"Precision": 4, "PrecisionSource": 0, "IsBaseCurrency": false}),
-        ),
-        ColumnKind::Double => merged(head("Double"), json!({"Precision": 5})),
-        ColumnKind::Boolean => head("Boolean"),
-        ColumnKind::DateOnly => date_time(head("DateTime"), "DateOnly"),
-        ColumnKind::DateTimeUtc => date_time(head("DateTime"), "UserLocal"),
-        ColumnKind::DateTimeWall => date_time(head("DateTime"), "TimeZoneIndependent"),
-        ColumnKind::Choice(options) => {
-            let kind = match column.name.as_str() {
-                "statecode" => "State",
-                "statuscode" => "Status",
-                _ => "Picklist",
-            };
-            merged(
-                head(kind),
-                json!({"OptionSet": option_set(table, column, options), "GlobalOptionSet": null}),
-            )
-        }
-        ColumnKind::Guid => attribute_head(
-            table,
-            &column.name,
-            number,
-            "Uniqueidentifier",
-            "UniqueIdentifier",
-        ),
-    };
-    let written_by_service = matches!(
-        column.name.as_str(),
-        "createdon" | "modifiedon" | "versionnumber"
-    );
-    if written_by_service {
-        described["IsValidForCreate"] = json!(false);
-        described["IsValidForUpdate"] = json!(false);
-    }
-    if column.name == table.primary_id {
-        described["IsPrimaryId"] = json!(true);
-        described["IsValidForUpdate"] = json!(false);
-    }
-    described
-}
-
-fn attribute_head(table: &Stored, name: &str, number: u64, kind: &str, type_name: &str) -> Value {
-    json!({
-        "@odata.type": format!("#{NAMESPACE}{}", if kind == "Virtual" {
-            "AttributeMetadata".to_owned()
-        } else {
-            format!("{type_name}AttributeMetadata")
-        }),
-        "LogicalName": name,
-        "SchemaName": name,
-        "AttributeType": kind,
-        "AttributeTypeName": {"Value": format!("{kind}Type")},
-        "IsPrimaryId": false,
-        "IsValidForCreate": true,
-        "IsValidForRead": true,
-        "IsValidForUpdate": true,
-        "AttributeOf": null,
-        "RequiredLevel": {
-            "Value": "None",
-            "CanBeChanged": true,
-            "ManagedPropertyLogicalName": "canmodifyrequirementlevelsettings",
-        },
-        "EntityLogicalName": table.logical_name,
-        "MetadataId": numbered_guid(&format!("column of {}", table.logical_name), number),
-    })
-}
-
-fn date_time(head: Value, behavior: &str) -> Value {
-    let format = if behavior == "DateOnly" {
-        "DateOnly"
-    } else {
-        "DateAndTime"
-    };
-    merged(
-        head,
-        json!({"DateTimeBehavior": {"Value": behavior}, "Format": format}),
-    )
-}
-
-fn option_set(table: &Stored, column: &Column, options: &[(i32, String)]) -> Value {
-    let id =
-        |number: u64| numbered_guid(&format!("{} {}", table.logical_name, column.name), number);
-    let options: Vec<Value> = options
-        .iter()
-        .zip(1..)
-        .map(|((value, label), number)| {
-            let label = json!({
-                "Label": label,
-                "LanguageCode": 1033,
-                "IsManaged": true,
-                "MetadataId": id(number),
-                "HasChanged": null,
-            });
-            json!({
-                "Value": value,
-                "Label": {"LocalizedLabels": [label], "UserLocalizedLabel": label},
-                "Color": null,
-                "IsManaged": true,
-            })
-        })
-        .collect();
-    json!({"Options": options, "MetadataId": id(0)})
-}
-
 /// Members of columns without a cast: those every type has, and no others by name.
 fn plain(items: Vec<Value>, options: &Options) -> Result<Vec<Value>, Refusal> {
     if let Some(name) = options
@@ -450,131 +273,19 @@ fn each(items: Vec<Value>, options: &Options, kind: &str) -> Result<Vec<Value>, 
         .collect()
 }
 
-fn unknown(name: &str, kind: &str) -> Refusal {
+pub(super) fn unknown(name: &str, kind: &str) -> Refusal {
     let text = format!("Could not find a property named '{name}' on type '{NAMESPACE}{kind}'.");
     Refusal::bad_request(text)
 }
 
-fn object(value: Value) -> Map<String, Value> {
+pub(super) fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(members) => members,
         _ => Map::new(),
     }
 }
 
-fn merged(mut value: Value, more: Value) -> Value {
-    for (name, member) in object(more) {
-        value[name] = member;
-    }
-    value
-}
-
 fn with_context(mut members: Map<String, Value>, context: &str) -> Value {
     members.shift_insert(0, "@odata.context".to_owned(), json!(context));
     Value::Object(members)
-}
-
-/// `$select`, `$expand` and `$filter`, at the top or inside an expansion.
-#[derive(Debug, Default)]
-struct Options {
-    select: Option<Vec<String>>,
-    expand: Vec<Expansion>,
-    filter: Option<String>,
-}
-
-#[derive(Debug)]
-struct Expansion {
-    name: String,
-    options: Options,
-}
-
-impl Options {
-    fn read(request: &Request) -> Result<Self, Refusal> {
-        let pairs = request
-            .parameters()
-            .ok_or_else(|| Refusal::bad_request("The query string is malformed."))?;
-        Self::from_pairs(
-            pairs
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str())),
-        )
-    }
-
-    fn from_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, Refusal> {
-        let mut options = Self::default();
-        for (name, value) in pairs {
-            match name {
-                "$select" => {
-                    options.select = Some(
-                        value
-                            .split(',')
-                            .map(|name| name.trim().to_owned())
-                            .collect(),
-                    );
-                }
-                "$filter" => options.filter = Some(value.to_owned()),
-                "$expand" => {
-                    options.expand = split(value, ',')
-                        .map(Expansion::parse)
-                        .collect::<Result<_, _>>()?;
-                }
-                other => {
-                    return Err(Refusal::outside_contract(format!(
-                        "the query option {other} here"
-                    )));
-                }
-            }
-        }
-        Ok(options)
-    }
-
-    /// Keeps what was selected; a member that does not exist is refused by name.
-    fn apply(
-        &self,
-        mut members: Map<String, Value>,
-        kind: &str,
-    ) -> Result<Map<String, Value>, Refusal> {
-        if let Some(select) = &self.select {
-            if let Some(name) = select
-                .iter()
-                .find(|name| !members.contains_key(name.as_str()))
-            {
-                // Columns of different types do not have the same members.
-                if kind != "AttributeMetadata" {
-                    return Err(unknown(name, kind));
-                }
-            }
-            members.retain(|name, _| {
-                name == "MetadataId"
-                    || name == "@odata.type"
-                    || select.iter().any(|wanted| wanted == name)
-            });
-        }
-        Ok(members)
-    }
-}
-
-impl Expansion {
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        let (name, inner) = super::key::split(text.trim());
-        let pairs = split(inner.unwrap_or_default(), ';').filter_map(|part| part.split_once('='));
-        Ok(Self {
-            name: name.to_owned(),
-            options: Options::from_pairs(pairs)?,
-        })
-    }
-}
-
-/// Splits where no parenthesis is open.
-fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let mut depth = 0_i32;
-    text.split(move |character| {
-        match character {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            _ => {}
-        }
-        character == separator && depth == 0
-    })
-    .filter(|part| !part.trim().is_empty())
 }

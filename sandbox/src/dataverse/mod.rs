@@ -9,6 +9,8 @@
 
 mod cell;
 mod changes;
+mod definition;
+mod expand;
 mod filter;
 mod key;
 mod metadata;

@@ -28,7 +28,7 @@ impl Talk {
                 self.reader.read_line(&mut answer)? > 0,
                 "the connection was closed"
             );
-            if answer[start..].as_bytes().get(3) == Some(&b' ') {
+            if answer.as_bytes()[start..].get(3) == Some(&b' ') {
                 return Ok(answer);
             }
         }

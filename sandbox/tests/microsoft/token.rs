@@ -1,7 +1,7 @@
 //! The token endpoint.
 
 use reqwest::Method;
-use sandbox::faults::{Scenario, When};
+use sandbox::faults::{Outcome, Scenario, When};
 
 use crate::world::{CLIENT, SECRET, World};
 
@@ -166,5 +166,23 @@ async fn a_script_of_faults_is_played_and_no_secret_is_logged() -> anyhow::Resul
     );
     assert_eq!(log[1].header("authorization"), Some("Basic <secret>"));
     assert!(!format!("{log:?}").contains(SECRET));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_can_be_changed_on_its_way() -> anyhow::Result<()> {
+    let world = World::start()?;
+    let _graph = world.graph()?;
+    let without_life = Outcome::rewrite(|_, response| {
+        let text = String::from_utf8_lossy(&response.body).replace("\"expires_in\":3599,", "");
+        response.body = text.into_bytes();
+    });
+    world
+        .tokens
+        .faults()
+        .script("POST *", When::Next(1), without_life);
+    let (status, body) = world.ask(&fields(&[])).await?;
+    assert_eq!((status, body.get("expires_in")), (200, None));
+    assert!(body["access_token"].is_string());
     Ok(())
 }
