@@ -4,6 +4,7 @@
 //! a free loopback port. Nothing here imports the main crate: a stand-in that
 //! shared its types would share its mistakes.
 
+pub mod clock;
 pub mod dataverse;
 pub mod faults;
 pub mod generator;
@@ -11,3 +12,4 @@ pub mod graph;
 pub mod metabase;
 pub mod smtp;
 pub mod token;
+pub mod wire;

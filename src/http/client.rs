@@ -1,19 +1,22 @@
-//! Timeouts, repeats, `Retry-After`.
+//! Timeouts, repeats, and one gate a service.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use futures::StreamExt as _;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use chrono::Utc;
+use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
-use url::Url;
 
+use super::pace::{self, Verdict};
+use super::request::{Request, Response, shown};
 use crate::settings;
+
+/// Largest answer that is read into memory: 256 MiB.
+const ANSWER_LIMIT_BYTES: usize = 256 << 20;
 
 /// Why no final answer came.
 #[derive(Debug, thiserror::Error)]
@@ -23,117 +26,46 @@ pub enum Error {
     Build(#[source] reqwest::Error),
     /// The connection failed or broke, on every attempt that was allowed.
     #[error("failed to {method} `{url}` after {attempts} attempts")]
-    Send { method: Method, url: String, attempts: u32, source: reqwest::Error },
+    Send {
+        /// What was asked.
+        method: Method,
+        /// Address without its query.
+        url: String,
+        /// How often it was tried.
+        attempts: u32,
+        /// What the connection said.
+        source: reqwest::Error,
+    },
     /// The other side asked for more patience than `http.retry_after_limit_seconds`.
     #[error("`{url}` asked to wait {seconds} seconds")]
-    WaitTooLong { url: String, seconds: u64 },
-    /// The body was larger than the caller allows.
+    WaitTooLong {
+        /// Address without its query.
+        url: String,
+        /// How long it wants to be left alone.
+        seconds: u64,
+    },
+    /// The answer is larger than an answer may be.
     #[error("the answer of `{url}` is over {limit_bytes} bytes")]
-    TooLarge { url: String, limit_bytes: u64 },
+    TooLarge {
+        /// Address without its query.
+        url: String,
+        /// Bound on an answer that is read into memory.
+        limit_bytes: usize,
+    },
 }
 
 impl Error {
     /// Says what the operator can do about it, if anything.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Build(_) => None,
-            Self::Send { .. } => Some("check that the address is right and reachable from this machine"),
-            Self::WaitTooLong { .. } => Some("the service is throttling; the next scheduled run tries again"),
-            Self::TooLarge { .. } => Some("raise `sources.file_limit_bytes` if this size is expected"),
+            Self::Build(_) | Self::TooLarge { .. } => None,
+            Self::Send { .. } => {
+                Some("check that the address is right and reachable from this machine")
+            }
+            Self::WaitTooLong { .. } => {
+                Some("the service is throttling; the next scheduled run tries again")
+            }
         }
-    }
-}
-
-/// One request. What is safe to repeat must be said by who builds it.
-#[derive(Debug, Clone)]
-pub struct Request {
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    body: Option<Bytes>,
-    repeatable: bool,
-}
-
-impl Request {
-    /// Starts a GET, which may be repeated.
-    pub fn get(url: Url) -> Self {
-        Self::new(Method::GET, url)
-    }
-
-    /// Starts a request; GET, HEAD, PUT and DELETE may be repeated, others not.
-    pub fn new(method: Method, url: Url) -> Self {
-        let repeatable = method.is_idempotent();
-        Self { method, url, headers: HeaderMap::new(), body: None, repeatable }
-    }
-
-    /// Sets a header; a value with line breaks is dropped.
-    #[must_use]
-    pub fn header(mut self, name: &'static str, value: &str) -> Self {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(HeaderName::from_static(name), value);
-        }
-        self
-    }
-
-    /// Sets a header that must not be shown, such as a token.
-    #[must_use]
-    pub fn secret_header(mut self, name: &'static str, value: &str) -> Self {
-        if let Ok(mut value) = HeaderValue::from_str(value) {
-            value.set_sensitive(true);
-            self.headers.insert(HeaderName::from_static(name), value);
-        }
-        self
-    }
-
-    /// Sets a body of a given type.
-    #[must_use]
-    pub fn body(mut self, content_type: &str, body: impl Into<Bytes>) -> Self {
-        self.body = Some(body.into());
-        self.header("content-type", content_type)
-    }
-
-    /// Sets a JSON body.
-    #[must_use]
-    pub fn json(self, value: &serde_json::Value) -> Self {
-        self.body("application/json", value.to_string())
-    }
-
-    /// Says that sending it twice does no more than sending it once.
-    #[must_use]
-    pub fn repeatable(mut self) -> Self {
-        self.repeatable = true;
-        self
-    }
-
-    /// The address it goes to.
-    pub fn url(&self) -> &Url {
-        &self.url
-    }
-}
-
-/// A final answer with its whole body.
-#[derive(Debug, Clone)]
-pub struct Response {
-    /// Status.
-    pub status: StatusCode,
-    /// Headers.
-    pub headers: HeaderMap,
-    /// Body.
-    pub body: Bytes,
-}
-
-impl Response {
-    /// Reads the body as JSON.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.body)
-    }
-
-    /// A header as text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
     }
 }
 
@@ -141,9 +73,17 @@ impl Response {
 /// service's `Retry-After` holds back every worker that talks to it.
 #[derive(Debug, Clone)]
 pub struct Client {
-    inner: reqwest::Client,
-    settings: settings::Http,
-    gate: Arc<Mutex<Option<Instant>>>,
+    settings: Arc<settings::Http>,
+    line: Arc<Line>,
+}
+
+/// What the clones of a client share.
+#[derive(Debug)]
+struct Line {
+    /// Replaced after a 503: its connections may end at the server that is too busy.
+    inner: RwLock<reqwest::Client>,
+    /// Nothing is sent before this moment.
+    gate: Mutex<Option<Instant>>,
 }
 
 impl Client {
@@ -152,20 +92,23 @@ impl Client {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(settings: &settings::Http) -> Result<Self, Error> {
-        let inner = reqwest::Client::builder()
-            .user_agent(concat!("NONISV|storekeeper|storekeeper/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(settings.connect_timeout_seconds))
-            .read_timeout(Duration::from_secs(settings.read_timeout_seconds))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(Error::Build)?;
-        Ok(Self { inner, settings: settings.clone(), gate: Arc::default() })
+        let line = Line::new(build(settings)?);
+        let settings = Arc::new(settings.clone());
+        Ok(Self { settings, line })
     }
 
-    /// The same connections behind a gate of their own: one for each service.
+    /// The same connections behind a gate of their own: one for each service
+    /// and each identity that it counts.
     #[must_use]
     pub fn for_service(&self) -> Self {
-        Self { gate: Arc::default(), ..self.clone() }
+        let settings = Arc::clone(&self.settings);
+        let line = Line::new(self.line.connections());
+        Self { settings, line }
+    }
+
+    /// How often a request that may be repeated is sent at most.
+    pub fn attempts(&self) -> u32 {
+        self.settings.attempts.max(1)
     }
 
     /// Sends a request and reads the whole answer.
@@ -175,75 +118,165 @@ impl Client {
     pub async fn send(&self, request: &Request) -> Result<Response, Error> {
         let mut attempt = 1;
         loop {
-            let outcome = async {
-                let answer = self.open_once(request).await?;
-                let (status, headers) = (answer.status(), answer.headers().clone());
-                let body = answer.bytes().await?;
-                Ok::<_, reqwest::Error>(Response { status, headers, body })
-            }
-            .await;
-            match outcome {
-                Ok(answer) => {
-                    let Some(pause) = self.pause_after(&answer.status, &answer.headers, request, attempt)? else {
-                        return Ok(answer);
-                    };
-                    self.wait(request, answer.status.as_str(), pause).await;
+            let answer = self.answered(request, &mut attempt).await?;
+            match answer.whole().await {
+                Err(Error::Send { source, .. }) => {
+                    self.broken(request, source, attempt).await?;
+                    attempt += 1;
                 }
-                Err(source) => self.broken(request, source, attempt).await?,
+                outcome => return outcome,
             }
-            attempt += 1;
         }
     }
 
-    /// Sends a request and hands over the answer's body piece by piece, never
-    /// more than `limit_bytes`. A connection that breaks inside the body is the
-    /// caller's to resume. Answers that are not 2xx come with no pieces taken.
+    /// Sends a request and hands over the answer as soon as its headers are
+    /// there. A connection that breaks inside the body is the caller's to resume.
     ///
     /// # Errors
-    /// When no answer came, the body broke, or the sink refused a piece.
-    pub async fn download<F, E>(&self, request: &Request, limit_bytes: u64, mut sink: F) -> Result<Response, E>
-    where
-        F: FnMut(&[u8]) -> Result<(), E>,
-        E: From<Error>,
-    {
-        let mut attempt = 1;
-        let answer = loop {
-            match self.open_once(request).await {
-                Ok(answer) => {
-                    match self.pause_after(&answer.status(), answer.headers(), request, attempt)? {
-                        None => break answer,
-                        Some(pause) => self.wait(request, answer.status().as_str(), pause).await,
-                    }
-                }
-                Err(source) => self.broken(request, source, attempt).await?,
-            }
-            attempt += 1;
-        };
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        if !status.is_success() {
-            let body = answer.bytes().await.map_err(|source| failed(request, source, attempt))?;
-            return Ok(Response { status, headers, body });
-        }
-        let mut taken = 0_u64;
-        let mut pieces = answer.bytes_stream();
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|source| failed(request, source, attempt))?;
-            taken += piece.len() as u64;
-            if taken > limit_bytes {
-                return Err(Error::TooLarge { url: shown(&request.url), limit_bytes }.into());
-            }
-            sink(&piece)?;
-        }
-        Ok(Response { status, headers, body: Bytes::new() })
+    /// When no final answer came. An answer with a bad status is an answer.
+    pub async fn open(&self, request: &Request) -> Result<Answer, Error> {
+        self.answered(request, &mut 1).await
     }
 
-    async fn open_once(&self, request: &Request) -> Result<reqwest::Response, reqwest::Error> {
-        let until = *self.gate.lock().await;
-        if let Some(until) = until {
-            tokio::time::sleep_until(until).await;
+    /// Pauses as after a passing failure, for callers that repeat by themselves.
+    pub async fn back_off(&self, attempt: u32) {
+        tokio::time::sleep(self.backoff(attempt)).await;
+    }
+
+    async fn answered(&self, request: &Request, attempt: &mut u32) -> Result<Answer, Error> {
+        loop {
+            self.pass_gate(request).await?;
+            match self.line.send(request).await {
+                Ok(answer) => {
+                    if !self.again(request, &answer, *attempt).await? {
+                        return Ok(Answer::new(request, answer, *attempt));
+                    }
+                }
+                Err(source) => self.broken(request, source, *attempt).await?,
+            }
+            *attempt += 1;
         }
+    }
+
+    /// Waits until the service may be asked again. The gate may be moved while
+    /// we wait; and behind it not all waiting workers start in the same instant.
+    async fn pass_gate(&self, request: &Request) -> Result<(), Error> {
+        let limit = self.settings.retry_after_limit_seconds;
+        while let Some(left) = self.line.closed_for() {
+            if left > Duration::from_secs(limit) {
+                let (url, seconds) = (shown(&request.url), left.as_secs());
+                return Err(Error::WaitTooLong { url, seconds });
+            }
+            let spread = (left / 10).min(Duration::from_secs(1));
+            tokio::time::sleep(left + spread.mul_f64(rand::random_range(0.0..1.0))).await;
+        }
+        Ok(())
+    }
+
+    /// Says whether to ask again, after having waited or closed the gate.
+    async fn again(
+        &self,
+        request: &Request,
+        answer: &reqwest::Response,
+        attempt: u32,
+    ) -> Result<bool, Error> {
+        let status = answer.status();
+        let verdict = pace::judge(status, answer.headers(), request.repeatable, Utc::now());
+        let last = attempt >= self.attempts();
+        match verdict {
+            Verdict::Final => {
+                if let Some(gap) = pace::gap(answer.headers()) {
+                    self.line.close_for(gap);
+                }
+                Ok(false)
+            }
+            Verdict::Throttled(asked) => {
+                let pause = asked.unwrap_or_else(|| match status {
+                    StatusCode::SERVICE_UNAVAILABLE => self.backoff(attempt),
+                    _ => {
+                        let first = Duration::from_secs(self.settings.throttled_pause_seconds);
+                        pace::doubled(first, attempt)
+                    }
+                });
+                self.line.close_for(pause);
+                if status == StatusCode::SERVICE_UNAVAILABLE {
+                    self.line.renew(build(&self.settings)?);
+                }
+                let pause_ms = pause.as_millis() as u64;
+                let url = shown(&request.url);
+                warn!(url, status = status.as_u16(), pause_ms, "asked to wait");
+                Ok(!last)
+            }
+            Verdict::Passing(_) if last => Ok(false),
+            Verdict::Passing(asked) => {
+                let pause = asked.unwrap_or_else(|| self.backoff(attempt));
+                let (url, pause_ms) = (shown(&request.url), pause.as_millis() as u64);
+                let limit = Duration::from_secs(self.settings.retry_after_limit_seconds);
+                if pause > limit {
+                    let seconds = pause.as_secs();
+                    return Err(Error::WaitTooLong { url, seconds });
+                }
+                warn!(url, status = status.as_u16(), pause_ms, "service failed");
+                tokio::time::sleep(pause).await;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn broken(
+        &self,
+        request: &Request,
+        source: reqwest::Error,
+        attempt: u32,
+    ) -> Result<(), Error> {
+        let unsent = source.is_connect();
+        if attempt >= self.attempts() || !(request.repeatable || unsent) {
+            return Err(failed(request, source, attempt));
+        }
+        warn!(url = shown(&request.url), attempt, "connection failed");
+        self.back_off(attempt).await;
+        Ok(())
+    }
+
+    fn backoff(&self, attempt: u32) -> Duration {
+        let first = Duration::from_millis(self.settings.backoff_milliseconds);
+        pace::doubled(first, attempt).mul_f64(rand::random_range(0.75..1.25))
+    }
+}
+
+impl Line {
+    fn new(inner: reqwest::Client) -> Arc<Self> {
+        let (inner, gate) = (RwLock::new(inner), Mutex::default());
+        Arc::new(Self { inner, gate })
+    }
+
+    fn connections(&self) -> reqwest::Client {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner.clone()
+    }
+
+    fn renew(&self, fresh: reqwest::Client) {
+        *self.inner.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
+
+    fn closed_for(&self) -> Option<Duration> {
+        let gate = *self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = gate?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    fn close_for(&self, pause: Duration) {
+        // A pause past the end of time is one of a year.
+        let until = Instant::now() + pause.min(Duration::from_secs(365 * 86_400));
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if gate.is_none_or(|known| known < until) {
+            *gate = Some(until);
+        }
+    }
+
+    async fn send(&self, request: &Request) -> Result<reqwest::Response, reqwest::Error> {
         let mut builder = self
-            .inner
+            .connections()
             .request(request.method.clone(), request.url.clone())
             .headers(request.headers.clone());
         if let Some(body) = &request.body {
@@ -251,102 +284,89 @@ impl Client {
         }
         builder.send().await
     }
+}
 
-    /// How long to pause before the next attempt; `None` for a final answer.
-    fn pause_after(
-        &self,
-        status: &StatusCode,
-        headers: &HeaderMap,
-        request: &Request,
-        attempt: u32,
-    ) -> Result<Option<Duration>, Error> {
-        let throttled = matches!(status.as_u16(), 429 | 503 | 509);
-        let transient = throttled || (request.repeatable && matches!(status.as_u16(), 408 | 425 | 500 | 502 | 504));
-        if !transient || attempt >= self.settings.attempts {
-            return Ok(None);
+/// An answer whose body is still on its way.
+pub struct Answer {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    body: reqwest::Response,
+    request: Request,
+    attempts: u32,
+}
+
+impl Answer {
+    fn new(request: &Request, body: reqwest::Response, attempts: u32) -> Self {
+        Self {
+            status: body.status(),
+            headers: body.headers().clone(),
+            body,
+            request: request.clone(),
+            attempts,
         }
-        let pause = match headers.get("retry-after").and_then(|value| retry_after(value.to_str().ok()?, Utc::now())) {
-            Some(pause) => pause,
-            None => self.backoff(attempt),
-        };
-        if pause.as_secs() > self.settings.retry_after_limit_seconds {
-            return Err(Error::WaitTooLong { url: shown(&request.url), seconds: pause.as_secs() });
-        }
-        Ok(Some(pause))
     }
 
-    async fn broken(&self, request: &Request, source: reqwest::Error, attempt: u32) -> Result<(), Error> {
-        let unsent = source.is_connect();
-        if attempt >= self.settings.attempts || !(request.repeatable || unsent) {
-            return Err(failed(request, source, attempt));
-        }
-        let pause = self.backoff(attempt);
-        warn!(url = shown(&request.url), pause_ms = pause.as_millis() as u64, "connection failed, repeating");
-        tokio::time::sleep(pause).await;
-        Ok(())
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 
-    /// Closes the gate for everybody that shares it.
-    async fn wait(&self, request: &Request, status: &str, pause: Duration) {
-        warn!(url = shown(&request.url), status, pause_ms = pause.as_millis() as u64, "asked to wait");
-        let until = Instant::now() + pause;
-        {
-            let mut gate = self.gate.lock().await;
-            if gate.is_none_or(|known| known < until) {
-                *gate = Some(until);
+    /// Takes the next piece of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// When the connection broke before the end.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
+        let outcome = self.body.chunk().await;
+        outcome.map_err(|source| failed(&self.request, source, self.attempts))
+    }
+
+    /// Reads the rest of the body.
+    ///
+    /// # Errors
+    /// When the connection broke before the end, or there is no end to it.
+    pub async fn whole(mut self) -> Result<Response, Error> {
+        let mut body = Vec::new();
+        while let Some(piece) = self.piece().await? {
+            if body.len() + piece.len() > ANSWER_LIMIT_BYTES {
+                let (url, limit_bytes) = (shown(&self.request.url), ANSWER_LIMIT_BYTES);
+                return Err(Error::TooLarge { url, limit_bytes });
             }
+            body.extend_from_slice(&piece);
         }
-        tokio::time::sleep_until(until).await;
+        Ok(Response {
+            status: self.status,
+            headers: self.headers,
+            body: body.into(),
+        })
     }
+}
 
-    fn backoff(&self, attempt: u32) -> Duration {
-        let base = self.settings.backoff_milliseconds.saturating_mul(1 << attempt.saturating_sub(1).min(10));
-        let jitter = rand::random_range(0.75..1.25);
-        Duration::from_millis(base).mul_f64(jitter)
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {:?}", self.status, self.request)
     }
+}
+
+fn build(settings: &settings::Http) -> Result<reqwest::Client, Error> {
+    reqwest::Client::builder()
+        .user_agent(concat!(
+            "NONISV|storekeeper|storekeeper/",
+            env!("CARGO_PKG_VERSION")
+        ))
+        .connect_timeout(Duration::from_secs(settings.connect_timeout_seconds))
+        .read_timeout(Duration::from_secs(settings.read_timeout_seconds))
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(Error::Build)
 }
 
 fn failed(request: &Request, source: reqwest::Error, attempts: u32) -> Error {
-    let (method, url) = (request.method.clone(), shown(&request.url));
-    Error::Send { method, url, attempts, source: source.without_url() }
-}
-
-/// An address that may be shown: no user, no query, no fragment.
-pub fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    // Addresses that cannot hold a user have none to remove.
-    let (_, _) = (url.set_username(""), url.set_password(None));
-    url.to_string()
-}
-
-/// Reads `Retry-After`: seconds, also fractional, or an HTTP date.
-fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let at = DateTime::parse_from_rfc2822(text.trim()).ok()?;
-    Some((at.with_timezone(&Utc) - now).to_std().unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_read_in_all_its_forms() {
-        let now = DateTime::parse_from_rfc3339("2025-11-29T11:00:00Z").unwrap().to_utc();
-        assert_eq!(retry_after("2.128", now), Some(Duration::from_millis(2128)));
-        assert_eq!(retry_after("41", now), Some(Duration::from_secs(41)));
-        assert_eq!(retry_after("Sat, 29 Nov 2025 11:00:30 GMT", now), Some(Duration::from_secs(30)));
-        assert_eq!(retry_after("soon", now), None);
-        assert_eq!(retry_after("-5", now), None);
-    }
-
-    #[test]
-    fn a_query_is_never_shown() {
-        let url = Url::parse("https://user:pw@example.com/a?tempauth=secret#x").unwrap();
-        assert_eq!(shown(&url), "https://example.com/a");
+    Error::Send {
+        method: request.method.clone(),
+        url: shown(&request.url),
+        attempts,
+        source: source.without_url(),
     }
 }

@@ -23,6 +23,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("http.read_timeout_seconds", Kind::Number),
     ("http.attempts", Kind::Number),
     ("http.backoff_milliseconds", Kind::Number),
+    ("http.throttled_pause_seconds", Kind::Number),
     ("http.retry_after_limit_seconds", Kind::Number),
     ("microsoft.tenant_id", Kind::Text),
     ("microsoft.client_id", Kind::Text),

@@ -96,6 +96,8 @@ pub struct Http {
     pub attempts: u32,
     /// First pause after a passing failure; doubles, with jitter. Default: 500.
     pub backoff_milliseconds: u64,
+    /// First pause after a 429 that names none; doubles. Default: 30.
+    pub throttled_pause_seconds: u64,
     /// Longest `Retry-After` that is waited for. Default: 900.
     pub retry_after_limit_seconds: u64,
 }

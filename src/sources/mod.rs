@@ -1,1 +1,26 @@
-//! To come.
+//! Where data comes from: a drive, Dataverse, a folder.
+//!
+//! Every source lists what there is and fetches what is asked for into a file,
+//! with a hash over its content: a file is known by what it holds, never by its
+//! name or its place. What the bytes mean is no matter of this module.
+//!
+//! Invariants: a token goes to the origin it was made for and nowhere else; a
+//! fetched file is whole and of one version, or there is none; an answer that
+//! is no listing is never taken for an empty one.
+
+mod dataverse;
+mod download;
+mod drive;
+mod error;
+mod file;
+mod folder;
+mod metadata;
+mod pattern;
+mod quick_xor_hash;
+mod service;
+
+pub use dataverse::{Dataverse, TableQuery, WhoAmI};
+pub use drive::{Drive, DriveInfo};
+pub use error::Error;
+pub use file::{Fetched, Listing, RemoteFile};
+pub use folder::Folder;

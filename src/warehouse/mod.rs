@@ -1,16 +1,24 @@
 //! PostgreSQL: the one place, with the files named `tables.rs`, that speaks to it.
 //!
-//! Invariant: identifiers pass through [`Ident`], values are bound.
+//! Invariants: identifiers pass through [`Ident`], values are bound; a [`Load`]
+//! is one transaction.
 
 mod connect;
+mod copy;
 mod digest;
 mod embedded;
 mod ident;
+mod load;
 pub mod marts;
+mod migrate;
 pub mod roles;
+mod table;
 mod unions;
 
 pub use connect::{Address, Error, Warehouse};
 pub(crate) use digest::{hexadecimal, hmac_sha256};
-pub use embedded::{Embedded, Error as EmbeddedError};
+pub use embedded::{Embedded, Error as EmbeddedError, supervise};
 pub use ident::{Ident, Statement};
+pub use load::{Counts, Error as LoadError, FileEntry, Load};
+pub use migrate::{Error as MigrateError, Migration, migrate, migration_status};
+pub use table::{Table, WriteDisposition, columns_of};

@@ -1,1 +1,4 @@
+//! The whole program against its surroundings, on this machine's loopback.
 
+mod docker;
+mod nginx;

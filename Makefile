@@ -1,0 +1,49 @@
+# The commands a newcomer types. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# One build serves the demo, `make serve` and the tests: the dev profile. A release
+# build takes several times as long to save seconds of a run.
+BIN := $(or $(CARGO_TARGET_DIR),target)/debug
+DEMO := var/demo
+
+.PHONY: help demo demo-clean test bench serve fmt lint build
+
+help: ## list these commands
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+demo: ## the whole chain on this machine: stand-ins, PostgreSQL, load, provision, prove, mail
+	@scripts/install-debian.sh demo
+	@$(MAKE) --no-print-directory build
+	@exec $(BIN)/sandbox demo --storekeeper $(BIN)/storekeeper --dir $(DEMO)
+
+demo-clean: ## stop what the demo left running and remove every trace of it
+	@scripts/demo-clean.sh $(DEMO) $(BIN)/sandbox
+
+test: ## format, lints and all tests, as CI runs them; installs what they need
+	@scripts/install-debian.sh test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --workspace --locked
+	@scripts/deny.sh
+
+bench: ## measure the claims
+	@scripts/install-debian.sh demo
+	cargo bench --workspace --locked
+
+serve: ## run the daemon with the settings in config/
+	@$(MAKE) --no-print-directory build
+	@exec $(BIN)/storekeeper serve
+
+fmt: ## format the code
+	cargo fmt --all
+
+lint: ## what `make test` checks before the tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@scripts/deny.sh
+
+build:
+	cargo build --workspace --bins --locked

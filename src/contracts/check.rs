@@ -1,0 +1,310 @@
+//! Splits a batch into rows to load and rows to quarantine.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray as _, BooleanArray, BooleanBuilder, Date32Builder, Decimal128Builder, Int64Builder,
+    RecordBatch, StringArray, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+};
+use arrow::datatypes::{Date32Type, Int64Type};
+use regex::Regex;
+
+use super::contract::{Column, ColumnType, Contract, RuleKind, Severity};
+use super::values;
+use crate::ids::ROW;
+
+/// Values known to the warehouse, by table and column, for rules that look them up.
+#[derive(Debug, Default, Clone)]
+pub struct Reference {
+    known: BTreeMap<(String, String), HashSet<String>>,
+}
+
+impl Reference {
+    /// Adds the values of a table's column.
+    pub fn insert(&mut self, table: &str, column: &str, values: HashSet<String>) {
+        self.known.insert((table.to_owned(), column.to_owned()), values);
+    }
+
+    fn values(&self, key: (&str, &str)) -> Option<&HashSet<String>> {
+        self.known.get(&(key.0.to_owned(), key.1.to_owned()))
+    }
+}
+
+/// One reason why one row was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Row as the file counts them, from 1.
+    pub row: i64,
+    /// Column of the contract.
+    pub column: String,
+    /// The rule's name; `type` where the text is no such value.
+    pub rule: &'static str,
+    /// In words.
+    pub reason: String,
+    /// What stood there; left out where it is personal.
+    pub value: Option<String>,
+    /// Quarantine or fail.
+    pub severity: Severity,
+}
+
+/// What came of a batch.
+#[derive(Debug)]
+pub struct Checked {
+    /// Typed rows, with their numbers in [`ROW`].
+    pub accepted: RecordBatch,
+    /// The refused rows, each with its first reason.
+    pub rejected: Vec<Rejection>,
+    /// The refused rows as they came.
+    pub rejected_rows: Vec<Vec<Option<String>>>,
+    /// Rows that were loaded although they break a rule of severity `warn`, by column and rule.
+    pub warned: BTreeMap<(String, &'static str), u64>,
+}
+
+/// Checks raw rows (columns of [`Contract::raw_schema`]) against a contract.
+///
+/// # Panics
+/// When the batch has not that schema, which is the caller's mistake.
+pub fn check(contract: &Contract, raw: &RecordBatch, reference: &Reference) -> Checked {
+    let rows = raw.column_by_name(ROW).expect("raw batches carry row numbers").as_primitive::<Int64Type>();
+    let mut refused: BTreeMap<usize, Rejection> = BTreeMap::new();
+    let mut warned = BTreeMap::new();
+    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(raw.num_columns());
+    for (index, column) in contract.columns.iter().enumerate() {
+        let texts = raw.column(index).as_string::<i32>();
+        let (array, broken) = convert(column, texts);
+        let mut broken: Vec<Broken> = broken;
+        broken.extend(apply_rules(contract, column, texts, &array, reference));
+        for Broken { at, rule, reason, severity } in broken {
+            if severity == Severity::Warn {
+                *warned.entry((column.name.clone(), rule)).or_insert(0) += 1;
+                continue;
+            }
+            let value = (!column.personal && texts.is_valid(at)).then(|| texts.value(at).to_owned());
+            let shown = value.as_deref().map(|value| format!("`{}` ", shorten(value))).unwrap_or_default();
+            let rejection = Rejection {
+                row: rows.value(at),
+                column: column.name.clone(),
+                rule,
+                reason: format!("{shown}{reason}"),
+                value,
+                severity,
+            };
+            let entry = refused.entry(at);
+            if let std::collections::btree_map::Entry::Occupied(mut known) = entry {
+                if severity == Severity::Fail && known.get().severity != Severity::Fail {
+                    known.insert(rejection);
+                }
+            } else {
+                entry.or_insert(rejection);
+            }
+        }
+        arrays.push(array);
+    }
+    arrays.push(raw.column(contract.columns.len()).clone());
+    let typed = RecordBatch::try_new(contract.schema(), arrays).expect("each array was built for its column's type");
+    let rejected_rows = refused.keys().map(|at| texts_of(raw, *at, contract.columns.len())).collect();
+    let accepted = if refused.is_empty() {
+        typed
+    } else {
+        let keep: BooleanArray = (0..raw.num_rows()).map(|at| Some(!refused.contains_key(&at))).collect();
+        arrow::compute::filter_record_batch(&typed, &keep).expect("the mask has a value for each row")
+    };
+    Checked { accepted, rejected: refused.into_values().collect(), rejected_rows, warned }
+}
+
+fn texts_of(raw: &RecordBatch, at: usize, columns: usize) -> Vec<Option<String>> {
+    (0..columns)
+        .map(|index| {
+            let texts = raw.column(index).as_string::<i32>();
+            texts.is_valid(at).then(|| texts.value(at).to_owned())
+        })
+        .collect()
+}
+
+/// One value that breaks one rule.
+struct Broken {
+    at: usize,
+    rule: &'static str,
+    reason: String,
+    severity: Severity,
+}
+
+fn convert(column: &Column, texts: &StringArray) -> (ArrayRef, Vec<Broken>) {
+    let mut broken = Vec::new();
+    macro_rules! each {
+        ($builder:expr, $parse:expr) => {{
+            let mut builder = $builder;
+            for at in 0..texts.len() {
+                let text = if texts.is_valid(at) { texts.value(at).trim() } else { "" };
+                if values::is_null(text) {
+                    builder.append_null();
+                    continue;
+                }
+                match $parse(text) {
+                    Ok(value) => builder.append_value(value),
+                    Err(reason) => {
+                        builder.append_null();
+                        broken.push(Broken { at, rule: "type", reason, severity: Severity::Quarantine });
+                    }
+                }
+            }
+            Arc::new(builder.finish()) as ArrayRef
+        }};
+    }
+    let rows = texts.len();
+    let array = match column.column_type {
+        ColumnType::Text => {
+            each!(StringBuilder::with_capacity(rows, rows * 16), values::text)
+        }
+        ColumnType::StoreId => each!(StringBuilder::with_capacity(rows, rows * 6), values::store_id),
+        ColumnType::Integer => each!(Int64Builder::with_capacity(rows), values::integer),
+        ColumnType::Decimal { precision, scale } => each!(
+            Decimal128Builder::with_capacity(rows).with_data_type(column.column_type.data_type()),
+            |text| values::decimal(text, precision, scale)
+        ),
+        ColumnType::Date => each!(Date32Builder::with_capacity(rows), |text| {
+            values::date(text, column.date_order).map(Date32Type::from_naive_date)
+        }),
+        ColumnType::Time => each!(Time64MicrosecondBuilder::with_capacity(rows), values::time),
+        ColumnType::Timestamp => each!(
+            TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"),
+            |text| values::timestamp(text, column.date_order)
+        ),
+        ColumnType::Boolean => each!(BooleanBuilder::with_capacity(rows), values::boolean),
+    };
+    (array, broken)
+}
+
+fn apply_rules(
+    contract: &Contract,
+    column: &Column,
+    texts: &StringArray,
+    array: &ArrayRef,
+    reference: &Reference,
+) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let mut required = column.rules.iter().find(|rule| rule.kind == RuleKind::Required).map(|rule| rule.severity);
+    if contract.key.contains(&column.name) {
+        required = required.or(Some(Severity::Quarantine));
+    }
+    if let Some(severity) = required {
+        for at in (0..array.len()).filter(|at| array.is_null(*at)) {
+            let reason = format!("`{}` is required", column.name);
+            broken.push(Broken { at, rule: RuleKind::Required.name(), reason, severity });
+        }
+    }
+    for rule in &column.rules {
+        let mut refuse = |at: usize, reason: String| {
+            broken.push(Broken { at, rule: rule.kind.name(), reason, severity: rule.severity });
+        };
+        let text_of = |at: usize| -> Option<&str> {
+            let typed = array.as_string_opt::<i32>();
+            match typed {
+                Some(typed) => typed.is_valid(at).then(|| typed.value(at)),
+                None => array.is_valid(at).then(|| texts.value(at).trim()),
+            }
+        };
+        match rule.kind {
+            RuleKind::Required => {}
+            RuleKind::Accepted => {
+                for at in 0..array.len() {
+                    if let Some(text) = text_of(at)
+                        && !rule.values.iter().any(|value| value == text)
+                    {
+                        refuse(at, format!("is none of {}", rule.values.join(", ")));
+                    }
+                }
+            }
+            RuleKind::Pattern => {
+                let pattern = rule.pattern.as_deref().unwrap_or_default();
+                let whole = Regex::new(&format!("^(?:{pattern})$")).expect("checked with the definition");
+                for at in 0..array.len() {
+                    if text_of(at).is_some_and(|text| !whole.is_match(text)) {
+                        refuse(at, format!("does not match `{pattern}`"));
+                    }
+                }
+            }
+            RuleKind::Range => {
+                let numbers = arrow::compute::cast(array, &arrow::datatypes::DataType::Float64)
+                    .expect("range rules stand on numbers only");
+                let numbers = numbers.as_primitive::<arrow::datatypes::Float64Type>();
+                for at in (0..numbers.len()).filter(|at| numbers.is_valid(*at)) {
+                    let number = numbers.value(at);
+                    if rule.min.is_some_and(|min| number < min) || rule.max.is_some_and(|max| number > max) {
+                        let bound = |bound: Option<f64>| bound.map_or_else(String::new, |bound| bound.to_string());
+                        refuse(at, format!("is not within {}..{}", bound(rule.min), bound(rule.max)));
+                    }
+                }
+            }
+            RuleKind::Known | RuleKind::KnownStore => {
+                let Some(key) = rule.looks_up() else { continue };
+                let Some(known) = reference.values(key) else { continue };
+                for at in 0..array.len() {
+                    if text_of(at).is_some_and(|text| !known.contains(text)) {
+                        refuse(at, format!("is not in {}.{}", key.0, key.1));
+                    }
+                }
+            }
+        }
+    }
+    broken
+}
+
+fn shorten(text: &str) -> String {
+    if text.chars().count() <= 40 { text.to_owned() } else { format!("{}…", text.chars().take(40).collect::<String>()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTRACT: &str = r#"
+        key = ["store_id"]
+        columns = [
+          { name = "store_id", type = "store_id", rules = [{ kind = "known_store" }] },
+          { name = "employee", type = "text", personal = true, rules = [{ kind = "accepted", values = ["Ann"] }] },
+          { name = "amount", type = "decimal(12,2)", rules = [{ kind = "range", min = 0, severity = "warn" }] },
+        ]
+    "#;
+
+    fn checked(lines: &[[&str; 3]]) -> Checked {
+        let contract: Contract = toml::from_str(CONTRACT).unwrap();
+        assert_eq!(contract.problems(), Vec::<String>::new());
+        let column = |at: usize| {
+            Arc::new(lines.iter().map(|line| (!line[at].is_empty()).then_some(line[at])).collect::<StringArray>())
+                as ArrayRef
+        };
+        let rows: ArrayRef = Arc::new(arrow::array::Int64Array::from_iter_values(5..5 + lines.len() as i64));
+        let raw = RecordBatch::try_new(contract.raw_schema(), vec![column(0), column(1), column(2), rows]).unwrap();
+        let mut reference = Reference::default();
+        reference.insert("stores", "store_id", HashSet::from(["000101".to_owned()]));
+        check(&contract, &raw, &reference)
+    }
+
+    #[test]
+    fn every_row_goes_out_exactly_once_and_a_bad_one_says_why() {
+        let checked = checked(&[
+            ["101", "Ann", "12.50"],
+            ["000999", "Ann", "1"],
+            ["101", "Ann", "n/a?"],
+            ["", "Ann", "1"],
+            ["101", "Bob", "1"],
+            ["101.0", "", "-3"],
+        ]);
+        assert_eq!(checked.accepted.num_rows() + checked.rejected.len(), 6);
+        assert_eq!(checked.rejected.len(), checked.rejected_rows.len());
+        let lines: Vec<String> = checked
+            .rejected
+            .iter()
+            .map(|rejection| format!("row {} {} {}: {}", rejection.row, rejection.column, rejection.rule, rejection.reason))
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        row 6 store_id known_store: `000999` is not in stores.store_id
+        row 7 amount type: `n/a?` is no number
+        row 8 store_id required: `store_id` is required
+        row 9 employee accepted: is none of Ann
+        ");
+        assert_eq!(checked.warned.values().sum::<u64>(), 1);
+    }
+}

@@ -1,0 +1,55 @@
+//! One JSON object a line. Numbers keep the very digits they came with.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Read};
+
+use arrow::array::RecordBatch;
+use serde_json::value::RawValue;
+
+use super::header::Wanted;
+use super::rows::Collector;
+use super::{Error, Facts};
+
+pub(super) fn read<R: Read>(
+    wanted: &Wanted,
+    input: R,
+    sink: &mut dyn FnMut(RecordBatch) -> bool,
+) -> Result<Facts, Error> {
+    let mut collector = Collector::new(wanted, None, sink);
+    let mut names: Vec<String> = Vec::new();
+    let mut cells: Vec<Option<String>> = Vec::new();
+    for (index, line) in BufReader::new(input).lines().enumerate() {
+        let line = line.map_err(Error::Read)?;
+        let row = index as u64 + 1;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let object: HashMap<String, &RawValue> = serde_json::from_str(&line)
+            .map_err(|error| Error::Corrupt { kind: "JSON lines", reason: format!("row {row}: {error}") })?;
+        if names.is_empty() {
+            // The first row's members are the header; a member it lacks is looked for too.
+            names = object.keys().cloned().collect();
+            names.extend(
+                wanted.columns.iter().flat_map(|(_, aliases, _)| aliases).filter(|alias| !object.contains_key(*alias)).cloned(),
+            );
+            let header: Vec<Option<String>> = names.iter().cloned().map(Some).collect();
+            collector.take(0, &header)?;
+        }
+        cells.clear();
+        for name in &names {
+            cells.push(object.get(name).and_then(|value| text_of(value.get())));
+        }
+        if !collector.take(row, &cells)? {
+            break;
+        }
+    }
+    collector.finish()
+}
+
+fn text_of(raw: &str) -> Option<String> {
+    match raw {
+        "null" => None,
+        text if text.starts_with('"') => serde_json::from_str::<String>(text).ok().filter(|text| !text.is_empty()),
+        text => Some(text.to_owned()),
+    }
+}

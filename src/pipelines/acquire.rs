@@ -1,0 +1,210 @@
+//! Fetches what a pipeline's source holds that was not loaded before.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::definition::{After, Pipeline, Source, SourceKind};
+use super::error::Error;
+use super::tables;
+use crate::http::{Client, Tokens};
+use crate::ids::BrandId;
+use crate::settings;
+use crate::sources::{Dataverse, Drive, Fetched, Folder, TableQuery};
+use crate::warehouse::Warehouse;
+
+/// The doors to every brand's data.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    client: Client,
+    microsoft: Option<(settings::Microsoft, Tokens)>,
+    brands: BTreeMap<BrandId, settings::Brand>,
+    limits: settings::Sources,
+}
+
+/// What there is to load, and what people should know about it.
+pub(super) struct Acquired {
+    pub(super) files: Vec<Fetched>,
+    pub(super) notes: Vec<String>,
+    /// Called after the load, for sources whose files move aside then.
+    pub(super) archive: Option<(Drive, String)>,
+}
+
+impl Doors {
+    /// Takes what is needed to open them; opens none.
+    pub fn new(
+        client: Client,
+        microsoft: Option<(settings::Microsoft, Tokens)>,
+        brands: BTreeMap<BrandId, settings::Brand>,
+        limits: settings::Sources,
+    ) -> Self {
+        Self { client, microsoft, brands, limits }
+    }
+
+    /// The bounds on what is read.
+    pub fn limits(&self) -> &settings::Sources {
+        &self.limits
+    }
+
+    /// A brand's settings.
+    pub fn brand(&self, brand: &BrandId) -> Option<&settings::Brand> {
+        self.brands.get(brand)
+    }
+
+    fn settings_of(&self, brand: &BrandId) -> Result<&settings::Brand, Error> {
+        self.brands.get(brand).ok_or_else(|| Error::NotConfigured { brand: brand.0.clone(), what: "block" })
+    }
+
+    fn microsoft_for(&self, brand: &BrandId) -> Result<&(settings::Microsoft, Tokens), Error> {
+        self.microsoft
+            .as_ref()
+            .ok_or_else(|| Error::NotConfigured { brand: brand.0.clone(), what: "`[microsoft]` application" })
+    }
+
+    /// Opens a brand's drive.
+    ///
+    /// # Errors
+    /// When none is configured.
+    pub fn drive(&self, brand: &BrandId) -> Result<Drive, Error> {
+        let missing = || Error::NotConfigured { brand: brand.0.clone(), what: "`drive`" };
+        let (microsoft, tokens) = self.microsoft_for(brand)?;
+        let place = self.settings_of(brand)?.drive.as_ref().ok_or_else(missing)?;
+        Drive::new(&self.client, tokens, microsoft, place).map_err(Error::Source)
+    }
+
+    /// Opens a brand's Dataverse.
+    ///
+    /// # Errors
+    /// When none is configured.
+    pub fn dataverse(&self, brand: &BrandId) -> Result<Dataverse, Error> {
+        let missing = || Error::NotConfigured { brand: brand.0.clone(), what: "`dataverse_url`" };
+        let (_, tokens) = self.microsoft_for(brand)?;
+        let url = self.settings_of(brand)?.dataverse_url.as_ref().ok_or_else(missing)?;
+        Dataverse::new(&self.client, tokens, url, self.limits.dataverse_page_size).map_err(Error::Source)
+    }
+
+    /// Fetches what was not loaded before into `into`, oldest first; with `full`
+    /// everything there is.
+    pub(super) async fn acquire(
+        &self,
+        warehouse: &Warehouse,
+        pipeline: &Pipeline,
+        brand: &BrandId,
+        handed_over: Option<&Path>,
+        full: bool,
+        into: &Path,
+    ) -> Result<Acquired, Error> {
+        let source = &pipeline.definition.source;
+        let mut acquired = Acquired { files: Vec::new(), notes: Vec::new(), archive: None };
+        if let Some(path) = handed_over {
+            acquired.files.push(self.local_file(path, into).await?);
+        } else {
+            match source.kind {
+                SourceKind::Upload => return Err(Error::NotConfigured { brand: brand.0.clone(), what: "file: give one with `--file`" }),
+                SourceKind::Drive => self.from_drive(warehouse, pipeline, brand, full, into, &mut acquired).await?,
+                SourceKind::Folder => self.from_folder(source, brand, into, &mut acquired).await?,
+                SourceKind::Dataverse => {
+                    let query = table_query(pipeline);
+                    let limit = self.limits.file_limit_bytes;
+                    let fetched = self.dataverse(brand)?.fetch_table(&query, into, limit).await.map_err(Error::Source)?;
+                    acquired.files.push(fetched);
+                }
+            }
+        }
+        let mut new = Vec::new();
+        let mut hashes = std::collections::BTreeSet::new();
+        for file in acquired.files {
+            let known = !full
+                && tables::same_content(warehouse, &pipeline.name, brand, &file.name, &file.content_hash).await?;
+            if known || !hashes.insert(file.content_hash.clone()) {
+                continue;
+            }
+            acquired.notes.extend(file.notes.iter().cloned());
+            new.push(file);
+        }
+        // Of two files about the same days the one that was changed later is right.
+        new.sort_by_key(|file| {
+            (file.remote.as_ref().and_then(|remote| remote.modified_at), file.name.clone())
+        });
+        acquired.files = new;
+        Ok(acquired)
+    }
+
+    async fn from_drive(
+        &self,
+        warehouse: &Warehouse,
+        pipeline: &Pipeline,
+        brand: &BrandId,
+        full: bool,
+        into: &Path,
+        acquired: &mut Acquired,
+    ) -> Result<(), Error> {
+        let source = &pipeline.definition.source;
+        let drive = self.drive(brand)?;
+        let (folder, pattern) = place(source);
+        let listing = drive.list(folder, pattern).await.map_err(Error::Source)?;
+        acquired.notes.extend(listing.notes);
+        for remote in listing.files {
+            let known = !full
+                && tables::same_version(warehouse, &pipeline.name, brand, &remote.item_id, &remote.version).await?;
+            if !known {
+                let fetched = drive.fetch(&remote, self.limits.file_limit_bytes, into).await.map_err(Error::Source)?;
+                acquired.files.push(fetched);
+            }
+        }
+        if source.after == After::Archive {
+            acquired.archive = Some((drive, "Archive".to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn from_folder(
+        &self,
+        source: &Source,
+        brand: &BrandId,
+        into: &Path,
+        acquired: &mut Acquired,
+    ) -> Result<(), Error> {
+        let missing = || Error::NotConfigured { brand: brand.0.clone(), what: "`folder`" };
+        let root = self.settings_of(brand)?.folder.as_ref().ok_or_else(missing)?;
+        let door = Folder::new(root);
+        let (folder, pattern) = place(source);
+        let listing = door.list(folder, pattern).await.map_err(Error::Source)?;
+        acquired.notes.extend(listing.notes);
+        for remote in listing.files {
+            let fetched = door.fetch(&remote, self.limits.file_limit_bytes, into).await.map_err(Error::Source)?;
+            acquired.files.push(fetched);
+        }
+        Ok(())
+    }
+
+    /// A file that was handed over goes the way of a folder's file.
+    async fn local_file(&self, path: &Path, into: &Path) -> Result<Fetched, Error> {
+        let local = |source| Error::Local { action: format!("read `{}`", path.display()), source };
+        let path = path.canonicalize().map_err(local)?;
+        let folder = path.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let door = Folder::new(folder);
+        let listing = door.list("", &name).await.map_err(Error::Source)?;
+        let Some(remote) = listing.files.iter().find(|file| file.name == name) else {
+            // What is there and not listed holds nothing.
+            return Err(Error::File { name, source: crate::formats::Error::Empty });
+        };
+        door.fetch(remote, self.limits.file_limit_bytes, into).await.map_err(Error::Source)
+    }
+}
+
+fn place(source: &Source) -> (&str, &str) {
+    (source.folder.as_deref().unwrap_or_default(), source.pattern.as_deref().unwrap_or("*"))
+}
+
+/// What a pipeline asks of its Dataverse table.
+pub fn table_query(pipeline: &Pipeline) -> TableQuery {
+    let source = &pipeline.definition.source;
+    let columns = &pipeline.definition.contract.columns;
+    TableQuery {
+        entity_set: source.entity_set.clone().unwrap_or_default(),
+        select: columns.iter().filter_map(|column| column.names().first().map(|name| (*name).to_owned())).collect(),
+        filter: source.filter.clone(),
+        order_by: source.order_by.clone(),
+    }
+}

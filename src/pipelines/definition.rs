@@ -1,0 +1,462 @@
+//! A pipeline's folder: `pipeline.toml`, `transform.sql`, `example/`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use crate::contracts::{Contract, is_plain};
+use crate::formats::{Format, Wanted};
+use crate::ids::{BrandId, PipelineName};
+use crate::transforms;
+use crate::warehouse::{Table, WriteDisposition, columns_of};
+
+/// One mistake in a definition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// File, relative to the definitions folder.
+    pub file: String,
+    /// Line from 1, where one can be told.
+    pub line: Option<usize>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.file, self.message),
+            None => write!(f, "{}: {}", self.file, self.message),
+        }
+    }
+}
+
+/// What `pipeline.toml` says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// What people call it.
+    pub title: String,
+    /// Who hears of failures, besides the installation's list.
+    pub owner: Option<String>,
+    /// Brands it runs for. Default: all.
+    pub brands: Option<Vec<BrandId>>,
+    /// Where rows come from.
+    pub source: Source,
+    /// What they must be.
+    pub contract: Contract,
+    /// Where they land.
+    pub destination: Destination,
+    /// When it runs. Without one it runs by hand only.
+    pub schedule: Option<Schedule>,
+    /// What is forecast from its table.
+    pub forecast: Option<ForecastOf>,
+}
+
+/// `[source]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The kind of place.
+    pub kind: SourceKind,
+    /// `drive`, `folder`: the folder, below the library or the brand's folder.
+    pub folder: Option<String>,
+    /// `drive`, `folder`: which names, `*` and `?` standing for any.
+    pub pattern: Option<String>,
+    /// `drive`: what happens to a file once its rows are in.
+    #[serde(default)]
+    pub after: After,
+    /// How files are encoded. Not for `dataverse`.
+    pub format: Option<Format>,
+    /// `dataverse`: the entity set, e.g. `sk_dailystoremetrics`.
+    pub entity_set: Option<String>,
+    /// `dataverse`: an OData filter.
+    pub filter: Option<String>,
+    /// `dataverse`: a column that orders the rows the same way each time, such as the business key.
+    pub order_by: Option<String>,
+}
+
+/// Kinds of places that rows come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// OneDrive or SharePoint, through Microsoft Graph.
+    Drive,
+    /// A table of Microsoft Dataverse.
+    Dataverse,
+    /// A folder of this machine.
+    Folder,
+    /// Only files handed over with `run --file`.
+    Upload,
+}
+
+/// What happens to a file of a drive once its rows are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum After {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It moves to the folder `Archive` beside it: a courtesy to people, never
+    /// our memory of what was read.
+    Archive,
+}
+
+/// `[destination]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// The table in each brand's schema.
+    pub table: String,
+    /// How a load meets the rows that are there.
+    pub write_disposition: WriteDisposition,
+    /// A date column of the key; the table is partitioned by its month.
+    pub partition_by: Option<String>,
+    /// `replace_window`: the columns that make a window, e.g. store and date.
+    #[serde(default)]
+    pub window: Vec<String>,
+    /// Names of checks in `sql/checks`.
+    #[serde(default)]
+    pub checks: Vec<String>,
+}
+
+/// `[schedule]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Five fields: minute, hour, day, month, weekday.
+    pub cron: String,
+    /// In which zone. Default: the brand's.
+    pub time_zone: Option<Tz>,
+    /// What happens when the last run is still going. Default: `skip`.
+    #[serde(default)]
+    pub overlap: Overlap,
+    /// What happens with occurrences that were missed. Default: `latest`.
+    #[serde(default)]
+    pub catch_up: CatchUp,
+}
+
+/// What happens when a run is due while the last one is still going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// The new one is left out.
+    #[default]
+    Skip,
+    /// One waits, more are left out.
+    BufferOne,
+}
+
+/// What happens with occurrences that were missed while nothing ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUp {
+    /// They are left out.
+    None,
+    /// The latest is made up for.
+    #[default]
+    Latest,
+    /// Each is made up for, in order.
+    All,
+}
+
+/// `[forecast]`: a series for each combination of `by`, one value a day.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForecastOf {
+    /// Its name in the table of forecasts.
+    pub series: String,
+    /// The column that is summed up.
+    pub value: String,
+    /// The date column.
+    pub date: String,
+    /// Days after which the pattern repeats. Default: 7.
+    #[serde(default = "week")]
+    pub season_days: u32,
+}
+
+fn week() -> u32 {
+    7
+}
+
+/// A definition with what stands beside it, checked.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// The folder's name.
+    pub name: PipelineName,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What `pipeline.toml` says.
+    pub definition: Definition,
+    /// The text of `transform.sql`, where there is one.
+    pub transform: Option<String>,
+    /// Names and texts of the checks.
+    pub checks: Vec<(String, String)>,
+    /// Name and type of the destination's columns.
+    pub columns: Vec<(String, String)>,
+}
+
+impl Pipeline {
+    /// The destination in a brand's schema.
+    pub fn table(&self, brand: &BrandId) -> Table {
+        let destination = &self.definition.destination;
+        Table {
+            schema: brand.schema(),
+            name: destination.table.clone(),
+            columns: self.columns.clone(),
+            key: self.definition.contract.key.clone(),
+            partition_by: destination.partition_by.clone(),
+            window: destination.window.clone(),
+            disposition: destination.write_disposition,
+        }
+    }
+
+    /// Whether it runs for a brand.
+    pub fn serves(&self, brand: &BrandId) -> bool {
+        self.definition.brands.as_ref().is_none_or(|brands| brands.contains(brand))
+    }
+
+    /// The columns to look for in a file.
+    pub fn wanted(&self) -> Wanted {
+        let contract = &self.definition.contract;
+        let columns = contract.columns.iter().map(|column| {
+            let names = column.names().into_iter().map(str::to_owned).collect();
+            (column.name.clone(), names, column.optional)
+        });
+        Wanted {
+            columns: columns.collect(),
+            freeze: contract.new_columns == crate::contracts::NewColumns::Freeze,
+        }
+    }
+
+    /// Tables of the same brand that its rules look values up in.
+    pub fn lookups(&self) -> BTreeSet<(String, String)> {
+        let rules = self.definition.contract.columns.iter().flat_map(|column| &column.rules);
+        rules
+            .filter_map(|rule| rule.looks_up())
+            .map(|(table, column)| (table.to_owned(), column.to_owned()))
+            .collect()
+    }
+}
+
+/// Reads every pipeline below a definitions folder, in the order in which they
+/// must run: a table that rules look values up in is loaded first.
+///
+/// # Errors
+/// All mistakes of all definitions at once.
+pub async fn read_all(definitions: &Path) -> Result<Vec<Pipeline>, Vec<Problem>> {
+    let mut pipelines = Vec::new();
+    let mut problems = Vec::new();
+    for file in find(&definitions.join("pipelines")) {
+        match read_one(definitions, &file).await {
+            Ok(pipeline) => pipelines.push(pipeline),
+            Err(more) => problems.extend(more),
+        }
+    }
+    let mut by_name: BTreeMap<PipelineName, PathBuf> = BTreeMap::new();
+    for pipeline in &pipelines {
+        if let Some(other) = by_name.insert(pipeline.name.clone(), pipeline.folder.clone()) {
+            problems.push(Problem {
+                file: shown(definitions, &pipeline.folder),
+                line: None,
+                message: format!("a pipeline of this name is in `{}` already", shown(definitions, &other)),
+            });
+        }
+    }
+    if problems.is_empty() {
+        return in_order(pipelines, definitions);
+    }
+    problems.sort();
+    Err(problems)
+}
+
+/// Finds `pipeline.toml` files, two levels down at most: subject, then name.
+fn find(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![(folder.to_owned(), 0)];
+    while let Some((folder, depth)) = pending.pop() {
+        let file = folder.join("pipeline.toml");
+        if file.is_file() {
+            found.push(file);
+        } else if depth < 3 {
+            let inner = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+            pending.extend(inner.filter(|path| path.is_dir()).map(|path| (path, depth + 1)));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn shown(definitions: &Path, path: &Path) -> String {
+    path.strip_prefix(definitions).unwrap_or(path).display().to_string()
+}
+
+async fn read_one(definitions: &Path, file: &Path) -> Result<Pipeline, Vec<Problem>> {
+    let folder = file.parent().unwrap_or(definitions).to_owned();
+    let at = shown(definitions, file);
+    let fail = |line: Option<usize>, message: String| Problem { file: at.clone(), line, message };
+    let text = std::fs::read_to_string(file).map_err(|error| vec![fail(None, error.to_string())])?;
+    let definition: Definition = toml::from_str(&text).map_err(|error: toml::de::Error| {
+        let line = error.span().map(|span| line_of(&text, span.start));
+        vec![fail(line, error.message().to_owned())]
+    })?;
+    let mut problems: Vec<Problem> = Vec::new();
+    let mut refuse = |needle: &str, message: String| {
+        let line = text.find(needle).map(|offset| line_of(&text, offset));
+        problems.push(fail(line, message));
+    };
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if !is_plain(&name) {
+        refuse("title", format!("folder name `{name}`: use lower-case letters, digits and `_`, a letter first"));
+    }
+    for message in definition.contract.problems() {
+        let quoted = message.split('`').nth(1).map(|name| format!("\"{name}\"")).unwrap_or_default();
+        refuse(&quoted, message);
+    }
+    for message in source_problems(&definition.source) {
+        refuse("[source]", message);
+    }
+    let mut checks = Vec::new();
+    for check in &definition.destination.checks {
+        let path = definitions.join("sql/checks").join(format!("{check}.sql"));
+        match std::fs::read_to_string(&path) {
+            Ok(sql) => checks.push((check.clone(), sql)),
+            Err(_) => refuse(&format!("\"{check}\""), format!("there is no check `sql/checks/{check}.sql`")),
+        }
+    }
+    let transform = match std::fs::read_to_string(folder.join("transform.sql")) {
+        Ok(sql) => Some(sql),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            refuse("title", format!("failed to read transform.sql: {error}"));
+            None
+        }
+    };
+    let schema = match &transform {
+        None => Ok(definition.contract.schema()),
+        Some(sql) => transforms::output_schema(sql, definition.contract.schema()).await,
+    };
+    let columns = match schema.map(|schema| columns_of(&schema)) {
+        Ok(Ok(columns)) => columns,
+        Ok(Err(unknown)) => {
+            refuse("title", format!("the transform makes columns that cannot be stored: {}", unknown.join(", ")));
+            Vec::new()
+        }
+        Err(error) => {
+            problems.push(Problem {
+                file: shown(definitions, &folder.join("transform.sql")),
+                line: None,
+                message: crate::telemetry::chain(&error),
+            });
+            Vec::new()
+        }
+    };
+    for message in destination_problems(&definition, &columns) {
+        let line = text.find("[destination]").map(|offset| line_of(&text, offset));
+        problems.push(fail(line, message));
+    }
+    if problems.is_empty() {
+        Ok(Pipeline { name: PipelineName(name), folder, definition, transform, checks, columns })
+    } else {
+        Err(problems)
+    }
+}
+
+fn source_problems(source: &Source) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut need = |present: bool, what: &str| {
+        if !present {
+            problems.push(format!("this kind of source needs `{what}`"));
+        }
+    };
+    match source.kind {
+        SourceKind::Drive | SourceKind::Folder => {
+            need(source.folder.is_some(), "folder");
+            need(source.pattern.is_some(), "pattern");
+            need(source.format.is_some(), "format");
+        }
+        SourceKind::Upload => need(source.format.is_some(), "format"),
+        SourceKind::Dataverse => {
+            need(source.entity_set.is_some(), "entity_set");
+            need(source.order_by.is_some(), "order_by");
+            if source.format.is_some() {
+                problems.push("a dataverse source has no `format`".to_owned());
+            }
+        }
+    }
+    problems
+}
+
+fn destination_problems(definition: &Definition, columns: &[(String, String)]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let destination = &definition.destination;
+    let key = &definition.contract.key;
+    if !is_plain(&destination.table) {
+        problems.push(format!("table `{}`: use lower-case letters, digits and `_`, a letter first", destination.table));
+    }
+    if columns.is_empty() {
+        return problems;
+    }
+    let there = |name: &String| columns.iter().any(|(column, _)| column == name);
+    for (what, names) in [("key", key), ("window", &destination.window)] {
+        for name in names.iter().filter(|name| !there(name)) {
+            problems.push(format!("{what} column `{name}` does not reach the destination"));
+        }
+    }
+    if let Some(column) = &destination.partition_by {
+        if !there(column) {
+            problems.push(format!("`partition_by` names `{column}`, which does not reach the destination"));
+        } else if !key.is_empty() && !key.contains(column) {
+            problems.push(format!("`partition_by` names `{column}`, which must be part of the key"));
+        }
+    }
+    let needs_key = matches!(destination.write_disposition, WriteDisposition::Merge | WriteDisposition::ReplaceWindow);
+    if needs_key && key.is_empty() {
+        problems.push("this write disposition needs a `key` in the contract".to_owned());
+    }
+    if destination.write_disposition == WriteDisposition::ReplaceWindow && destination.window.is_empty() {
+        problems.push("`replace_window` needs `window`, e.g. [\"store_id\", \"business_date\"]".to_owned());
+    }
+    if let Some(forecast) = &definition.forecast {
+        for name in ["store_id", "daypart", &forecast.value, &forecast.date] {
+            if !there(&name.to_owned()) {
+                problems.push(format!("`[forecast]` needs column `{name}`, which does not reach the destination"));
+            }
+        }
+    }
+    problems
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text[..offset.min(text.len())].matches('\n').count() + 1
+}
+
+/// Puts pipelines after those whose tables they look values up in.
+fn in_order(pipelines: Vec<Pipeline>, definitions: &Path) -> Result<Vec<Pipeline>, Vec<Problem>> {
+    let tables: BTreeSet<String> = pipelines.iter().map(|pipeline| pipeline.definition.destination.table.clone()).collect();
+    let mut waiting = pipelines;
+    let mut loaded: BTreeSet<String> = BTreeSet::new();
+    let mut ordered = Vec::new();
+    while !waiting.is_empty() {
+        let (ready, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|pipeline| {
+            let own = &pipeline.definition.destination.table;
+            pipeline
+                .lookups()
+                .iter()
+                .all(|(table, _)| table == own || loaded.contains(table) || !tables.contains(table))
+        });
+        if ready.is_empty() {
+            let problem = |pipeline: &Pipeline| Problem {
+                file: shown(definitions, &pipeline.folder.join("pipeline.toml")),
+                line: None,
+                message: "its rules look values up in a circle of tables".to_owned(),
+            };
+            return Err(rest.iter().map(problem).collect());
+        }
+        loaded.extend(ready.iter().map(|pipeline| pipeline.definition.destination.table.clone()));
+        ordered.extend(ready);
+        waiting = rest;
+    }
+    Ok(ordered)
+}

@@ -1,0 +1,310 @@
+//! The runs' ledger in PostgreSQL.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use sqlx::{Connection as _, PgConnection, Row as _};
+
+use super::error::Error;
+use super::report::{RunReport, Status, Trigger};
+use crate::ids::{BrandId, PipelineName, RunId};
+use crate::warehouse::{Ident, Statement, Warehouse};
+
+fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> Error + Copy {
+    move |source| Error::Ledger { action, source }
+}
+
+fn word<T: serde::Serialize>(value: T) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// One pipeline of one brand, held by this process alone. PostgreSQL lets go of
+/// it when the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct Turn {
+    connection: PgConnection,
+}
+
+impl Turn {
+    /// Waits until no other process runs this pipeline, and marks what such a
+    /// process left open as interrupted.
+    pub(super) async fn take(warehouse: &Warehouse, pipeline: &PipelineName, brand: &BrandId) -> Result<Self, Error> {
+        let query = failed("wait for the pipeline's turn");
+        let mut connection = warehouse.pool().acquire().await.map_err(query)?.detach();
+        let key = format!("storekeeper run {pipeline} {brand}");
+        let free: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
+            .bind(&key)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(query)?;
+        if !free {
+            tracing::info!(%pipeline, %brand, "waiting: another process runs this pipeline");
+            sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
+                .bind(&key)
+                .execute(&mut connection)
+                .await
+                .map_err(query)?;
+        }
+        sqlx::query(
+            "UPDATE ops.runs SET status = 'interrupted', finished_at = started_at,
+                    error = 'the process ended in the middle; nothing was changed'
+             WHERE pipeline = $1 AND brand = $2 AND status = 'running'",
+        )
+        .bind(&pipeline.0)
+        .bind(&brand.0)
+        .execute(&mut connection)
+        .await
+        .map_err(query)?;
+        Ok(Self { connection })
+    }
+
+    /// Lets the next one in.
+    pub(super) async fn give_back(self) -> Result<(), Error> {
+        self.connection.close().await.map_err(failed("give the pipeline's turn back"))
+    }
+}
+
+/// Opens a run: what a crash leaves behind.
+pub(super) async fn open_run(
+    warehouse: &Warehouse,
+    pipeline: &PipelineName,
+    brand: &BrandId,
+    trigger: Trigger,
+    now: DateTime<Utc>,
+) -> Result<RunId, Error> {
+    sqlx::query_scalar(
+        "INSERT INTO ops.runs (pipeline, brand, trigger, status, started_at)
+         VALUES ($1, $2, $3, 'running', $4) RETURNING run_id",
+    )
+    .bind(&pipeline.0)
+    .bind(&brand.0)
+    .bind(word(trigger))
+    .bind(now)
+    .fetch_one(warehouse.pool())
+    .await
+    .map(RunId)
+    .map_err(failed("open the run"))
+}
+
+/// Writes a run's outcome, on the load's own connection where there is a load.
+pub(super) async fn close_run(connection: &mut PgConnection, report: &RunReport, now: DateTime<Utc>) -> Result<(), Error> {
+    let json = serde_json::to_value(report).unwrap_or_default();
+    sqlx::query(
+        "UPDATE ops.runs SET status = $2, finished_at = $3, rows_loaded = $4, rows_quarantined = $5, error = $6, report = $7
+         WHERE run_id = $1",
+    )
+    .bind(report.run_id.0)
+    .bind(word(report.status))
+    .bind(now)
+    .bind(i64::try_from(report.rows_loaded).unwrap_or(i64::MAX))
+    .bind(i64::try_from(report.rows_quarantined).unwrap_or(i64::MAX))
+    .bind(&report.error)
+    .bind(json)
+    .execute(connection)
+    .await
+    .map_err(failed("close the run"))?;
+    Ok(())
+}
+
+/// The same on a connection of the pool.
+pub(super) async fn close_run_alone(warehouse: &Warehouse, report: &RunReport, now: DateTime<Utc>) -> Result<(), Error> {
+    let mut connection = warehouse.pool().acquire().await.map_err(failed("close the run"))?;
+    close_run(&mut connection, report, now).await
+}
+
+/// Whether the drive says that an item is as it was when it was loaded last.
+pub(super) async fn same_version(
+    warehouse: &Warehouse,
+    pipeline: &PipelineName,
+    brand: &BrandId,
+    item_id: &str,
+    version: &str,
+) -> Result<bool, Error> {
+    let last: Option<Option<String>> = sqlx::query_scalar(
+        "SELECT version FROM ops.files WHERE pipeline = $1 AND brand = $2 AND item_id = $3 ORDER BY file_id DESC LIMIT 1",
+    )
+    .bind(&pipeline.0)
+    .bind(&brand.0)
+    .bind(item_id)
+    .fetch_optional(warehouse.pool())
+    .await
+    .map_err(failed("look a file up in the ledger"))?;
+    Ok(last.flatten().as_deref() == Some(version))
+}
+
+/// Whether a content was loaded before, under this name or another. A name that
+/// goes back to an earlier content is a change like any other.
+pub(super) async fn same_content(
+    warehouse: &Warehouse,
+    pipeline: &PipelineName,
+    brand: &BrandId,
+    name: &str,
+    content_hash: &str,
+) -> Result<bool, Error> {
+    let query = failed("look a file up in the ledger");
+    let last: Option<String> = sqlx::query_scalar(
+        "SELECT content_hash FROM ops.files WHERE pipeline = $1 AND brand = $2 AND name = $3 ORDER BY file_id DESC LIMIT 1",
+    )
+    .bind(&pipeline.0)
+    .bind(&brand.0)
+    .bind(name)
+    .fetch_optional(warehouse.pool())
+    .await
+    .map_err(query)?;
+    if let Some(last) = last {
+        return Ok(last == content_hash);
+    }
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM ops.files WHERE pipeline = $1 AND brand = $2 AND content_hash = $3)",
+    )
+    .bind(&pipeline.0)
+    .bind(&brand.0)
+    .bind(content_hash)
+    .fetch_one(warehouse.pool())
+    .await
+    .map_err(query)
+}
+
+/// Makes a brand's schema where there is none.
+pub(super) async fn ensure_schema(connection: &mut PgConnection, brand: &BrandId) -> Result<(), Error> {
+    let statement = format!("CREATE SCHEMA IF NOT EXISTS {}", Ident::known(&brand.schema()));
+    sqlx::query(Statement::new(statement).safe())
+        .execute(connection)
+        .await
+        .map_err(failed("make the brand's schema"))?;
+    Ok(())
+}
+
+/// Reads the values that a rule looks up.
+pub(super) async fn known_values(
+    warehouse: &Warehouse,
+    brand: &BrandId,
+    table: &str,
+    column: &str,
+) -> Result<HashSet<String>, Error> {
+    let statement = format!(
+        "SELECT DISTINCT {0}::text FROM {1}.{2} WHERE {0} IS NOT NULL",
+        Ident::known(column),
+        Ident::known(&brand.schema()),
+        Ident::known(table)
+    );
+    let values: Result<Vec<String>, sqlx::Error> =
+        sqlx::query_scalar(Statement::new(statement).safe()).fetch_all(warehouse.pool()).await;
+    match values {
+        Ok(values) => Ok(values.into_iter().collect()),
+        // A table that nothing was loaded into yet holds nothing.
+        Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P01" | "3F000")) => Ok(HashSet::new()),
+        Err(source) => Err(failed("read the values that rules look up")(source)),
+    }
+}
+
+/// One day of one series.
+pub(super) struct History {
+    pub(super) store_id: String,
+    pub(super) daypart: String,
+    pub(super) date: chrono::NaiveDate,
+    pub(super) value: f64,
+}
+
+/// Reads what a forecast rests on, by store, daypart and date.
+pub(super) async fn history(
+    warehouse: &Warehouse,
+    brand: &BrandId,
+    table: &str,
+    value: &str,
+    date: &str,
+) -> Result<Vec<History>, Error> {
+    let statement = format!(
+        "SELECT store_id, daypart, {date} AS day, sum({value})::double precision AS value
+         FROM {schema}.{table} WHERE {value} IS NOT NULL
+         GROUP BY store_id, daypart, {date} ORDER BY store_id, daypart, {date}",
+        date = Ident::known(date),
+        value = Ident::known(value),
+        schema = Ident::known(&brand.schema()),
+        table = Ident::known(table)
+    );
+    let rows = match sqlx::query(Statement::new(statement).safe()).fetch_all(warehouse.pool()).await {
+        Ok(rows) => rows,
+        Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P01" | "3F000")) => Vec::new(),
+        Err(source) => return Err(failed("read the history to forecast from")(source)),
+    };
+    let day = |row: &sqlx::postgres::PgRow| History {
+        store_id: row.get("store_id"),
+        daypart: row.get("daypart"),
+        date: row.get("day"),
+        value: row.get("value"),
+    };
+    Ok(rows.iter().map(day).collect())
+}
+
+/// Lists the latest runs, newest first.
+///
+/// # Errors
+/// When PostgreSQL refuses.
+pub async fn list_runs(warehouse: &Warehouse, limit: i64) -> Result<Vec<serde_json::Value>, Error> {
+    sqlx::query_scalar(
+        "SELECT to_jsonb(r) - 'report' || jsonb_build_object('duration_ms', r.report -> 'duration_ms')
+         FROM (SELECT * FROM ops.runs ORDER BY run_id DESC LIMIT $1) r ORDER BY r.run_id DESC",
+    )
+    .bind(limit)
+    .fetch_all(warehouse.pool())
+    .await
+    .map_err(failed("list the runs"))
+}
+
+/// Reads one run's report; `None` for a run that never was, or has none yet.
+///
+/// # Errors
+/// When PostgreSQL refuses.
+pub async fn show_run(warehouse: &Warehouse, run_id: RunId) -> Result<Option<serde_json::Value>, Error> {
+    sqlx::query_scalar("SELECT coalesce(report, to_jsonb(r) - 'report') FROM ops.runs r WHERE run_id = $1")
+        .bind(run_id.0)
+        .fetch_optional(warehouse.pool())
+        .await
+        .map_err(failed("read the run"))
+}
+
+/// Reads the reports of runs that ended at or after a moment, oldest first.
+///
+/// # Errors
+/// When PostgreSQL refuses.
+pub async fn reports_since(warehouse: &Warehouse, first: RunId) -> Result<Vec<RunReport>, Error> {
+    let rows: Vec<serde_json::Value> = sqlx::query_scalar(
+        "SELECT report FROM ops.runs WHERE run_id >= $1 AND report IS NOT NULL ORDER BY run_id",
+    )
+    .bind(first.0)
+    .fetch_all(warehouse.pool())
+    .await
+    .map_err(failed("read the runs"))?;
+    // A report of an older version that no longer reads is left out of a summary, not of the ledger.
+    Ok(rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).collect())
+}
+
+/// Lists quarantined rows, of one run or the latest ones. The row itself is left
+/// out: it may be personal.
+///
+/// # Errors
+/// When PostgreSQL refuses.
+pub async fn list_quarantine(warehouse: &Warehouse, run_id: Option<RunId>, limit: i64) -> Result<Vec<serde_json::Value>, Error> {
+    sqlx::query_scalar(
+        "SELECT jsonb_build_object('run_id', q.run_id, 'pipeline', q.pipeline, 'brand', q.brand, 'file', f.name,
+                                   'sheet', f.sheet, 'row', q.source_row, 'column', q.column_name, 'rule', q.rule,
+                                   'reason', q.reason)
+         FROM ops.quarantine q JOIN ops.files f USING (file_id)
+         WHERE $1::bigint IS NULL OR q.run_id = $1
+         ORDER BY q.quarantine_id DESC LIMIT $2",
+    )
+    .bind(run_id.map(|run| run.0))
+    .bind(limit)
+    .fetch_all(warehouse.pool())
+    .await
+    .map_err(failed("list the quarantine"))
+}
+
+/// Says whether a status was a success.
+impl Status {
+    /// Whether nothing needs doing.
+    pub fn is_fine(self) -> bool {
+        matches!(self, Self::Succeeded | Self::NothingNew)
+    }
+}

@@ -1,0 +1,492 @@
+//! One load: rows, quarantine, lineage and outcome become visible together.
+//!
+//! A [`Load`] is one transaction. Rows are copied into a staging table that
+//! PostgreSQL itself forgets when the transaction ends, however it ends; checks
+//! run on it; then it is merged. Dropping a load takes everything back.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use chrono::{DateTime, NaiveDate, Utc};
+use futures::{Stream, StreamExt as _};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Postgres, Row as _, Transaction};
+
+use super::copy;
+use super::ident::{Ident, Statement};
+use super::table::{Table, WriteDisposition, list};
+use super::Warehouse;
+use crate::contracts::Rejection;
+use crate::ids::{BrandId, LoadId, PipelineName, ROW, RunId};
+
+/// Rows are sent in pieces of about this size.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Why a load did not happen. Nothing of it is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// PostgreSQL refused.
+    #[error("failed to {action}")]
+    Query {
+        /// What was tried.
+        action: &'static str,
+        /// What it said.
+        source: sqlx::Error,
+    },
+    /// A column is there with another type.
+    #[error("column `{column}` of `{table}` is {there}, the definition makes it {wanted}")]
+    ColumnType {
+        /// Table.
+        table: String,
+        /// Column.
+        column: String,
+        /// Its type now.
+        there: String,
+        /// Its type by the definition.
+        wanted: String,
+    },
+    /// A check found rows that must not be.
+    #[error("check `{name}` found {found}")]
+    Check {
+        /// The check.
+        name: String,
+        /// What it found, shortened.
+        found: String,
+    },
+}
+
+impl Error {
+    /// Says what the operator can do about it, if anything.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Query { source: sqlx::Error::Database(error), .. } if error.code().as_deref() == Some("53100") => {
+                Some("the database's disk is full: make room and run it again, nothing was lost")
+            }
+            Self::Query { .. } => None,
+            Self::ColumnType { .. } => Some("give the column a new name, or change the table by a migration"),
+            Self::Check { .. } => Some("nothing was loaded; mend the file at its source, or the check"),
+        }
+    }
+
+    pub(super) fn query(action: &'static str) -> impl Fn(sqlx::Error) -> Self + Copy {
+        move |source| Self::Query { action, source }
+    }
+}
+
+/// A file as the ledger keeps it.
+#[derive(Debug, Clone, Default)]
+pub struct FileEntry {
+    /// Its name at the source.
+    pub name: String,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub content_hash: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Where it was, for files of a drive.
+    pub drive_id: Option<String>,
+    /// The drive's name for it, which survives renaming.
+    pub item_id: Option<String>,
+    /// The drive's tag of its content.
+    pub version: Option<String>,
+    /// When it was changed last.
+    pub modified_at: Option<DateTime<Utc>>,
+    /// By whom.
+    pub modified_by: Option<String>,
+}
+
+/// How rows met those that were there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// New rows.
+    pub inserted: u64,
+    /// Rows whose values changed.
+    pub updated: u64,
+    /// Rows that were there already, the same.
+    pub unchanged: u64,
+    /// Rows that disappeared.
+    pub deleted: u64,
+}
+
+/// A load in progress.
+#[derive(Debug)]
+pub struct Load {
+    transaction: Transaction<'static, Postgres>,
+    run_id: RunId,
+    load_id: LoadId,
+    pipeline: PipelineName,
+    brand: BrandId,
+    table: Table,
+    copied: i64,
+}
+
+impl Load {
+    /// Opens the transaction and its staging table.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses.
+    pub async fn begin(
+        warehouse: &Warehouse,
+        run_id: RunId,
+        pipeline: &PipelineName,
+        brand: &BrandId,
+        table: Table,
+        today: NaiveDate,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Error> {
+        let query = Error::query("open the load");
+        let mut transaction = warehouse.pool().begin().await.map_err(query)?;
+        sqlx::query("SELECT set_config('storekeeper.today', $1, true)")
+            .bind(today.to_string())
+            .execute(&mut *transaction)
+            .await
+            .map_err(query)?;
+        let load_id: i64 = sqlx::query_scalar(
+            "INSERT INTO ops.loads (run_id, pipeline, brand, table_name, committed_at)
+             VALUES ($1, $2, $3, $4, $5) RETURNING load_id",
+        )
+        .bind(run_id.0)
+        .bind(&pipeline.0)
+        .bind(&brand.0)
+        .bind(&table.name)
+        .bind(now)
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(query)?;
+        let columns: Vec<String> =
+            table.columns.iter().map(|(name, sql)| format!("{} {sql}", Ident::known(name))).collect();
+        let staging = format!(
+            "CREATE TEMPORARY TABLE staging ({}, source_row bigint, file_id bigint NOT NULL, \
+             seq bigint GENERATED ALWAYS AS IDENTITY) ON COMMIT DROP",
+            columns.join(", ")
+        );
+        transaction.execute(Statement::new(staging).safe()).await.map_err(query)?;
+        let (pipeline, brand) = (pipeline.clone(), brand.clone());
+        Ok(Self { transaction, run_id, load_id: LoadId(load_id), pipeline, brand, table, copied: 0 })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> LoadId {
+        self.load_id
+    }
+
+    /// Enters a file into the ledger; answers with its id.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses.
+    pub async fn open_file(&mut self, file: &FileEntry) -> Result<i64, Error> {
+        sqlx::query_scalar(
+            "INSERT INTO ops.files (load_id, pipeline, brand, name, content_hash, size_bytes,
+                                    drive_id, item_id, version, modified_at, modified_by)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING file_id",
+        )
+        .bind(self.load_id.0)
+        .bind(&self.pipeline.0)
+        .bind(&self.brand.0)
+        .bind(&file.name)
+        .bind(&file.content_hash)
+        .bind(i64::try_from(file.size_bytes).unwrap_or(i64::MAX))
+        .bind(&file.drive_id)
+        .bind(&file.item_id)
+        .bind(&file.version)
+        .bind(file.modified_at)
+        .bind(&file.modified_by)
+        .fetch_one(&mut *self.transaction)
+        .await
+        .map_err(Error::query("enter the file into the ledger"))
+    }
+
+    /// Copies a stream of batches into staging. The batches have the table's
+    /// columns by name, and [`ROW`] where rows keep their number.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses, or the stream ends in an error of its own.
+    pub async fn copy<S, E>(&mut self, file_id: i64, schema: &Schema, batches: S) -> Result<u64, E>
+    where
+        S: Stream<Item = Result<RecordBatch, E>>,
+        E: From<Error>,
+    {
+        let query = Error::query("copy rows into staging");
+        let mut indexes = Vec::new();
+        let mut names = Vec::new();
+        for (name, _) in &self.table.columns {
+            indexes.push(schema.index_of(name).expect("the table was made from this schema"));
+            names.push(name.clone());
+        }
+        if let Ok(index) = schema.index_of(ROW) {
+            indexes.push(index);
+            names.push("source_row".to_owned());
+        }
+        names.push("file_id".to_owned());
+        let statement = format!("COPY pg_temp.staging ({}) FROM STDIN (FORMAT binary)", list(&names));
+        let mut sink = self.transaction.copy_in_raw(&statement).await.map_err(query)?;
+        let mut piece = copy::HEADER.to_vec();
+        let mut batches = std::pin::pin!(batches);
+        while let Some(batch) = batches.next().await {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    // The load ends here; the server's word on the abort adds nothing.
+                    let _aborted = sink.abort("the source failed").await;
+                    return Err(error);
+                }
+            };
+            copy::encode(&batch, &indexes, &[file_id], &mut piece);
+            if piece.len() >= PIECE_BYTES {
+                sink.send(piece.as_slice()).await.map_err(query)?;
+                piece.clear();
+            }
+        }
+        piece.extend_from_slice(copy::TRAILER);
+        sink.send(piece.as_slice()).await.map_err(query)?;
+        let rows = sink.finish().await.map_err(query)?;
+        self.copied += i64::try_from(rows).unwrap_or(i64::MAX);
+        Ok(rows)
+    }
+
+    /// Notes what was read of a file.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses.
+    pub async fn close_file(&mut self, file_id: i64, sheet: Option<&str>, rows_read: u64) -> Result<(), Error> {
+        sqlx::query("UPDATE ops.files SET sheet = $2, rows_read = $3 WHERE file_id = $1")
+            .bind(file_id)
+            .bind(sheet)
+            .bind(i64::try_from(rows_read).unwrap_or(i64::MAX))
+            .execute(&mut *self.transaction)
+            .await
+            .map_err(Error::query("close the file in the ledger"))?;
+        Ok(())
+    }
+
+    /// Keeps refused rows with their reasons. `names` are the contract's columns.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses.
+    pub async fn quarantine(
+        &mut self,
+        file_id: i64,
+        names: &[String],
+        rejected: &[(Rejection, Vec<Option<String>>)],
+    ) -> Result<(), Error> {
+        for chunk in rejected.chunks(1000) {
+            let rows: Vec<i64> = chunk.iter().map(|(rejection, _)| rejection.row).collect();
+            let columns: Vec<&str> = chunk.iter().map(|(rejection, _)| rejection.column.as_str()).collect();
+            let rules: Vec<&str> = chunk.iter().map(|(rejection, _)| rejection.rule).collect();
+            let reasons: Vec<String> = chunk.iter().map(|(rejection, _)| printable(&rejection.reason)).collect();
+            let values: Vec<Option<String>> =
+                chunk.iter().map(|(rejection, _)| rejection.value.as_deref().map(printable)).collect();
+            let whole: Vec<serde_json::Value> = chunk
+                .iter()
+                .map(|(_, cells)| {
+                    let cells = cells.iter().map(|cell| match cell {
+                        Some(text) => serde_json::Value::String(printable(text)),
+                        None => serde_json::Value::Null,
+                    });
+                    serde_json::Value::Object(names.iter().cloned().zip(cells).collect())
+                })
+                .collect();
+            sqlx::query(
+                "INSERT INTO ops.quarantine (run_id, load_id, file_id, pipeline, brand, source_row,
+                                             column_name, rule, reason, value, row_values)
+                 SELECT $1, $2, $3, $4, $5, r.* FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[],
+                                                            $10::text[], $11::jsonb[]) AS r",
+            )
+            .bind(self.run_id.0)
+            .bind(self.load_id.0)
+            .bind(file_id)
+            .bind(&self.pipeline.0)
+            .bind(&self.brand.0)
+            .bind(rows)
+            .bind(columns)
+            .bind(rules)
+            .bind(reasons)
+            .bind(values)
+            .bind(whole)
+            .execute(&mut *self.transaction)
+            .await
+            .map_err(Error::query("keep quarantined rows"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes out rows whose key stands more than once. Within one file all but
+    /// the last are quarantined; of two files the later one is right.
+    /// Answers with what was quarantined, as (file, row, row that stayed).
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses.
+    pub async fn settle_duplicates(&mut self) -> Result<Vec<(i64, i64, i64)>, Error> {
+        let query = Error::query("settle rows with the same key");
+        if self.table.key.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.transaction.execute("ANALYZE pg_temp.staging").await.map_err(query)?;
+        let key = list(&self.table.key);
+        // A transform that keeps no row numbers has made the rows itself.
+        let statement = format!(
+            "WITH ranked AS (
+                 SELECT seq, file_id, source_row, to_jsonb(staging) AS whole,
+                        first_value(seq) OVER w AS kept_seq, first_value(source_row) OVER w AS kept_row,
+                        first_value(file_id) OVER w AS kept_file, count(*) OVER (PARTITION BY {key}) AS copies
+                 FROM pg_temp.staging
+                 WINDOW w AS (PARTITION BY {key} ORDER BY seq DESC)
+             ), gone AS (
+                 DELETE FROM pg_temp.staging s USING ranked r
+                 WHERE r.copies > 1 AND r.seq = s.seq AND r.seq <> r.kept_seq
+                 RETURNING r.file_id, r.source_row, r.kept_row, r.kept_file, r.whole
+             ), kept AS (
+                 INSERT INTO ops.quarantine (run_id, load_id, file_id, pipeline, brand, source_row,
+                                             column_name, rule, reason, row_values)
+                 SELECT $1, $2, file_id, $3, $4, coalesce(source_row, 0), $5, 'unique',
+                        'row ' || coalesce(kept_row, 0) || ' has the same key', whole - 'seq' - 'file_id' - 'source_row'
+                 FROM gone WHERE file_id = kept_file
+             )
+             SELECT file_id, coalesce(source_row, 0) AS source_row, coalesce(kept_row, 0) AS kept_row
+             FROM gone WHERE file_id = kept_file ORDER BY 1, 2"
+        );
+        let rows = sqlx::query(Statement::new(statement).safe())
+            .bind(self.run_id.0)
+            .bind(self.load_id.0)
+            .bind(&self.pipeline.0)
+            .bind(&self.brand.0)
+            .bind(self.table.key.join(", "))
+            .fetch_all(&mut *self.transaction)
+            .await
+            .map_err(query)?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
+    }
+
+    /// Runs a check: a query over `staging` that returns bad rows.
+    ///
+    /// # Errors
+    /// When it returns any, or cannot run.
+    pub async fn check(&mut self, name: &str, sql: &str) -> Result<(), Error> {
+        let wrapped = format!("SELECT to_jsonb(bad)::text FROM ({}) AS bad LIMIT 5", sql.trim().trim_end_matches(';'));
+        let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(wrapped))
+            .fetch_all(&mut *self.transaction)
+            .await
+            .map_err(Error::query("run a check"))?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Check { name: name.to_owned(), found: found.join(", ") })
+    }
+
+    /// Moves staging into the table.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses.
+    pub async fn merge(&mut self) -> Result<Counts, Error> {
+        self.table.ensure(&mut self.transaction).await?;
+        if let Some(column) = self.table.partition_by.clone() {
+            let months = format!(
+                "SELECT DISTINCT date_trunc('month', {0})::date FROM pg_temp.staging WHERE {0} IS NOT NULL ORDER BY 1",
+                Ident::known(&column)
+            );
+            let months: Vec<NaiveDate> = sqlx::query_scalar(Statement::new(months).safe())
+                .fetch_all(&mut *self.transaction)
+                .await
+                .map_err(Error::query("list the months"))?;
+            self.table.ensure_partitions(&mut self.transaction, &months).await?;
+        }
+        let merge = Merge::of(&self.table, self.load_id);
+        merge.run(&mut self.transaction).await
+    }
+
+    /// The transaction, for what must become visible together with the rows.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+
+    /// Makes everything visible at once.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses; then nothing is.
+    pub async fn commit(self) -> Result<(), Error> {
+        self.transaction.commit().await.map_err(Error::query("commit the load"))
+    }
+}
+
+/// jsonb and text cannot hold a zero byte.
+fn printable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// The statements that move staging into a table.
+struct Merge {
+    delete: Option<String>,
+    update: Option<String>,
+    insert: String,
+}
+
+impl Merge {
+    fn of(table: &Table, load_id: LoadId) -> Self {
+        let path = table.path();
+        let names: Vec<String> = table.columns.iter().map(|(name, _)| name.clone()).collect();
+        let on = |left: &str, right: &str, columns: &[String]| -> String {
+            let pairs: Vec<String> = columns
+                .iter()
+                .map(|name| format!("{left}.{0} = {right}.{0}", Ident::known(name)))
+                .collect();
+            pairs.join(" AND ")
+        };
+        let same_key = on("t", "s", &table.key);
+        let unless_there = match table.disposition {
+            WriteDisposition::Append => String::new(),
+            _ if table.key.is_empty() => String::new(),
+            _ => format!(" WHERE NOT EXISTS (SELECT 1 FROM {path} t WHERE {same_key})"),
+        };
+        let insert = format!(
+            "INSERT INTO {path} ({0}, load_id, file_id, source_row) SELECT {0}, {load_id}, file_id, source_row \
+             FROM pg_temp.staging s{unless_there}",
+            list(&names)
+        );
+        let values: Vec<String> = names.iter().filter(|name| !table.key.contains(name)).cloned().collect();
+        let keyed = !table.key.is_empty() && table.disposition != WriteDisposition::Append;
+        let update = (keyed && !values.is_empty()).then(|| {
+            let set: Vec<String> = values.iter().map(|name| format!("{0} = s.{0}", Ident::known(name))).collect();
+            let of = |alias: &str| -> String {
+                values.iter().map(|name| format!("{alias}.{}", Ident::known(name))).collect::<Vec<_>>().join(", ")
+            };
+            format!(
+                "UPDATE {path} t SET {}, load_id = {load_id}, file_id = s.file_id, source_row = s.source_row \
+                 FROM pg_temp.staging s WHERE {same_key} AND ({}) IS DISTINCT FROM ({})",
+                set.join(", "),
+                of("t"),
+                of("s")
+            )
+        });
+        let gone = format!("NOT EXISTS (SELECT 1 FROM pg_temp.staging s WHERE {same_key})");
+        let delete = match table.disposition {
+            WriteDisposition::Replace if table.key.is_empty() => Some(format!("DELETE FROM {path} t")),
+            WriteDisposition::Replace => Some(format!("DELETE FROM {path} t WHERE {gone}")),
+            WriteDisposition::ReplaceWindow => {
+                let same_window = on("t", "w", &table.window);
+                Some(format!(
+                    "DELETE FROM {path} t USING (SELECT DISTINCT {} FROM pg_temp.staging) w WHERE {same_window} AND {gone}",
+                    list(&table.window)
+                ))
+            }
+            WriteDisposition::Append | WriteDisposition::Merge => None,
+        };
+        Self { delete, update, insert }
+    }
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Counts, Error> {
+        let query = Error::query("merge the rows");
+        let staged: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM pg_temp.staging").fetch_one(&mut *connection).await.map_err(query)?;
+        let mut counts = Counts::default();
+        if staged == 0 {
+            // Every row was refused: that is no order to empty the table.
+            return Ok(counts);
+        }
+        if let Some(delete) = &self.delete {
+            counts.deleted = connection.execute(Statement::new(delete).safe()).await.map_err(query)?.rows_affected();
+        }
+        if let Some(update) = &self.update {
+            counts.updated = connection.execute(Statement::new(update).safe()).await.map_err(query)?.rows_affected();
+        }
+        counts.inserted = connection.execute(Statement::new(&self.insert).safe()).await.map_err(query)?.rows_affected();
+        counts.unchanged = (staged as u64).saturating_sub(counts.inserted + counts.updated);
+        Ok(counts)
+    }
+}

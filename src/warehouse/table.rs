@@ -1,0 +1,210 @@
+//! A destination table: its shape, and making it what a definition says.
+
+use arrow::datatypes::{DataType, Schema, TimeUnit};
+use chrono::{Datelike as _, Months, NaiveDate};
+use sqlx::{Executor as _, PgConnection, Row as _};
+
+use super::ident::{Ident, Statement};
+use super::load::Error;
+use crate::ids::ROW;
+
+/// How a load meets the rows that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WriteDisposition {
+    /// Rows are added.
+    Append,
+    /// The table becomes the load: rows it does not have disappear.
+    Replace,
+    /// Rows with a known key are updated where they differ, others added.
+    Merge,
+    /// As merge; and of the windows it has rows for, rows it does not have disappear.
+    ReplaceWindow,
+}
+
+/// Where rows land.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Schema.
+    pub schema: String,
+    /// Name.
+    pub name: String,
+    /// Name and PostgreSQL type of each column, without ours.
+    pub columns: Vec<(String, String)>,
+    /// Columns that tell one row from another.
+    pub key: Vec<String>,
+    /// A date column by whose month the table is partitioned.
+    pub partition_by: Option<String>,
+    /// `replace_window`: the columns that make a window.
+    pub window: Vec<String>,
+    /// How a load meets the rows that are there.
+    pub disposition: WriteDisposition,
+}
+
+/// Lists the columns that a schema makes, without [`ROW`]; answers with the
+/// names of columns whose type has no counterpart.
+///
+/// # Errors
+/// The columns that cannot be stored.
+pub fn columns_of(schema: &Schema) -> Result<Vec<(String, String)>, Vec<String>> {
+    let mut columns = Vec::new();
+    let mut unknown = Vec::new();
+    for field in schema.fields().iter().filter(|field| field.name() != ROW) {
+        match type_of(field.data_type()) {
+            Some(sql) => columns.push((field.name().clone(), sql)),
+            None => unknown.push(format!("{} ({})", field.name(), field.data_type())),
+        }
+    }
+    if unknown.is_empty() { Ok(columns) } else { Err(unknown) }
+}
+
+fn type_of(data_type: &DataType) -> Option<String> {
+    Some(match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
+        DataType::Int64 => "bigint".to_owned(),
+        DataType::Int32 => "integer".to_owned(),
+        DataType::Float64 => "double precision".to_owned(),
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Time64(TimeUnit::Microsecond) => "time".to_owned(),
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => "timestamptz".to_owned(),
+        DataType::Timestamp(TimeUnit::Microsecond, None) => "timestamp".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("numeric({precision},{scale})"),
+        _ => return None,
+    })
+}
+
+/// Columns of ours at the end of every table: which load, file and row a row is from.
+pub(super) const LINEAGE: [(&str, &str); 3] =
+    [("load_id", "bigint NOT NULL"), ("file_id", "bigint NOT NULL"), ("source_row", "bigint")];
+
+impl Table {
+    /// The table's name with its schema, quoted.
+    pub(super) fn path(&self) -> String {
+        format!("{}.{}", Ident::known(&self.schema), Ident::known(&self.name))
+    }
+
+    /// Makes the table, or adds the columns that it lacks. Running it twice
+    /// changes nothing the second time.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses, or a column is there with another type.
+    pub async fn ensure(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        let query = Error::query("make the table");
+        let found = sqlx::query(
+            "SELECT a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS type
+             FROM pg_attribute a
+             WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped",
+        )
+        .bind(self.path())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(&query)?;
+        if found.is_empty() {
+            let create = Statement::new(self.create());
+            connection.execute(create.safe()).await.map_err(&query)?;
+            return Ok(());
+        }
+        for (name, wanted) in &self.columns {
+            match found.iter().find(|row| row.get::<String, _>("name") == *name) {
+                None => {
+                    let add = format!("ALTER TABLE {} ADD COLUMN {} {wanted}", self.path(), Ident::known(name));
+                    connection.execute(Statement::new(add).safe()).await.map_err(&query)?;
+                }
+                Some(row) => {
+                    let there: String = row.get("type");
+                    if canonical(&there) != canonical(wanted) {
+                        return Err(Error::ColumnType {
+                            table: format!("{}.{}", self.schema, self.name),
+                            column: name.clone(),
+                            there,
+                            wanted: wanted.clone(),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn create(&self) -> String {
+        let mut lines: Vec<String> = self
+            .columns
+            .iter()
+            .map(|(name, sql)| {
+                let required = if self.key.contains(name) { " NOT NULL" } else { "" };
+                format!("{} {sql}{required}", Ident::known(name))
+            })
+            .collect();
+        lines.extend(LINEAGE.iter().map(|(name, sql)| format!("{} {sql}", Ident::known(name))));
+        if !self.key.is_empty() {
+            lines.push(format!("PRIMARY KEY ({})", list(&self.key)));
+        }
+        let partition = match &self.partition_by {
+            Some(column) => format!(" PARTITION BY RANGE ({})", Ident::known(column)),
+            None => String::new(),
+        };
+        format!("CREATE TABLE {} ({}){partition}", self.path(), lines.join(", "))
+    }
+
+    /// Makes the partitions that a set of months needs. Attaching, unlike
+    /// creating in place, does not lock readers out.
+    pub(super) async fn ensure_partitions(
+        &self,
+        connection: &mut PgConnection,
+        months: &[NaiveDate],
+    ) -> Result<(), Error> {
+        let query = Error::query("make a partition");
+        for month in months {
+            let name = format!("{}_{:04}{:02}", self.name, month.year(), month.month());
+            let path = format!("{}.{}", Ident::known(&self.schema), Ident::known(&name));
+            let there: Option<String> = sqlx::query_scalar("SELECT to_regclass($1)::text")
+                .bind(&path)
+                .fetch_one(&mut *connection)
+                .await
+                .map_err(&query)?;
+            if there.is_some() {
+                continue;
+            }
+            let next = *month + Months::new(1);
+            let create = format!("CREATE TABLE {path} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)", self.path());
+            connection.execute(Statement::new(create).safe()).await.map_err(&query)?;
+            let attach =
+                format!("ALTER TABLE {} ATTACH PARTITION {path} FOR VALUES FROM ('{month}') TO ('{next}')", self.path());
+            connection.execute(Statement::new(attach).safe()).await.map_err(&query)?;
+        }
+        Ok(())
+    }
+}
+
+/// Quoted names, with commas.
+pub(super) fn list(names: &[String]) -> String {
+    names.iter().map(|name| Ident::known(name).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// One spelling for PostgreSQL's two names of a type.
+fn canonical(sql: &str) -> String {
+    let sql = sql.replace("timestamp with time zone", "timestamptz").replace(" without time zone", "");
+    sql.replace(' ', "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_made_with_key_partition_and_lineage() {
+        let table = Table {
+            schema: "mart_harbor".into(),
+            name: "sales".into(),
+            columns: vec![("store_id".into(), "text".into()), ("sold_on".into(), "date".into())],
+            key: vec!["store_id".into(), "sold_on".into()],
+            partition_by: Some("sold_on".into()),
+            window: Vec::new(),
+            disposition: WriteDisposition::Merge,
+        };
+        insta::assert_snapshot!(table.create(), @r#"CREATE TABLE "mart_harbor"."sales" ("store_id" text NOT NULL, "sold_on" date NOT NULL, "load_id" bigint NOT NULL, "file_id" bigint NOT NULL, "source_row" bigint, PRIMARY KEY ("store_id", "sold_on")) PARTITION BY RANGE ("sold_on")"#);
+        assert_eq!(canonical("timestamp with time zone"), canonical("timestamptz"));
+        assert_eq!(canonical("numeric(14, 2)"), canonical("numeric(14,2)"));
+    }
+}
