@@ -88,7 +88,7 @@ fn failed(step: &Step) -> impl FnOnce(client::Error) -> Error + use<> {
 
 impl<'a> Applying<'a> {
     fn new(context: &'a Context<'_>, gathered: &'a Gathered) -> Self {
-        let Gathered { client, desired, actual, objects, credentials } = gathered;
+        let Gathered { client, desired, actual, objects, credentials, .. } = gathered;
         Self {
             client,
             desired,

@@ -12,7 +12,7 @@ use super::desired::{Desired, Wishes};
 use super::plan::{self, Plan, Refusal};
 use super::session;
 use super::tables::{Ledger, Objects};
-use crate::access::{self, Credentials, CredentialsError, Person, TablesError, Tree};
+use crate::access::{self, Credentials, CredentialsError, TablesError, Tree};
 use crate::http;
 use crate::ids::BrandId;
 use crate::settings;
@@ -128,17 +128,20 @@ pub struct Context<'a> {
 /// What is wanted and what is there.
 pub(super) struct Gathered {
     pub(super) client: Client,
+    pub(super) tree: Tree,
     pub(super) desired: Desired,
     pub(super) actual: Actual,
     pub(super) objects: Objects,
+    pub(super) unscoped: Vec<String>,
     pub(super) credentials: Credentials,
 }
 
 /// What is wanted, before anything is asked of the instance.
 pub(super) struct Wanted {
     pub(super) tree: Tree,
-    pub(super) people: Vec<Person>,
     pub(super) desired: Desired,
+    /// Tables that belong to no store.
+    pub(super) unscoped: Vec<String>,
     pub(super) credentials: Credentials,
 }
 
@@ -176,7 +179,7 @@ impl<'a> Context<'a> {
             password_mark: &|role| credentials.password_mark(role),
         };
         let desired = wishes.desired().map_err(Error::Wishes)?;
-        Ok(Wanted { tree, people, desired, credentials })
+        Ok(Wanted { tree, desired, unscoped: content.collections.unscoped, credentials })
     }
 
     pub(super) async fn open(&self, credentials: &Credentials) -> Result<Client, Error> {
@@ -192,11 +195,17 @@ impl<'a> Context<'a> {
     }
 
     pub(super) async fn gather(&self) -> Result<Gathered, Error> {
-        let Wanted { desired, credentials, .. } = self.wanted().await?;
+        let Wanted { tree, desired, unscoped, credentials } = self.wanted().await?;
         let client = self.open(&credentials).await?;
         let objects = self.ledger().read().await.map_err(Error::ledger("read what is ours"))?;
         let actual = actual::read(&client, &objects).await.map_err(Error::Metabase)?;
-        Ok(Gathered { client, desired, actual, objects, credentials })
+        Ok(Gathered { client, tree, desired, actual, objects, unscoped, credentials })
+    }
+
+    /// The whole plan, whatever a guard would say to it.
+    pub(super) fn plan_without_guards(&self, gathered: &Gathered) -> Plan {
+        let Gathered { desired, actual, objects, .. } = gathered;
+        plan::steps(desired, actual, objects).0
     }
 
     pub(super) fn plan_of(&self, gathered: &Gathered) -> Result<Plan, Error> {

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::content::{Content, GRID, Width};
 use super::render::Renderer;
 use crate::access::{Level, Person, Scope, ScopeKind, Tree, has_role, role_name};
-use crate::settings::{self, Wall};
+use crate::settings;
 use crate::warehouse::{Address, hexadecimal};
 
 /// Everything an instance should hold, by key.

@@ -15,6 +15,7 @@
 
 mod actual;
 mod apply;
+mod audit;
 mod client;
 mod content;
 mod context;
@@ -30,6 +31,7 @@ mod tables;
 const AT_ONCE: usize = 4;
 
 pub use apply::{Applied, apply};
+pub use audit::{Audit, Leak, audit};
 pub use client::Error as ClientError;
 pub use content::{Content, Problem, read};
 pub use context::{Context, Error, plan};

@@ -197,6 +197,30 @@ pub(super) fn plan(
     objects: &Objects,
     deactivation_limit: f64,
 ) -> Result<Plan, Refusal> {
+    let (plan, moves) = steps(desired, actual, objects);
+    let Moves { joining, leaving, active } = moves;
+    let allowed = ((active as f64 * deactivation_limit).floor() as usize).max(1);
+    if leaving > allowed {
+        return Err(Refusal::TooManyLeave { leaving, active, allowed });
+    }
+    let mail = actual.settings.get("email-smtp-host").map(|setting| &setting.value);
+    if joining > 0 && mail.and_then(Value::as_str).is_some_and(|host| !host.is_empty()) {
+        return Err(Refusal::MailIsOn { joining });
+    }
+    Ok(plan)
+}
+
+/// How many people come and go.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Moves {
+    joining: usize,
+    leaving: usize,
+    /// Accounts of ours that are open.
+    active: usize,
+}
+
+/// Lists the steps whatever the guards say.
+pub(super) fn steps(desired: &Desired, actual: &Actual, objects: &Objects) -> (Plan, Moves) {
     let index = Index::resolve(desired, actual, objects);
     let mut planning = Planning { desired, actual, objects, index: &index, plan: Plan::default() };
     planning.settings();
@@ -206,13 +230,14 @@ pub(super) fn plan(
     planning.data_rights();
     planning.collection_rights();
     planning.content();
-    planning.people(deactivation_limit)?;
+    let moves = planning.people();
+    planning.memberships();
     planning.plan.notes.extend(desired.notes.iter().cloned());
     let mut plan = planning.plan;
     plan.steps.sort_by_key(|step| step.work.phase());
     plan.notes.sort();
     plan.notes.dedup();
-    Ok(plan)
+    (plan, moves)
 }
 
 struct Planning<'a> {
@@ -669,9 +694,7 @@ impl Planning<'_> {
         whole["dashcards"].as_array().into_iter().flatten().map(shown).collect()
     }
 
-    fn people(&mut self, deactivation_limit: f64) -> Result<(), Refusal> {
-        let groups = self.index.key_of(Kind::Group);
-        let people = self.index.key_of(Kind::Person);
+    fn people(&mut self) -> Moves {
         let mut joining = 0;
         let mut leaving = 0;
         let ours = |key: &str| self.objects.get(&(Kind::Person, key.to_owned())).is_some_and(|known| known.id.is_some());
@@ -737,6 +760,13 @@ impl Planning<'_> {
                 self.step(Action::Grant, "membership", &account.email, &group_scope, changes, work);
             }
         }
+        Moves { joining, leaving, active }
+    }
+
+    /// Who is in our groups and should not be, and who is in others' groups.
+    fn memberships(&mut self) {
+        let groups = self.index.key_of(Kind::Group);
+        let people = self.index.key_of(Kind::Person);
         let mut strangers = BTreeSet::new();
         for membership in &self.actual.memberships {
             // A user that is not in the list stands behind an API key.
@@ -764,21 +794,12 @@ impl Planning<'_> {
             let name = self.actual.groups.get(&group).cloned().unwrap_or_default();
             self.note(format!("people of ours are in the group `{name}`, which is not ours"));
         }
-        let allowed = ((active as f64 * deactivation_limit).floor() as usize).max(1);
-        if leaving > allowed {
-            return Err(Refusal::TooManyLeave { leaving, active, allowed });
-        }
-        let mail = self.actual.settings.get("email-smtp-host").map(|setting| &setting.value);
-        if joining > 0 && mail.and_then(Value::as_str).is_some_and(|host| !host.is_empty()) {
-            return Err(Refusal::MailIsOn { joining });
-        }
         let known: BTreeSet<i64> = people.keys().copied().collect();
         let foreign =
             self.actual.users.iter().filter(|(id, user)| user.active && !user.superuser && !known.contains(id)).count();
         if foreign > 0 {
             self.note(format!("{foreign} active accounts are not ours"));
         }
-        Ok(())
     }
 }
 
