@@ -346,15 +346,7 @@ impl Scenario {
                 "0x80072560",
                 "The user is not a member of the organization.",
             ),
-            Self::DataverseMissingPrivilege(table) => dataverse(
-                403,
-                "0x80040220",
-                &format!(
-                    "Principal user (Id=d93e9712-5c0b-f011-bae2-7c1e526458ff, type=8) is missing \
-                     prvRead{table} privilege on OTC=1 for entity '{table}'. \
-                     context.Caller=d93e9712-5c0b-f011-bae2-7c1e526458ff"
-                ),
-            ),
+            Self::DataverseMissingPrivilege(table) => missing_privilege(table),
             Self::DataverseChangesExpired => dataverse(
                 400,
                 "0x80044352",
@@ -390,6 +382,17 @@ impl Scenario {
             ),
         }
     }
+}
+
+fn missing_privilege(table: &str) -> Response {
+    let caller = "d93e9712-5c0b-f011-bae2-7c1e526458ff";
+    let (first, rest) = table.split_at(table.chars().next().map_or(0, char::len_utf8));
+    let privilege = format!("prvRead{}{rest}", first.to_uppercase());
+    let message = format!(
+        "Principal user (Id={caller}, type=8) is missing {privilege} privilege on OTC=1 for entity \
+         '{table}'. context.Caller={caller}"
+    );
+    dataverse(403, "0x80040220", &message)
 }
 
 fn throttled(response: Response, retry_after: Option<&'static str>) -> Response {

@@ -5,10 +5,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::api::Bases;
 use super::drive::{Drive, Place, ROOT};
 use super::options::{PagingQuirk, Resync};
 use super::render::{Context, Selection, item};
-use super::service::Bases;
 use super::state::{Links, Problem, State};
 use crate::wire::{Request, encode_percent};
 

@@ -9,6 +9,7 @@
 //! its cTag only with content.
 
 mod address;
+mod api;
 mod download;
 mod drive;
 mod listing;

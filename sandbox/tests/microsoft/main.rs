@@ -1,0 +1,12 @@
+//! Talks to the stand-ins of Microsoft's cloud as any client would.
+
+mod dataverse;
+mod dataverse_writes;
+mod downloads;
+mod graph;
+mod library;
+mod organisation;
+mod recorded;
+mod smtp;
+mod token;
+mod world;
