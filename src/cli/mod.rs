@@ -1,6 +1,136 @@
-//! To come.
+//! The commands. Each parses its arguments, calls one thing, prints the answer.
+//!
+//! Exit codes: 0 done; 1 something failed; 2 wrong use or configuration;
+//! 3 finished, but more rows were quarantined than a pipeline allows;
+//! 4 changes pending (`plan --exit-code`).
 
-/// To come.
-pub async fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+mod access;
+mod arguments;
+mod check;
+mod db;
+mod forecast;
+mod output;
+mod report;
+mod run;
+mod runs;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::arguments::{Arguments, Command};
+use self::output::{Format, Output};
+use crate::app::{self, App};
+use crate::clock::Clock;
+use crate::settings;
+use crate::telemetry::{self, chain};
+
+/// How a command ended, when it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    Failed = 1,
+    OverThreshold = 3,
+    #[allow(dead_code, reason = "said by `plan --exit-code`")]
+    Pending = 4,
+}
+
+/// A failure with what to do about it.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    fn new(error: &(dyn std::error::Error + 'static), hint: Option<&str>) -> Self {
+        Self { code: 1, message: chain(error), hint: hint.map(str::to_owned) }
+    }
+
+    fn usage(message: impl Into<String>, hint: Option<&str>) -> Self {
+        Self { code: 2, message: message.into(), hint: hint.map(str::to_owned) }
+    }
+}
+
+macro_rules! failures {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let hint = error.hint();
+                Self::new(&error, hint)
+            }
+        })*
+    };
+}
+
+failures!(
+    crate::access::Error,
+    crate::access::RolesError,
+    crate::notify::Error,
+    crate::pipelines::Error,
+    crate::scheduler::Error,
+    crate::warehouse::EmbeddedError,
+    crate::warehouse::MigrateError,
+    crate::warehouse::marts::Error,
+);
+
+impl From<crate::access::TablesError> for Failure {
+    fn from(error: crate::access::TablesError) -> Self {
+        Self::new(&error, None)
+    }
+}
+
+impl From<app::Error> for Failure {
+    fn from(error: app::Error) -> Self {
+        let code = if matches!(error, app::Error::Definitions(_)) { 2 } else { 1 };
+        Self { code, ..Self::new(&error, error.hint()) }
+    }
+}
+
+impl From<settings::Error> for Failure {
+    fn from(error: settings::Error) -> Self {
+        Self { code: 2, ..Self::new(&error, error.hint()) }
+    }
+}
+
+/// Parses the command line, runs the command, says what went wrong.
+pub async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output::new(arguments.format);
+    match dispatch(arguments, &output).await {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
+    if let Command::Db(db::Command::Supervise { data_dir }) = &arguments.command {
+        // Runs its own runtime, and lives longer than any command.
+        let data_dir = data_dir.clone();
+        let ended = tokio::task::spawn_blocking(move || crate::warehouse::supervise(&data_dir)).await;
+        return match ended {
+            Ok(outcome) => outcome.map(|()| Exit::Done).map_err(Failure::from),
+            Err(error) => Err(Failure::new(&error, None)),
+        };
+    }
+    let settings = settings::read(&arguments.files(), &app::variables())?;
+    telemetry::init(&settings.log);
+    let clock = arguments.now.map_or(Clock::System, Clock::Fixed);
+    let app = App { settings, clock, definitions: arguments.definitions.clone() };
+    match arguments.command {
+        Command::Check(command) => check::run(&app, &command, output).await,
+        Command::Db(command) => db::run(&app, &command, output).await,
+        Command::Run(command) => run::run(&app, &command, output).await,
+        Command::Runs(command) => runs::run(&app, &command, output).await,
+        Command::Quarantine(command) => runs::quarantine(&app, &command, output).await,
+        Command::Forecast(command) => forecast::run(&app, &command, output).await,
+        Command::Access(command) => access::run(&app, &command, output).await,
+        Command::Report(command) => report::run(&app, &command, output).await,
+        Command::Serve(command) => serve::run(&app, &command).await,
+    }
 }

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
     BasicTokenType,
 };
 use oauth2::{
-    AccessToken, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest,
+    AccessToken, AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest,
     HttpResponse, RefreshToken, RequestTokenError, Scope, StandardRevocableToken, TokenResponse,
     TokenUrl,
 };
@@ -161,7 +163,7 @@ pub struct Token(Arc<SecretString>);
 
 impl Token {
     /// The text that goes behind `Bearer`.
-    pub(super) fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 }
@@ -342,22 +344,37 @@ type EntraClient = oauth2::Client<
     EndpointSet,
 >;
 
+/// The `oauth2` crate's way out. It owns what it needs: of a closure that borrows,
+/// the compiler cannot show that its future is `Send`.
+struct Exchange {
+    shared: Arc<Shared>,
+    status: Arc<AtomicU16>,
+}
+
+impl<'c> AsyncHttpClient<'c> for Exchange {
+    type Error = NoAnswer;
+    type Future = BoxFuture<'c, Result<HttpResponse, NoAnswer>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        self.shared.exchange(request, &self.status).boxed()
+    }
+}
+
 impl Shared {
-    async fn request(&self, resource: &str) -> Result<(Token, Duration), Error> {
+    async fn request(self: &Arc<Self>, resource: &str) -> Result<(Token, Duration), Error> {
         let resource_name = || resource.to_owned();
         let Credentials::Secret(secret) = &self.credentials;
         let client: EntraClient = oauth2::Client::new(self.client_id.clone())
             .set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
             .set_auth_type(AuthType::RequestBody)
             .set_token_uri(self.endpoint.clone());
-        let status = AtomicU16::new(0);
-        let exchange = |request: HttpRequest| self.exchange(request, &status);
+        let exchange = Exchange { shared: self.clone(), status: Arc::default() };
         let outcome = client
             .exchange_client_credentials()
             .add_scope(Scope::new(format!("{resource}/.default")))
             .request_async(&exchange)
             .await;
-        let status = status.into_inner();
+        let status = exchange.status.load(Ordering::Acquire);
         match outcome {
             Ok(granted) => {
                 let life = granted

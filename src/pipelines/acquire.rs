@@ -63,12 +63,12 @@ impl Doors {
     /// Opens a brand's drive.
     ///
     /// # Errors
-    /// When none is configured, or it cannot be found.
-    pub async fn drive(&self, brand: &BrandId) -> Result<Drive, Error> {
+    /// When none is configured.
+    pub fn drive(&self, brand: &BrandId) -> Result<Drive, Error> {
         let missing = || Error::NotConfigured { brand: brand.0.clone(), what: "`drive`" };
         let (microsoft, tokens) = self.microsoft_for(brand)?;
         let place = self.settings_of(brand)?.drive.as_ref().ok_or_else(missing)?;
-        Drive::open(&self.client, tokens, &microsoft.graph_url, place).await.map_err(Error::Source)
+        Drive::new(&self.client, tokens, microsoft, place).map_err(Error::Source)
     }
 
     /// Opens a brand's Dataverse.
@@ -79,7 +79,7 @@ impl Doors {
         let missing = || Error::NotConfigured { brand: brand.0.clone(), what: "`dataverse_url`" };
         let (_, tokens) = self.microsoft_for(brand)?;
         let url = self.settings_of(brand)?.dataverse_url.as_ref().ok_or_else(missing)?;
-        Dataverse::open(&self.client, tokens, url, self.limits.dataverse_page_size).map_err(Error::Source)
+        Dataverse::new(&self.client, tokens, url, self.limits.dataverse_page_size).map_err(Error::Source)
     }
 
     /// Fetches what was not loaded before into `into`, oldest first; with `full`
@@ -139,7 +139,7 @@ impl Doors {
         acquired: &mut Acquired,
     ) -> Result<(), Error> {
         let source = &pipeline.definition.source;
-        let drive = self.drive(brand).await?;
+        let drive = self.drive(brand)?;
         let (folder, pattern) = place(source);
         let listing = drive.list(folder, pattern).await.map_err(Error::Source)?;
         acquired.notes.extend(listing.notes);
@@ -166,7 +166,7 @@ impl Doors {
     ) -> Result<(), Error> {
         let missing = || Error::NotConfigured { brand: brand.0.clone(), what: "`folder`" };
         let root = self.settings_of(brand)?.folder.as_ref().ok_or_else(missing)?;
-        let door = Folder::open(root).map_err(Error::Source)?;
+        let door = Folder::new(root);
         let (folder, pattern) = place(source);
         let listing = door.list(folder, pattern).await.map_err(Error::Source)?;
         acquired.notes.extend(listing.notes);
@@ -183,9 +183,13 @@ impl Doors {
         let path = path.canonicalize().map_err(local)?;
         let folder = path.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let door = Folder::open(&folder).map_err(Error::Source)?;
-        let remote = door.file(&name).await.map_err(Error::Source)?;
-        door.fetch(&remote, self.limits.file_limit_bytes, into).await.map_err(Error::Source)
+        let door = Folder::new(folder);
+        let listing = door.list("", &name).await.map_err(Error::Source)?;
+        let Some(remote) = listing.files.iter().find(|file| file.name == name) else {
+            // What is there and not listed holds nothing.
+            return Err(Error::File { name, source: crate::formats::Error::Empty });
+        };
+        door.fetch(remote, self.limits.file_limit_bytes, into).await.map_err(Error::Source)
     }
 }
 

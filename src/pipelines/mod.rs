@@ -1,5 +1,27 @@
 //! Definitions, and the one path a row takes.
+//!
+//! A [`Pipeline`] is one folder: where rows come from, what they must be, the
+//! SQL that reshapes them, where they land. The [`Engine`] runs it, whatever the
+//! trigger.
+//!
+//! Invariants: a run changes everything it says or nothing; a file is known by
+//! its content; every row that was read is loaded, quarantined with its reason,
+//! or left out and counted.
 
+mod acquire;
+mod definition;
+mod error;
+mod forecasting;
 mod report;
+mod runner;
+mod tables;
 
+pub use acquire::{Doors, table_query};
+pub use definition::{
+    CatchUp, Definition, ForecastOf, Overlap, Pipeline, Problem, Schedule, SourceKind, read_all,
+};
+pub use error::Error;
+pub use forecasting::{Forecast, TABLE as FORECAST_TABLE};
 pub use report::{FileReport, QuarantineSample, RunReport, Status, Trigger};
+pub use runner::{Engine, Order};
+pub use tables::{list_quarantine, list_runs, reports_since, show_run};

@@ -105,3 +105,50 @@ pub struct RunReport {
     /// What to do about it.
     pub hint: Option<String>,
 }
+
+impl RunReport {
+    /// A report of a run that has done nothing yet.
+    pub(super) fn blank(
+        run_id: RunId,
+        pipeline: &PipelineName,
+        brand: &BrandId,
+        trigger: Trigger,
+        started_at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            run_id,
+            load_id: None,
+            pipeline: pipeline.clone(),
+            brand: brand.clone(),
+            trigger,
+            status: Status::NothingNew,
+            files: Vec::new(),
+            rows_read: 0,
+            rows_loaded: 0,
+            rows_inserted: 0,
+            rows_updated: 0,
+            rows_unchanged: 0,
+            rows_quarantined: 0,
+            quarantine: Vec::new(),
+            over_threshold: false,
+            notes: Vec::new(),
+            started_at,
+            duration_ms: 0,
+            error: None,
+            hint: None,
+        }
+    }
+
+    /// A report of a run that could not even be noted, as when PostgreSQL is away.
+    pub fn not_started(
+        pipeline: &PipelineName,
+        brand: &BrandId,
+        trigger: Trigger,
+        at: DateTime<Utc>,
+        error: String,
+        hint: Option<&str>,
+    ) -> Self {
+        let blank = Self::blank(RunId(0), pipeline, brand, trigger, at);
+        Self { status: Status::Failed, error: Some(error), hint: hint.map(str::to_owned), ..blank }
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, NaiveDate, Utc};
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{Instrument as _, error, info, info_span, warn};
@@ -20,7 +20,7 @@ use super::tables::{self, Turn};
 use crate::clock::Clock;
 use crate::contracts::{self, Reference, Rejection, Severity};
 use crate::formats::{self, Facts, Format, Kind};
-use crate::ids::{BrandId, PipelineName, RunId};
+use crate::ids::{BrandId, PipelineName};
 use crate::sources::Fetched;
 use crate::telemetry::chain;
 use crate::transforms::Transform;
@@ -70,7 +70,7 @@ impl Engine {
         let turn = Turn::take(&self.warehouse, &pipeline.name, brand).await?;
         let (mut report, started) = self.open(&pipeline.name, brand, order.trigger).await?;
         let span = info_span!("run", run.id = %report.run_id, pipeline = %pipeline.name, %brand);
-        let outcome = self.load(pipeline, brand, order, &mut report, started).instrument(span.clone()).await;
+        let outcome = self.load(pipeline, brand, order, &mut report, started).boxed().instrument(span.clone()).await;
         let report = span.in_scope(|| self.settle(report, started, outcome));
         if report.status != Status::Succeeded {
             tables::close_run_alone(&self.warehouse, &report, self.clock.now()).await?;
@@ -88,7 +88,7 @@ impl Engine {
     ) -> Result<(RunReport, Instant), Error> {
         let started_at = self.clock.now();
         let run_id = tables::open_run(&self.warehouse, pipeline, brand, trigger, started_at).await?;
-        let report = blank(run_id, pipeline, brand, trigger, started_at);
+        let report = RunReport::blank(run_id, pipeline, brand, trigger, started_at);
         Ok((report, Instant::now()))
     }
 
@@ -107,7 +107,7 @@ impl Engine {
                 let (run_id, pipeline, brand) = (report.run_id, report.pipeline.clone(), report.brand.clone());
                 let files = std::mem::take(&mut report.files);
                 let duration_ms = report.duration_ms;
-                report = blank(run_id, &pipeline, &brand, report.trigger, report.started_at);
+                report = RunReport::blank(run_id, &pipeline, &brand, report.trigger, report.started_at);
                 report.duration_ms = duration_ms;
                 report.files = files;
                 report.status = Status::Failed;
@@ -186,7 +186,7 @@ impl Engine {
         report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tables::close_run(load.connection(), report, self.clock.now()).await?;
         load.commit().await.map_err(failed)?;
-        report.notes.extend(archive(&acquired).await);
+        report.notes.extend(archive(&acquired, self.clock.now()).await);
         Ok(())
     }
 
@@ -328,37 +328,6 @@ impl From<LoadError> for Error {
     }
 }
 
-fn blank(
-    run_id: RunId,
-    pipeline: &PipelineName,
-    brand: &BrandId,
-    trigger: Trigger,
-    started_at: DateTime<Utc>,
-) -> RunReport {
-    RunReport {
-        run_id,
-        load_id: None,
-        pipeline: pipeline.clone(),
-        brand: brand.clone(),
-        trigger,
-        status: Status::NothingNew,
-        files: Vec::new(),
-        rows_read: 0,
-        rows_loaded: 0,
-        rows_inserted: 0,
-        rows_updated: 0,
-        rows_unchanged: 0,
-        rows_quarantined: 0,
-        quarantine: Vec::new(),
-        over_threshold: false,
-        notes: Vec::new(),
-        started_at,
-        duration_ms: 0,
-        error: None,
-        hint: None,
-    }
-}
-
 fn format_of(pipeline: &Pipeline) -> Format {
     match (&pipeline.definition.source.format, pipeline.definition.source.kind) {
         (Some(format), _) => format.clone(),
@@ -409,13 +378,13 @@ fn notes_of(file: &str, facts: &Facts, warned: &[(String, &'static str, u64)]) -
 }
 
 /// Moves files aside: a courtesy, whose failure is a note.
-async fn archive(acquired: &Acquired) -> Vec<String> {
+async fn archive(acquired: &Acquired, now: DateTime<Utc>) -> Vec<String> {
     let mut notes = Vec::new();
     let Some((drive, folder)) = &acquired.archive else {
         return notes;
     };
     for remote in acquired.files.iter().filter_map(|file| file.remote.as_ref()) {
-        if let Some(note) = drive.archive(remote, folder).await {
+        if let Some(note) = drive.archive(remote, folder, now).await {
             warn!(note, "archiving failed");
             notes.push(note);
         }

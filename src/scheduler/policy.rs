@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{BrandId, PipelineName};
 use crate::pipelines::Trigger;
+pub use crate::pipelines::{CatchUp, Overlap};
 
 /// Later than this, an occurrence was missed. Longer than two ticks.
 const ON_TIME: TimeDelta = TimeDelta::seconds(90);
@@ -37,30 +38,6 @@ pub struct Scheduled {
     pub overlap: Overlap,
     /// What happens to occurrences that were missed.
     pub catch_up: CatchUp,
-}
-
-/// What a schedule does when a run of it is still going.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Overlap {
-    /// The occurrence is left out.
-    #[default]
-    Skip,
-    /// One occurrence waits for the run to end; further ones are left out.
-    BufferOne,
-}
-
-/// What a schedule does with occurrences that nobody was there to start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CatchUp {
-    /// Leaves them out.
-    None,
-    /// Makes up for the newest.
-    #[default]
-    Latest,
-    /// Makes up for each, one after the other, the oldest first.
-    All,
 }
 
 /// Why a schedule cannot be understood.

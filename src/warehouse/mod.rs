@@ -5,13 +5,18 @@
 
 mod connect;
 mod copy;
+mod digest;
 mod embedded;
 mod ident;
 mod load;
+pub mod marts;
 mod migrate;
+pub mod roles;
 mod table;
+mod unions;
 
 pub use connect::{Address, Error, Warehouse};
+pub(crate) use digest::{hexadecimal, hmac_sha256};
 pub use embedded::{Embedded, Error as EmbeddedError, supervise};
 pub use ident::{Ident, Statement};
 pub use load::{Counts, Error as LoadError, FileEntry, Load};

@@ -3,10 +3,11 @@
 //! Where Docker's compose plugin is installed, it judges the file itself; what the
 //! file must be for us is checked on its parsed form everywhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use regex::{Captures, Regex};
 use serde_json::{Map, Value};
 
 fn project() -> &'static Path {
@@ -189,6 +190,50 @@ fn secrets_are_files_that_are_declared_used_and_made() {
 }
 
 #[test]
+fn storekeeper_understands_its_environment() {
+    let secrets = tempfile::tempdir().unwrap();
+    let example: BTreeMap<String, String> = read("docker/.env.example")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let reference = Regex::new(r"\$\{([A-Z_]+)[^}]*\}").unwrap();
+    let compose = compose();
+    let environment = compose["services"]["storekeeper"]["environment"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, value)| {
+            let value = value.as_str().unwrap();
+            let value = reference.replace_all(value, |found: &Captures<'_>| &example[&found[1]]);
+            if let Some(secret) = value.strip_prefix("/run/secrets/") {
+                let file = secrets.path().join(secret);
+                std::fs::write(&file, "x").unwrap();
+                return (name.clone(), file.display().to_string());
+            }
+            (name.clone(), value.into_owned())
+        })
+        .collect();
+    let settings = storekeeper::settings::read(&[], &environment).unwrap();
+    assert!(settings.database.url.is_some());
+    assert!(settings.microsoft.is_some());
+    assert!(settings.mail.smtp.password.is_some());
+    // nginx and the health check look here.
+    assert_eq!(settings.ops.listen.port(), 8080);
+    assert!(settings.ops.listen.ip().is_unspecified());
+    let metabase = settings.metabase.unwrap();
+    assert_eq!(metabase.url, "http://metabase:3000");
+    assert_eq!(
+        metabase.site_url.as_deref(),
+        compose["services"]["metabase"]["environment"]["MB_SITE_URL"]
+            .as_str()
+            .map(|url| url.replace("${SERVER_NAME:?see .env.example}", &example["SERVER_NAME"]))
+            .as_deref()
+    );
+}
+
+#[test]
 fn the_example_environment_has_every_variable_and_no_other() {
     assert_eq!(
         interpolated(&read("docker/compose.yml")),
@@ -309,6 +354,41 @@ fn the_image_is_pinned_runs_as_nobody_special_and_finds_what_it_copies() {
         assert!(
             copied.iter().any(|path| path.starts_with(allowed)),
             "{allowed} is sent to the builder and not copied"
+        );
+    }
+}
+
+/// The folders outside of `src/` that the sources compile in.
+fn compiled_in(folder: &Path, found: &mut BTreeSet<String>) {
+    let outside = Regex::new(r#"(?:include_str|include_bytes|migrate)!\("(?:\.{1,2}/)*([a-z]+)/"#)
+        .expect("a regular expression");
+    for entry in std::fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("its entry").path();
+        if path.is_dir() {
+            compiled_in(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).expect("a source");
+            found.extend(
+                outside
+                    .captures_iter(&text)
+                    .map(|captures| captures[1].to_owned())
+                    .filter(|name| project().join(name).is_dir()),
+            );
+        }
+    }
+}
+
+#[test]
+fn the_image_is_built_with_everything_the_sources_compile_in() {
+    let recipe = read("docker/Dockerfile");
+    let build = recipe.split("\nFROM ").nth(1).unwrap();
+    let mut folders = BTreeSet::new();
+    compiled_in(&project().join("src"), &mut folders);
+    assert!(folders.contains("config"), "{folders:?}");
+    for folder in folders {
+        assert!(
+            build.contains(&format!("\nCOPY {folder} ./{folder}\n")),
+            "the build stage lacks {folder}"
         );
     }
 }

@@ -1,0 +1,83 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{Parser, Subcommand};
+
+use super::{Format, access, check, db, forecast, report, run, runs, serve};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  something failed; the message says what and what to do
+  2  wrong use, settings or definitions
+  3  finished, but more rows were quarantined than a pipeline allows
+  4  changes are pending (plan --exit-code)
+
+A first look:
+  storekeeper check                 are settings and definitions right?
+  storekeeper db migrate            make the database's schemas
+  storekeeper run --all             load everything that is new
+  storekeeper plan                  what would change in Metabase?";
+
+/// Keeps the stores' data, and hands each manager the key to their own store.
+#[derive(Debug, Parser)]
+#[command(name = "storekeeper", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(super) struct Arguments {
+    /// Settings file; may be given several times, later ones win. Default:
+    /// config/<environment>.toml, the environment being $STOREKEEPER_ENVIRONMENT
+    /// (production).
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Folder that holds pipelines/, sql/ and metabase/.
+    #[arg(long, global = true, value_name = "DIR", default_value = ".")]
+    pub(super) definitions: PathBuf,
+    /// How answers are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+    /// Act as if it were this moment, e.g. 2025-11-29T11:00:00Z: for demos and tests.
+    #[arg(long, global = true, value_name = "MOMENT")]
+    pub(super) now: Option<DateTime<Utc>>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Validates settings, definitions, SQL and dashboards: all mistakes in one answer.
+    Check(check::Command),
+    /// Makes the database's schemas, and shows their state.
+    #[command(subcommand)]
+    Db(db::Command),
+    /// Loads what is new, by one pipeline, several, or all.
+    Run(run::Command),
+    /// Lists runs, or shows one.
+    #[command(subcommand)]
+    Runs(runs::Command),
+    /// Lists refused rows with their reasons.
+    #[command(subcommand)]
+    Quarantine(runs::QuarantineCommand),
+    /// Forecasts what the pipelines' tables hold.
+    #[command(subcommand)]
+    Forecast(forecast::Command),
+    /// Says who may see what.
+    #[command(subcommand)]
+    Access(access::Command),
+    /// Sums up the latest runs, and mails that.
+    Report(report::Command),
+    /// Runs the daemon: schedules, health, metrics. SIGTERM ends it cleanly.
+    Serve(serve::Command),
+}
+
+impl Arguments {
+    /// The settings files to read.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        if !self.config.is_empty() {
+            return self.config.clone();
+        }
+        let environment = std::env::var("STOREKEEPER_ENVIRONMENT").unwrap_or_else(|_| "production".to_owned());
+        let file = PathBuf::from(format!("config/{environment}.toml"));
+        if file.exists() { vec![file] } else { Vec::new() }
+    }
+}

@@ -1,0 +1,152 @@
+//! `check`: is everything right, before it runs?
+
+use clap::Args;
+use serde::Serialize;
+
+use super::output::Output;
+use super::{Exit, Failure};
+use crate::app::App;
+use crate::pipelines::{self, Pipeline, SourceKind, table_query};
+use crate::ids::BrandId;
+use crate::scheduler::Scheduled;
+use crate::scheduler::policy::Schedule;
+use crate::telemetry::chain;
+
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// Also try every outside service, and say which right is missing.
+    #[arg(long)]
+    connect: bool,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: String,
+    right: bool,
+    message: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    problems: Vec<pipelines::Problem>,
+    connections: Vec<Finding>,
+    pipelines: usize,
+}
+
+pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
+    let mut answer = Answer { problems: Vec::new(), connections: Vec::new(), pipelines: 0 };
+    let mut pipelines = Vec::new();
+    match pipelines::read_all(&app.definitions).await {
+        Ok(read) => {
+            answer.pipelines = read.len();
+            pipelines = read;
+        }
+        Err(problems) => answer.problems.extend(problems),
+    }
+    answer.problems.extend(schedule_problems(&pipelines));
+    if command.connect {
+        answer.connections = connect(app, &pipelines).await;
+    }
+    let wrong = !answer.problems.is_empty();
+    let unreachable = answer.connections.iter().any(|finding| !finding.right);
+    output.answer(&answer, || {
+        let mut text = String::new();
+        for problem in &answer.problems {
+            text.push_str(&format!("{problem}\n"));
+        }
+        for finding in &answer.connections {
+            let mark = if finding.right { "ok" } else { "FAILED" };
+            text.push_str(&format!("{mark:<6} {}: {}\n", finding.what, finding.message));
+        }
+        if !wrong {
+            text.push_str(&format!("settings and {} pipelines are right\n", answer.pipelines));
+        }
+        text
+    });
+    if wrong {
+        let count = answer.problems.len();
+        return Err(Failure::usage(format!("{count} mistakes in the definitions"), Some("docs/definitions.md explains every key")));
+    }
+    Ok(if unreachable { Exit::Failed } else { Exit::Done })
+}
+
+fn schedule_problems(pipelines: &[Pipeline]) -> Vec<pipelines::Problem> {
+    let mut problems = Vec::new();
+    for pipeline in pipelines {
+        let Some(schedule) = &pipeline.definition.schedule else { continue };
+        let scheduled = Scheduled {
+            pipeline: pipeline.name.clone(),
+            brand: BrandId::from("any"),
+            cron: schedule.cron.clone(),
+            time_zone: schedule.time_zone.unwrap_or_default(),
+            overlap: schedule.overlap,
+            catch_up: schedule.catch_up,
+        };
+        if let Err(error) = Schedule::parse(&scheduled) {
+            problems.push(pipelines::Problem {
+                file: pipeline.folder.join("pipeline.toml").display().to_string(),
+                line: None,
+                message: chain(&error),
+            });
+        }
+    }
+    problems
+}
+
+async fn connect(app: &App, pipelines: &[Pipeline]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut note = |what: String, outcome: Result<String, String>| {
+        let right = outcome.is_ok();
+        findings.push(Finding { what, right, message: outcome.unwrap_or_else(|message| message) });
+    };
+    let with_hint = |message: String, hint: Option<&str>| match hint {
+        Some(hint) => format!("{message} ({hint})"),
+        None => message,
+    };
+    match app.warehouse().await {
+        Ok(warehouse) => {
+            let address = warehouse.address();
+            note("PostgreSQL".to_owned(), Ok(format!("{}:{}/{}", address.host, address.port, address.database)));
+            warehouse.close().await;
+        }
+        Err(error) => note("PostgreSQL".to_owned(), Err(with_hint(chain(&error), error.hint()))),
+    }
+    let doors = match app.doors() {
+        Ok(doors) => doors,
+        Err(error) => {
+            note("sources".to_owned(), Err(with_hint(chain(&error), error.hint())));
+            return findings;
+        }
+    };
+    for brand in app.settings.brands.keys() {
+        for pipeline in pipelines.iter().filter(|pipeline| pipeline.serves(brand)) {
+            let source = &pipeline.definition.source;
+            let what = format!("{} ({brand})", pipeline.name);
+            let outcome = match source.kind {
+                SourceKind::Drive => match doors.drive(brand) {
+                    Ok(drive) => {
+                        let (folder, pattern) =
+                            (source.folder.as_deref().unwrap_or_default(), source.pattern.as_deref().unwrap_or("*"));
+                        match drive.list(folder, pattern).await {
+                            Ok(listing) => Ok(format!("{} files in `{folder}`", listing.files.len())),
+                            Err(error) => Err(with_hint(chain(&error), error.hint())),
+                        }
+                    }
+                    Err(error) => Err(with_hint(chain(&error), error.hint())),
+                },
+                SourceKind::Dataverse => match doors.dataverse(brand) {
+                    Ok(dataverse) => match dataverse.check(&table_query(pipeline)).await {
+                        Ok(missing) if missing.is_empty() => Ok("table and columns are there".to_owned()),
+                        Ok(missing) => Err(missing.join("; ")),
+                        Err(error) => Err(with_hint(chain(&error), error.hint())),
+                    },
+                    Err(error) => Err(with_hint(chain(&error), error.hint())),
+                },
+                SourceKind::Folder | SourceKind::Upload => continue,
+            };
+            note(what, outcome);
+        }
+    }
+    findings
+}

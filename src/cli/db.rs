@@ -1,0 +1,45 @@
+//! `db`: the database's schemas.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::output::{Output, table};
+use super::{Exit, Failure};
+use crate::app::App;
+use crate::warehouse::{migrate, migration_status};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Brings the schemas up to date. Running it twice changes nothing.
+    Migrate,
+    /// Lists the migrations, and says which this database has.
+    Status,
+    /// Keeps the private PostgreSQL until its last user is gone. Nobody types this.
+    #[command(hide = true)]
+    Supervise {
+        #[arg(long)]
+        data_dir: PathBuf,
+    },
+}
+
+pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
+    let warehouse = app.warehouse().await?;
+    if matches!(command, Command::Migrate) {
+        migrate(&warehouse, &app.definitions).await?;
+    }
+    let migrations = migration_status(&warehouse, &app.definitions).await?;
+    let address = warehouse.address();
+    let place = format!("{}:{}/{}", address.host, address.port, address.database);
+    output.answer(&json!({ "database": place, "migrations": migrations }), || {
+        let mut rows = vec![vec!["migration".to_owned(), "for".to_owned(), "state".to_owned()]];
+        rows.extend(migrations.iter().map(|migration| {
+            let state = if migration.applied { "applied" } else { "pending" };
+            vec![migration.version.to_string(), migration.description.clone(), state.to_owned()]
+        }));
+        format!("{}\n{place}", table(&rows, &[]))
+    });
+    warehouse.close().await;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,53 @@
+//! `forecast`: what is to come.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::output::Output;
+use super::run::{brands, exit_of, follow_up, text};
+use super::{Exit, Failure};
+use crate::app::App;
+use crate::pipelines::{Status, Trigger};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Forecasts each series of each pipeline that has a [forecast] block.
+    Run {
+        /// Only this brand.
+        #[arg(long)]
+        brand: Option<String>,
+    },
+}
+
+pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
+    let Command::Run { brand } = command;
+    let pipelines = app.pipelines().await?;
+    let brands = brands(app, brand.as_deref())?;
+    let warehouse = app.warehouse().await?;
+    let engine = app.engine(&warehouse)?;
+    let horizon_days = app.settings.forecast.horizon_days;
+    let (mut runs, mut series, mut withheld) = (Vec::new(), 0, Vec::new());
+    for pipeline in &pipelines {
+        let Some(of) = &pipeline.definition.forecast else { continue };
+        for brand in brands.iter().filter(|brand| pipeline.serves(brand)) {
+            let forecast = engine.forecast(pipeline, of, brand, horizon_days, Trigger::Manual).await?;
+            series += forecast.series;
+            withheld.extend(forecast.withheld.iter().map(|reason| format!("{brand}: {reason}")));
+            runs.push(forecast.report);
+        }
+    }
+    if runs.iter().any(|run| run.status == Status::Succeeded) {
+        follow_up(app, &warehouse).await?;
+    }
+    let json = json!({ "runs": runs, "series": series, "horizon_days": horizon_days, "withheld": withheld });
+    output.answer(&json, || {
+        let mut answer = text(&runs);
+        answer.push_str(&format!("\n{series} series forecast, {horizon_days} days ahead\n"));
+        for reason in &withheld {
+            answer.push_str(&format!("withheld: {reason}\n"));
+        }
+        answer
+    });
+    warehouse.close().await;
+    Ok(exit_of(&runs))
+}

@@ -1,0 +1,151 @@
+//! `run`: load what is new.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::output::{Output, grouped, table};
+use super::{Exit, Failure};
+use crate::access;
+use crate::app::App;
+use crate::ids::BrandId;
+use crate::pipelines::{Order, Pipeline, RunReport, Status, Trigger};
+use crate::settings::Wall;
+use crate::warehouse::{Warehouse, marts};
+
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// Pipelines to run: the names of their folders.
+    #[arg(required_unless_present = "all", value_name = "NAME")]
+    names: Vec<String>,
+    /// All pipelines, in the order in which they need each other.
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+    /// Only this brand.
+    #[arg(long)]
+    brand: Option<String>,
+    /// Load this file instead of the source; with one pipeline and one brand.
+    #[arg(long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// Read everything again, also what was loaded before.
+    #[arg(long)]
+    full: bool,
+}
+
+pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
+    let pipelines = chosen(app, command).await?;
+    let brands = brands(app, command.brand.as_deref())?;
+    let pairs: Vec<(&Pipeline, &BrandId)> = pipelines
+        .iter()
+        .flat_map(|pipeline| brands.iter().filter(|brand| pipeline.serves(brand)).map(move |brand| (pipeline, brand)))
+        .collect();
+    if command.file.is_some() && pairs.len() != 1 {
+        let message = format!("--file goes with one pipeline and one brand, not {}", pairs.len());
+        return Err(Failure::usage(message, Some("name one pipeline, and the brand with --brand")));
+    }
+    let warehouse = app.warehouse().await?;
+    let engine = app.engine(&warehouse)?;
+    let trigger = if command.file.is_some() { Trigger::Upload } else { Trigger::Manual };
+    let order = Order { trigger, file: command.file.clone(), full: command.full };
+    let mut runs = Vec::new();
+    for (pipeline, brand) in pairs {
+        runs.push(engine.run(pipeline, brand, &order).await?);
+    }
+    if runs.iter().any(|run| run.status == Status::Succeeded) {
+        follow_up(app, &warehouse).await?;
+    }
+    output.answer(&json!({ "runs": runs }), || text(&runs));
+    warehouse.close().await;
+    Ok(exit_of(&runs))
+}
+
+/// What loads bring along: views over new tables, and walls around them.
+pub(super) async fn follow_up(app: &App, warehouse: &Warehouse) -> Result<(), Failure> {
+    for brand in app.settings.brands.keys() {
+        marts::apply(warehouse, brand, &app.definitions).await?;
+    }
+    let wall = app.settings.metabase.as_ref().map_or(Wall::Store, |metabase| metabase.wall);
+    let data_dir = &app.settings.installation.data_dir;
+    access::reconcile_roles(warehouse, &app.settings.brands, data_dir, wall).await?;
+    Ok(())
+}
+
+async fn chosen(app: &App, command: &Command) -> Result<Vec<Pipeline>, Failure> {
+    let pipelines = app.pipelines().await?;
+    for name in &command.names {
+        if !pipelines.iter().any(|pipeline| pipeline.name.0 == *name) {
+            let names: Vec<&str> = pipelines.iter().map(|pipeline| pipeline.name.0.as_str()).collect();
+            let message = format!("there is no pipeline `{name}`; there are {}", names.join(", "));
+            return Err(Failure::usage(message, Some("--definitions names the folder that holds pipelines/")));
+        }
+    }
+    Ok(pipelines.into_iter().filter(|pipeline| command.all || command.names.contains(&pipeline.name.0)).collect())
+}
+
+pub(super) fn brands(app: &App, only: Option<&str>) -> Result<Vec<BrandId>, Failure> {
+    let known = &app.settings.brands;
+    if known.is_empty() {
+        return Err(Failure::usage("no brand is configured", Some("add a [brands.<id>] block to the settings")));
+    }
+    let brands: Vec<BrandId> = known.keys().filter(|brand| only.is_none_or(|only| brand.0 == only)).cloned().collect();
+    if brands.is_empty() {
+        let names: Vec<&str> = known.keys().map(|brand| brand.0.as_str()).collect();
+        let message = format!("there is no brand `{}`; there are {}", only.unwrap_or_default(), names.join(", "));
+        return Err(Failure::usage(message, None));
+    }
+    Ok(brands)
+}
+
+/// The exit code that a set of runs deserves.
+pub(super) fn exit_of(runs: &[RunReport]) -> Exit {
+    if runs.iter().any(|run| !run.status.is_fine()) {
+        Exit::Failed
+    } else if runs.iter().any(|run| run.over_threshold) {
+        Exit::OverThreshold
+    } else {
+        Exit::Done
+    }
+}
+
+/// Runs for people: a line each, then what needs a look.
+pub(super) fn text(runs: &[RunReport]) -> String {
+    let header = ["run", "pipeline", "brand", "status", "read", "new", "changed", "same", "refused", "seconds"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    for run in runs {
+        let status = serde_json::to_value(run.status).ok().and_then(|word| word.as_str().map(str::to_owned));
+        rows.push(vec![
+            run.run_id.to_string(),
+            run.pipeline.to_string(),
+            run.brand.to_string(),
+            status.unwrap_or_default().replace('_', " "),
+            grouped(run.rows_read),
+            grouped(run.rows_inserted),
+            grouped(run.rows_updated),
+            grouped(run.rows_unchanged),
+            grouped(run.rows_quarantined),
+            format!("{:.1}", run.duration_ms as f64 / 1000.0),
+        ]);
+    }
+    let mut text = table(&rows, &[0, 4, 5, 6, 7, 8, 9]);
+    for run in runs {
+        let name = format!("{} ({})", run.pipeline, run.brand);
+        if let Some(error) = &run.error {
+            text.push_str(&format!("\n{name} failed: {error}\n"));
+            if let Some(hint) = &run.hint {
+                text.push_str(&format!("  hint: {hint}\n"));
+            }
+        }
+        if run.rows_quarantined > 0 {
+            let over = if run.over_threshold { ", more than the pipeline allows" } else { "" };
+            text.push_str(&format!("\n{name}: {} rows quarantined{over}\n", run.rows_quarantined));
+            for row in &run.quarantine {
+                text.push_str(&format!("  {} row {} {}: {}\n", row.file, row.row, row.column, row.reason));
+            }
+        }
+        for note in &run.notes {
+            text.push_str(&format!("\n{name}: {note}\n"));
+        }
+    }
+    text
+}

@@ -1,0 +1,155 @@
+//! `serve`: the daemon.
+
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::run::follow_up;
+use super::{Exit, Failure};
+use crate::app::App;
+use crate::notify::{self, Summary};
+use crate::ops;
+use crate::pipelines::{Order, Pipeline, RunReport, Status};
+use crate::scheduler::{self, Scheduled};
+use crate::telemetry::chain;
+use crate::warehouse::migrate;
+
+#[derive(Debug, Args)]
+pub(super) struct Command {}
+
+/// How often the outbox is looked into.
+const OUTBOX_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+
+pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> {
+    let app = Arc::new(App { settings: app.settings.clone(), clock: app.clock, definitions: app.definitions.clone() });
+    let pipelines = Arc::new(app.pipelines().await?);
+    let warehouse = app.warehouse().await?;
+    migrate(&warehouse, &app.definitions).await?;
+    let listen = app.settings.ops.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|error| Failure::usage(format!("failed to listen on `{listen}`: {error}"), Some("change `ops.listen`")))?;
+    let (stop, stopping) = watch::channel(false);
+    let (ticked, ticks) = watch::channel(None);
+    let enabled = app.settings.scheduler.enabled;
+    let state = ops::State { warehouse: warehouse.clone(), clock: app.clock, ticked: enabled.then_some(ticks) };
+    let face = tokio::spawn(ops::serve(listener, state, stopping.clone()));
+    let outbox = tokio::spawn(keep_sending(app.clone(), warehouse.clone(), stopping.clone()));
+    let scheduler = if enabled {
+        let engine = app.engine(&warehouse)?;
+        let (app_of_runs, warehouse_of_runs) = (app.clone(), warehouse.clone());
+        let schedules = schedules(&app, &pipelines);
+        info!(schedules = schedules.len(), "started scheduler");
+        let starter = move |name, brand, trigger| {
+            let (engine, pipelines) = (engine.clone(), pipelines.clone());
+            let (app, warehouse) = (app_of_runs.clone(), warehouse_of_runs.clone());
+            async move {
+                let pipeline = pipelines
+                    .iter()
+                    .find(|pipeline: &&Pipeline| pipeline.name == name)
+                    .expect("schedules were made from these pipelines");
+                let order = Order { trigger, file: None, full: false };
+                let report = match engine.run(pipeline, &brand, &order).await {
+                    Ok(report) => report,
+                    Err(failure) => {
+                        error!(%name, %brand, error = %chain(&failure), "run could not be noted");
+                        RunReport::not_started(&name, &brand, trigger, app.clock.now(), chain(&failure), failure.hint())
+                    }
+                };
+                after(&app, &warehouse, &report).await;
+                report
+            }
+        };
+        Some(tokio::spawn(scheduler::run(warehouse.clone(), schedules, app.clock, starter, ticked, stopping)))
+    } else {
+        None
+    };
+    until_told().await;
+    info!("stopping");
+    // Receivers that are gone have stopped already.
+    let _gone = stop.send(true);
+    if let Some(scheduler) = scheduler {
+        scheduler.await.map_err(|error| Failure::new(&error, None))??;
+    }
+    outbox.await.map_err(|error| Failure::new(&error, None))?;
+    face.await
+        .map_err(|error| Failure::new(&error, None))?
+        .map_err(|error| Failure::new(&error, None))?;
+    warehouse.close().await;
+    info!("stopped");
+    Ok(Exit::Done)
+}
+
+/// What follows a scheduled run: views and walls, and a mail about what came of it.
+async fn after(app: &App, warehouse: &crate::warehouse::Warehouse, report: &RunReport) {
+    if report.status == Status::NothingNew {
+        return;
+    }
+    if report.status == Status::Succeeded
+        && let Err(failure) = follow_up(app, warehouse).await
+    {
+        error!(error = failure.message, "views and walls were not brought up to date");
+    }
+    let summary = Summary::new(vec![report.clone()]);
+    let sent = match app.mailer() {
+        Ok(mailer) => notify::send_summary_through(warehouse, &mailer, &summary, app.clock.now()).await.map(drop),
+        Err(error) => return error!(error = %chain(&error), "mail is not set up"),
+    };
+    if let Err(error) = sent {
+        warn!(error = %chain(&error), "run summary was not mailed");
+    }
+}
+
+fn schedules(app: &App, pipelines: &[Pipeline]) -> Vec<Scheduled> {
+    let mut schedules = Vec::new();
+    for pipeline in pipelines {
+        let Some(schedule) = &pipeline.definition.schedule else { continue };
+        for (brand, settings) in app.settings.brands.iter().filter(|(brand, _)| pipeline.serves(brand)) {
+            schedules.push(Scheduled {
+                pipeline: pipeline.name.clone(),
+                brand: brand.clone(),
+                cron: schedule.cron.clone(),
+                time_zone: schedule.time_zone.unwrap_or(settings.time_zone),
+                overlap: schedule.overlap,
+                catch_up: schedule.catch_up,
+            });
+        }
+    }
+    schedules
+}
+
+async fn keep_sending(app: Arc<App>, warehouse: crate::warehouse::Warehouse, mut stopping: watch::Receiver<bool>) {
+    let mailer = match app.mailer() {
+        Ok(mailer) => mailer,
+        Err(error) => return error!(error = %chain(&error), "mail is not set up"),
+    };
+    loop {
+        if let Err(error) = notify::flush(&warehouse, &mailer, app.clock.now()).await {
+            warn!(error = %chain(&error), "outbox was not sent");
+        }
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(OUTBOX_EVERY) => {}
+        }
+    }
+}
+
+async fn until_told() {
+    let terminate = signal(SignalKind::terminate());
+    match terminate {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(error) => {
+            warn!(%error, "SIGTERM cannot be heard, only ctrl-c");
+            let _heard = tokio::signal::ctrl_c().await;
+        }
+    }
+}
