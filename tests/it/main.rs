@@ -2,3 +2,7 @@
 
 mod docker;
 mod nginx;
+mod notify;
+mod ops;
+mod scheduler;
+mod support;
