@@ -12,8 +12,7 @@ use super::graph::Graph;
 use super::message::Message;
 use super::render::Rendered;
 use super::smtp::Server;
-use crate::settings;
-use crate::settings::MailTransport;
+use crate::settings::{self, MailTransport};
 
 /// Composes, keeps and sends mail as `[mail]` says.
 #[derive(Debug, Clone)]
@@ -61,11 +60,19 @@ impl Mailer {
     /// When the settings do not make a way to send.
     pub fn new(mail: &settings::Mail, graph: Option<Graph>) -> Result<Self, Error> {
         let parse = |key: &'static str, text: &str| {
-            text.parse::<Mailbox>().map_err(|source| Error::Address { key, source })
+            text.parse::<Mailbox>()
+                .map_err(|source| Error::Address { key, source })
         };
         let from = parse("mail.from", &mail.from)?;
-        let to = mail.to.iter().map(|text| parse("mail.to", text)).collect::<Result<Vec<_>, _>>()?;
-        let keep_dir = mail.keep_dir.clone().filter(|folder| !folder.as_os_str().is_empty());
+        let to = mail
+            .to
+            .iter()
+            .map(|text| parse("mail.to", text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let keep_dir = mail
+            .keep_dir
+            .clone()
+            .filter(|folder| !folder.as_os_str().is_empty());
         let transport = match mail.transport {
             MailTransport::Smtp => Transport::Smtp(Box::new(Server::new(&mail.smtp)?)),
             MailTransport::Graph => Transport::Graph(graph.ok_or(Error::NoGraph)?),
@@ -76,7 +83,12 @@ impl Mailer {
         if to.is_empty() && mail.transport != MailTransport::None {
             return Err(Error::NoRecipients);
         }
-        Ok(Self { from, to, keep_dir, transport })
+        Ok(Self {
+            from,
+            to,
+            keep_dir,
+            transport,
+        })
     }
 
     /// Says whether the kept files are all that is wanted.
@@ -93,7 +105,12 @@ impl Mailer {
     ///
     /// # Errors
     /// When a header cannot be written.
-    pub fn compose(&self, key: &str, rendered: &Rendered, now: DateTime<Utc>) -> Result<Message, Error> {
+    pub fn compose(
+        &self,
+        key: &str,
+        rendered: &Rendered,
+        now: DateTime<Utc>,
+    ) -> Result<Message, Error> {
         Message::compose(key, &self.from, &self.to, rendered, now)
     }
 
@@ -101,8 +118,14 @@ impl Mailer {
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn keep(&self, message: &Message, now: DateTime<Utc>) -> Result<Option<(PathBuf, PathBuf)>, Error> {
-        let Some(folder) = &self.keep_dir else { return Ok(None) };
+    pub fn keep(
+        &self,
+        message: &Message,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(PathBuf, PathBuf)>, Error> {
+        let Some(folder) = &self.keep_dir else {
+            return Ok(None);
+        };
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| Error::Keep { path, source }
@@ -111,8 +134,15 @@ impl Mailer {
         let stem = message.file_stem(now);
         // Two mails of one second and subject both stay.
         for number in 1_u32.. {
-            let name = if number == 1 { stem.clone() } else { format!("{stem}-{number}") };
-            let (eml, html) = (folder.join(format!("{name}.eml")), folder.join(format!("{name}.html")));
+            let name = if number == 1 {
+                stem.clone()
+            } else {
+                format!("{stem}-{number}")
+            };
+            let (eml, html) = (
+                folder.join(format!("{name}.eml")),
+                folder.join(format!("{name}.html")),
+            );
             match write_new(&eml, &message.eml) {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
@@ -129,7 +159,9 @@ impl Mailer {
         match &self.transport {
             Transport::Smtp(server) => server.send(envelope, eml).await,
             Transport::Graph(graph) => {
-                let sender = envelope.from().map_or_else(String::new, ToString::to_string);
+                let sender = envelope
+                    .from()
+                    .map_or_else(String::new, ToString::to_string);
                 graph.send(&sender, eml).await
             }
             Transport::Folder | Transport::None => Outcome::Accepted { refused: 0 },
@@ -138,13 +170,26 @@ impl Mailer {
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    std::fs::OpenOptions::new().write(true).create_new(true).open(path)?.write_all(bytes)
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)?
+        .write_all(bytes)
 }
 
 /// Takes addresses out of what a server said: they are people's.
 pub(super) fn without_addresses(text: &str) -> String {
-    let word = |word: &str| if word.contains('@') { "(address)".to_owned() } else { word.to_owned() };
-    text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+    let word = |word: &str| {
+        if word.contains('@') {
+            "(address)".to_owned()
+        } else {
+            word.to_owned()
+        }
+    };
+    text.split_whitespace()
+        .map(word)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -161,15 +206,30 @@ mod tests {
             security: SmtpSecurity::None,
             username: None,
             password: None,
+            ca_file: None,
         };
-        Mail { transport, from: "storekeeper@example.com".into(), to: vec!["ann@example.com".into()], keep_dir, smtp }
+        Mail {
+            transport,
+            from: "storekeeper@example.com".into(),
+            to: vec!["ann@example.com".into()],
+            keep_dir,
+            smtp,
+        }
     }
 
     #[test]
     fn two_mails_of_one_second_are_both_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let mailer = Mailer::new(&mail(MailTransport::Folder, Some(folder.path().join("mail"))), None).unwrap();
-        let rendered = Rendered { subject: "storekeeper: hello".into(), html: "<p>hi</p>".into(), text: "hi".into() };
+        let mailer = Mailer::new(
+            &mail(MailTransport::Folder, Some(folder.path().join("mail"))),
+            None,
+        )
+        .unwrap();
+        let rendered = Rendered {
+            subject: "storekeeper: hello".into(),
+            html: "<p>hi</p>".into(),
+            text: "hi".into(),
+        };
         let now = Utc.with_ymd_and_hms(2026, 3, 2, 6, 5, 12).unwrap();
         let mut names = Vec::new();
         for key in ["a", "b"] {
@@ -179,22 +239,40 @@ mod tests {
             assert_eq!(std::fs::read_to_string(html).unwrap(), "<p>hi</p>");
             names.push(eml.file_name().unwrap().to_str().unwrap().to_owned());
         }
-        assert_eq!(names, ["20260302T060512Z-hello.eml", "20260302T060512Z-hello-2.eml"]);
+        assert_eq!(
+            names,
+            ["20260302T060512Z-hello.eml", "20260302T060512Z-hello-2.eml"]
+        );
     }
 
     #[test]
     fn settings_that_reach_nobody_are_refused() {
         let refused = |mail: &Mail| Mailer::new(mail, None).unwrap_err().to_string();
-        assert_eq!(refused(&mail(MailTransport::Folder, None)), "`mail.transport` is `folder`, and `mail.keep_dir` is not set");
-        assert_eq!(refused(&mail(MailTransport::Graph, None)), "`mail.transport` is `graph`, and `[microsoft]` is not set");
-        let nobody = Mail { to: Vec::new(), ..mail(MailTransport::Smtp, None) };
+        assert_eq!(
+            refused(&mail(MailTransport::Folder, None)),
+            "`mail.transport` is `folder`, and `mail.keep_dir` is not set"
+        );
+        assert_eq!(
+            refused(&mail(MailTransport::Graph, None)),
+            "`mail.transport` is `graph`, and `[microsoft]` is not set"
+        );
+        let nobody = Mail {
+            to: Vec::new(),
+            ..mail(MailTransport::Smtp, None)
+        };
         assert_eq!(refused(&nobody), "`mail.to` names nobody");
-        let odd = Mail { to: vec!["not an address".into()], ..mail(MailTransport::Smtp, None) };
+        let odd = Mail {
+            to: vec!["not an address".into()],
+            ..mail(MailTransport::Smtp, None)
+        };
         assert_eq!(refused(&odd), "failed to read an address in `mail.to`");
     }
 
     #[test]
     fn a_servers_words_lose_their_addresses() {
-        assert_eq!(without_addresses("550 <ann@example.com>: user unknown"), "550 (address) user unknown");
+        assert_eq!(
+            without_addresses("550 <ann@example.com>: user unknown"),
+            "550 (address) user unknown"
+        );
     }
 }

@@ -27,8 +27,17 @@ pub(super) struct Known {
 }
 
 /// Queues a mail; answers nothing when one with its key is there already.
-pub(super) async fn queue(pool: &PgPool, message: &Message, now: DateTime<Utc>) -> Result<Option<i64>, Error> {
-    let recipients: Vec<String> = message.envelope.to().iter().map(ToString::to_string).collect();
+pub(super) async fn queue(
+    pool: &PgPool,
+    message: &Message,
+    now: DateTime<Utc>,
+) -> Result<Option<i64>, Error> {
+    let recipients: Vec<String> = message
+        .envelope
+        .to()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     sqlx::query_scalar(
         "INSERT INTO ops.mail_outbox (idempotency_key, message_id, subject, sender, recipients, eml, queued_at, next_attempt_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
@@ -48,7 +57,12 @@ pub(super) async fn queue(pool: &PgPool, message: &Message, now: DateTime<Utc>) 
 }
 
 /// Notes where a mail is kept.
-pub(super) async fn note_files(pool: &PgPool, mail_id: i64, eml: &str, html: &str) -> Result<(), Error> {
+pub(super) async fn note_files(
+    pool: &PgPool,
+    mail_id: i64,
+    eml: &str,
+    html: &str,
+) -> Result<(), Error> {
     sqlx::query("UPDATE ops.mail_outbox SET eml_path = $2, html_path = $3 WHERE mail_id = $1")
         .bind(mail_id)
         .bind(eml)
@@ -81,7 +95,11 @@ pub(super) async fn find(pool: &PgPool, key: &str) -> Result<Option<Known>, Erro
 
 /// Claims one mail that is due: the given one, or the oldest. Two processes
 /// that ask at once get two different mails, or one of them none.
-pub(super) async fn claim(pool: &PgPool, mail_id: Option<i64>, now: DateTime<Utc>) -> Result<Option<Claimed>, Error> {
+pub(super) async fn claim(
+    pool: &PgPool,
+    mail_id: Option<i64>,
+    now: DateTime<Utc>,
+) -> Result<Option<Claimed>, Error> {
     let row = sqlx::query(
         "UPDATE ops.mail_outbox AS mail
          SET state = 'sending', attempts = attempts + 1, claimed_at = $2
@@ -141,7 +159,11 @@ pub(super) async fn settle(
 }
 
 /// Gives up on mails whose process ended while it sent them: they may have left.
-pub(super) async fn give_up_abandoned(pool: &PgPool, claimed_before: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64, Error> {
+pub(super) async fn give_up_abandoned(
+    pool: &PgPool,
+    claimed_before: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<u64, Error> {
     sqlx::query(
         "UPDATE ops.mail_outbox
          SET state = 'uncertain', finished_at = $2, reason = 'the process that sent it ended before an answer came'
@@ -157,23 +179,37 @@ pub(super) async fn give_up_abandoned(pool: &PgPool, claimed_before: DateTime<Ut
 
 /// Counts the mails that wait for another attempt.
 pub(super) async fn waiting(pool: &PgPool) -> Result<u64, Error> {
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM ops.mail_outbox WHERE state = 'queued'")
-        .fetch_one(pool)
-        .await
-        .map_err(read)?;
+    let count: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM ops.mail_outbox WHERE state = 'queued'")
+            .fetch_one(pool)
+            .await
+            .map_err(read)?;
     Ok(count.unsigned_abs())
 }
 
 fn envelope(sender: &str, recipients: &[String]) -> Option<Envelope> {
-    let from: Option<Address> = if sender.is_empty() { None } else { Some(sender.parse().ok()?) };
-    let to = recipients.iter().map(|text| text.parse().ok()).collect::<Option<Vec<Address>>>()?;
+    let from: Option<Address> = if sender.is_empty() {
+        None
+    } else {
+        Some(sender.parse().ok()?)
+    };
+    let to = recipients
+        .iter()
+        .map(|text| text.parse().ok())
+        .collect::<Option<Vec<Address>>>()?;
     Envelope::new(from, to).ok()
 }
 
 fn read(source: sqlx::Error) -> Error {
-    Error::Outbox { action: "read", source }
+    Error::Outbox {
+        action: "read",
+        source,
+    }
 }
 
 fn written(source: sqlx::Error) -> Error {
-    Error::Outbox { action: "write", source }
+    Error::Outbox {
+        action: "write",
+        source,
+    }
 }

@@ -44,11 +44,21 @@ pub struct State {
     pub ticked: Option<watch::Receiver<Option<DateTime<Utc>>>>,
 }
 
+impl State {
+    fn last_tick(&self) -> Option<DateTime<Utc>> {
+        self.ticked.as_ref().and_then(|ticked| *ticked.borrow())
+    }
+}
+
 /// Answers until `shutdown` says true, then lets open requests end.
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn serve(listener: TcpListener, state: State, shutdown: watch::Receiver<bool>) -> Result<(), Error> {
+pub async fn serve(
+    listener: TcpListener,
+    state: State,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), Error> {
     let stop = |mut shutdown: watch::Receiver<bool>| async move {
         // A sender that is gone means the same as one that says stop.
         let _either = shutdown.wait_for(|stop| *stop).await.map(drop);
@@ -56,7 +66,8 @@ pub async fn serve(listener: TcpListener, state: State, shutdown: watch::Receive
     if let Ok(address) = listener.local_addr() {
         info!(%address, "serving HTTP");
     }
-    let server = axum::serve(listener, routes(state)).with_graceful_shutdown(stop(shutdown.clone()));
+    let server =
+        axum::serve(listener, routes(state)).with_graceful_shutdown(stop(shutdown.clone()));
     let overdue = async {
         stop(shutdown).await;
         tokio::time::sleep(STOP_LIMIT).await;
@@ -79,18 +90,23 @@ fn routes(state: State) -> Router {
 }
 
 async fn ready(Extract(state): Extract<State>) -> Response {
-    let database = match tokio::time::timeout(ANSWER_LIMIT, tables::answers(state.warehouse.pool())).await {
-        Ok(Ok(())) => "ok",
-        Ok(Err(error)) => {
-            warn!(error = %chain(&error), "database did not answer");
-            "failed"
-        }
-        Err(_) => "silent",
-    };
-    let last_tick = state.ticked.as_ref().and_then(|ticked| *ticked.borrow());
+    let database =
+        match tokio::time::timeout(ANSWER_LIMIT, tables::answers(state.warehouse.pool())).await {
+            Ok(Ok(())) => "ok",
+            Ok(Err(error)) => {
+                warn!(error = %chain(&error), "database did not answer");
+                "failed"
+            }
+            Err(_) => "silent",
+        };
+    let last_tick = state.last_tick();
     let scheduler = scheduler_word(state.ticked.is_some(), last_tick, state.clock.now());
     let ready = database == "ok" && matches!(scheduler, "ok" | "off");
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let body = json!({
         "status": if ready { "ready" } else { "not ready" },
         "database": database,
@@ -100,7 +116,11 @@ async fn ready(Extract(state): Extract<State>) -> Response {
     (status, Json(body)).into_response()
 }
 
-fn scheduler_word(enabled: bool, last_tick: Option<DateTime<Utc>>, now: DateTime<Utc>) -> &'static str {
+fn scheduler_word(
+    enabled: bool,
+    last_tick: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> &'static str {
     match last_tick {
         _ if !enabled => "off",
         None => "starting",
@@ -110,11 +130,19 @@ fn scheduler_word(enabled: bool, last_tick: Option<DateTime<Utc>>, now: DateTime
 }
 
 async fn scrape(Extract(state): Extract<State>) -> Response {
-    let last_tick = state.ticked.as_ref().and_then(|ticked| *ticked.borrow());
-    match tables::run_figures(state.warehouse.pool()).await {
-        Ok(figures) => {
-            let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-            (content_type, metrics::text(&figures, last_tick)).into_response()
+    let pool = state.warehouse.pool();
+    let figures = async {
+        let runs = tables::run_figures(pool).await?;
+        let mails = tables::mail_figures(pool).await?;
+        Ok::<_, sqlx::Error>(metrics::text(&runs, &mails, state.last_tick()))
+    };
+    match figures.await {
+        Ok(text) => {
+            let content_type = [(
+                header::CONTENT_TYPE,
+                "text/plain; version=0.0.4; charset=utf-8",
+            )];
+            (content_type, text).into_response()
         }
         Err(error) => {
             warn!(error = %chain(&error), "metrics were not read");
@@ -132,7 +160,13 @@ mod tests {
         let now: DateTime<Utc> = "2026-03-02T06:00:00Z".parse().unwrap();
         assert_eq!(scheduler_word(false, None, now), "off");
         assert_eq!(scheduler_word(true, None, now), "starting");
-        assert_eq!(scheduler_word(true, Some(now - TimeDelta::seconds(30)), now), "ok");
-        assert_eq!(scheduler_word(true, Some(now - TimeDelta::seconds(61)), now), "stuck");
+        assert_eq!(
+            scheduler_word(true, Some(now - TimeDelta::seconds(30)), now),
+            "ok"
+        );
+        assert_eq!(
+            scheduler_word(true, Some(now - TimeDelta::seconds(61)), now),
+            "stuck"
+        );
     }
 }

@@ -61,6 +61,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("mail.smtp.security", Kind::Text),
     ("mail.smtp.username", Kind::Text),
     ("mail.smtp.password", Kind::Secret),
+    ("mail.smtp.ca_file", Kind::Text),
     ("scheduler.enabled", Kind::Flag),
     ("ops.listen", Kind::Text),
 ];

@@ -262,6 +262,8 @@ pub struct Smtp {
     pub username: Option<String>,
     /// A secret: `STOREKEEPER__MAIL__SMTP__PASSWORD` or `password_file`.
     pub password: Option<SecretString>,
+    /// A PEM file of further authorities that may vouch for the server.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// How the SMTP conversation is protected.

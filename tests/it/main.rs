@@ -2,4 +2,8 @@
 
 mod docker;
 mod nginx;
+mod notify;
+mod ops;
+mod scheduler;
 mod sources;
+mod support;

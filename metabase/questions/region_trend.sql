@@ -1,0 +1,26 @@
+-- ---
+-- title = "Thirteen weeks"
+-- description = "Net sales of the region by full week, Monday to Sunday, and the comparable weeks of last year. The distance between the lines is the growth; where they cross is worth knowing why."
+-- display = "line"
+-- x = ["Week"]
+-- y = ["Net sales", "Last year"]
+-- [formats]
+-- "Net sales" = "money"
+-- "Last year" = "money"
+-- "Week" = "date"
+-- ---
+WITH latest AS (
+    SELECT date_trunc('week', max(x.business_date) + 1)::date AS week_start
+    FROM {{ schema }}.as_of AS x
+    WHERE {{ in_scope("x") }}
+)
+SELECT
+    date_trunc('week', d.business_date)::date AS "Week",
+    sum(d.net_sales) AS "Net sales",
+    sum(d.net_sales_last_year) AS "Last year",
+    string_agg(DISTINCT d.store_id, ',') AS stores
+FROM {{ schema }}.sales_by_day AS d
+CROSS JOIN latest AS l
+WHERE {{ in_scope("d") }} AND d.business_date >= l.week_start - 91 AND d.business_date < l.week_start
+GROUP BY 1
+ORDER BY 1

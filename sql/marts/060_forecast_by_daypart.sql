@@ -1,0 +1,20 @@
+-- The current forecast of net sales of a store, business date and daypart, next
+-- to the sales where the day is over.
+SELECT
+    f.store_id,
+    f.business_date,
+    f.daypart,
+    coalesce(
+        array_position(ARRAY['Morning', 'Lunch', 'Afternoon', 'Dinner', 'Evening', 'Late Night'], f.daypart), 99
+    ) AS daypart_order,
+    f.mean AS forecast,
+    f.lower_80,
+    f.upper_80,
+    a.net_sales AS actual,
+    f.lead_days,
+    f.model,
+    f.made_on
+FROM forecast AS f
+LEFT JOIN sales_by_daypart AS a
+    ON a.store_id = f.store_id AND a.business_date = f.business_date AND a.daypart = f.daypart
+WHERE f.series = 'net_sales'

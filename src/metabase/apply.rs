@@ -1,0 +1,611 @@
+//! Carries out a plan: exactly its steps, part by part.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Instant;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use reqwest::Method;
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
+use tracing::info;
+
+use super::actual::{Actual, Place, read_items, read_whole};
+use super::client::{self, Client, id_of};
+use super::context::{Context, Error, Gathered};
+use super::desired::{Dashboard, Desired, Shows};
+use super::plan::{Index, Plan};
+use super::step::{Phase, Step, Work};
+use super::tables::{Kind, Known, Ledger};
+use crate::access::Credentials;
+
+/// What an apply did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Applied {
+    /// Steps taken: all of the plan's.
+    pub steps_done: usize,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} steps in {:.1} s", self.steps_done, self.seconds)
+    }
+}
+
+/// Carries out the steps of a plan that still fits the instance.
+///
+/// # Errors
+/// When somebody else is writing, when the instance or what is wanted changed
+/// since the plan was made, and at the first step that fails: the steps before
+/// it stay done, and the next plan holds the rest.
+pub async fn apply(context: &Context<'_>, plan: &Plan) -> Result<Applied, Error> {
+    let started = Instant::now();
+    let ledger = context.ledger();
+    let claim = ledger.claim().await.map_err(Error::ledger("claim the instance"))?;
+    let Some(_claim) = claim else {
+        return Err(Error::Busy);
+    };
+    let gathered = context.gather().await?;
+    if context.plan_of(&gathered)?.digest() != plan.digest() {
+        return Err(Error::Stale);
+    }
+    let applying = Applying::new(context, &gathered);
+    applying.settle(&gathered).await?;
+    let mut at = 0;
+    while at < plan.steps.len() {
+        let phase = plan.steps[at].work.phase();
+        let length = plan.steps[at..].iter().take_while(|step| step.work.phase() == phase).count();
+        applying.part(phase, &plan.steps[at..at + length]).await?;
+        at += length;
+    }
+    applying.mark(&gathered).await?;
+    let applied = Applied { steps_done: plan.steps.len(), seconds: started.elapsed().as_secs_f64() };
+    info!(steps_done = applied.steps_done, seconds = applied.seconds, "applied plan");
+    Ok(applied)
+}
+
+struct Applying<'a> {
+    client: &'a Client,
+    desired: &'a Desired,
+    actual: &'a Actual,
+    credentials: &'a Credentials,
+    ledger: Ledger<'a>,
+    /// Grows while objects are made.
+    index: Mutex<Index>,
+    /// Groups to which Metabase would open the next database: all that have not
+    /// been shut out of one before.
+    unguarded: Mutex<BTreeSet<i64>>,
+}
+
+fn failed(step: &Step) -> impl FnOnce(client::Error) -> Error + use<> {
+    let step = step.label();
+    move |source| Error::Step { step, source }
+}
+
+impl<'a> Applying<'a> {
+    fn new(context: &'a Context<'_>, gathered: &'a Gathered) -> Self {
+        let Gathered { client, desired, actual, objects, credentials, .. } = gathered;
+        Self {
+            client,
+            desired,
+            actual,
+            credentials,
+            ledger: context.ledger(),
+            index: Mutex::new(Index::resolve(desired, actual, objects)),
+            unguarded: Mutex::new(unguarded(actual)),
+        }
+    }
+
+    /// Notes the ids of objects that an interrupted apply made.
+    async fn settle(&self, gathered: &Gathered) -> Result<(), Error> {
+        let index = self.index.lock().await;
+        for ((kind, key), known) in &gathered.objects {
+            if let (None, Some(id), true) = (known.id, index.get(*kind, key), *kind != Kind::Person) {
+                // What it holds is unknown: the next plan compares it whole.
+                self.note(*kind, key, id, "", None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn part(&self, phase: Phase, steps: &[Step]) -> Result<(), Error> {
+        self.intend(steps).await?;
+        match phase {
+            Phase::CloseData | Phase::GrantData => self.data_graph(steps).await,
+            Phase::CloseCollections | Phase::GrantCollections => self.collection_graph(steps).await,
+            // Independent of each other, and the bulk of the work.
+            Phase::Cards | Phase::Dashboards | Phase::People | Phase::ArchiveCards | Phase::ArchiveDashboards => {
+                let all = steps.iter().map(|step| self.take(step));
+                futures::stream::iter(all).buffer_unordered(super::AT_ONCE).try_collect().await
+            }
+            _ => {
+                for step in steps {
+                    self.take(step).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes what a part is about to make.
+    async fn intend(&self, steps: &[Step]) -> Result<(), Error> {
+        let mut keys: BTreeMap<Kind, Vec<&str>> = BTreeMap::new();
+        for step in steps {
+            let (kind, key) = match &step.work {
+                Work::CreateConnection { key } => (Kind::Connection, key),
+                Work::CreateGroup { key } => (Kind::Group, key),
+                Work::CreateCollection { key } => (Kind::Collection, key),
+                Work::CreateCard { key } => (Kind::Card, key),
+                Work::CreateDashboard { key } => (Kind::Dashboard, key),
+                Work::CreatePerson { key } => (Kind::Person, key),
+                _ => continue,
+            };
+            keys.entry(kind).or_default().push(key);
+        }
+        for (kind, keys) in keys {
+            self.ledger.intend(kind, &keys).await.map_err(Error::ledger("note what is being made"))?;
+        }
+        Ok(())
+    }
+
+    async fn note(&self, kind: Kind, key: &str, id: i64, hash: &str, answer: Option<&Value>) -> Result<(), Error> {
+        let entity_id = answer.and_then(|answer| answer["entity_id"].as_str()).map(str::to_owned);
+        let known = Known { id: Some(id), entity_id, hash: hash.to_owned(), mark: String::new() };
+        self.ledger.note(kind, key, &known).await.map_err(Error::ledger("note what was made"))
+    }
+
+    async fn made(&self, kind: Kind, key: &str, hash: &str, answer: &Value, path: &str) -> Result<i64, Error> {
+        let id = id_of(answer, Method::POST, path).map_err(Error::Metabase)?;
+        self.note(kind, key, id, hash, Some(answer)).await?;
+        self.index.lock().await.put(kind, key, id);
+        Ok(id)
+    }
+
+    async fn id(&self, kind: Kind, key: &str) -> Result<i64, Error> {
+        self.index.lock().await.get(kind, key).ok_or_else(|| Error::Missing { kind: kind.text(), key: key.to_owned() })
+    }
+
+    async fn take(&self, step: &Step) -> Result<(), Error> {
+        let client = self.client;
+        match &step.work {
+            Work::Setting { key, value } => {
+                let path = format!("api/setting/{key}");
+                client.put(&path, &json!({"value": value})).await.map_err(failed(step))?;
+            }
+            Work::Leave { membership } => {
+                gone(client.delete(&format!("api/permissions/membership/{membership}")).await).map_err(failed(step))?;
+            }
+            Work::Deactivate { user } => {
+                // Its groups first: whoever opens the account again opens it empty.
+                for membership in self.actual.memberships.iter().filter(|membership| membership.user == *user) {
+                    if membership.group != self.actual.all_users {
+                        let path = format!("api/permissions/membership/{}", membership.id);
+                        gone(client.delete(&path).await).map_err(failed(step))?;
+                    }
+                }
+                client.delete(&format!("api/user/{user}")).await.map_err(failed(step))?;
+            }
+            Work::DeleteGroup { key, id } => {
+                gone(client.delete(&format!("api/permissions/group/{id}")).await).map_err(failed(step))?;
+                self.ledger.forget(Kind::Group, key).await.map_err(Error::ledger("forget a group"))?;
+            }
+            Work::DeleteSample { id } => {
+                client.delete(&format!("api/database/{id}")).await.map_err(failed(step))?;
+            }
+            Work::ArchiveSample { id } => {
+                client.put(&format!("api/collection/{id}"), &json!({"archived": true})).await.map_err(failed(step))?;
+            }
+            Work::CreateConnection { key } => self.create_connection(step, key).await?,
+            Work::UpdateConnection { key, id } => {
+                let connection = &self.desired.connections[key];
+                let password = self.credentials.password(&connection.role);
+                let body = connection.body(password.expose_secret());
+                client.put(&format!("api/database/{id}"), &body).await.map_err(failed(step))?;
+                self.note(Kind::Connection, key, *id, &connection.hash(), None).await?;
+            }
+            Work::CreateGroup { key } => {
+                let body = json!({"name": self.desired.groups[key].name});
+                let answer = client.post("api/permissions/group", &body).await.map_err(failed(step))?;
+                self.made(Kind::Group, key, "", &answer, "api/permissions/group").await?;
+            }
+            Work::RenameGroup { key, id } => {
+                let body = json!({"name": self.desired.groups[key].name});
+                client.put(&format!("api/permissions/group/{id}"), &body).await.map_err(failed(step))?;
+            }
+            Work::CreateCollection { key } => self.create_collection(step, key).await?,
+            Work::UpdateCollection { key, id } => {
+                let collection = self.collection(key)?;
+                let parent = match &collection.parent {
+                    Some(parent) => Some(self.id(Kind::Collection, parent).await?),
+                    None => None,
+                };
+                // `archived` must stand there: leaving it out un-archives as well.
+                let body = json!({
+                    "name": collection.name,
+                    "description": collection.description,
+                    "parent_id": parent,
+                    "archived": false,
+                });
+                client.put(&format!("api/collection/{id}"), &body).await.map_err(failed(step))?;
+            }
+            Work::CreateCard { key } => {
+                let card = &self.desired.cards[key];
+                let body = card.body(
+                    self.id(Kind::Collection, &card.collection).await?,
+                    self.id(Kind::Connection, &card.connection).await?,
+                );
+                let answer = client.post("api/card", &body).await.map_err(failed(step))?;
+                self.made(Kind::Card, key, &card.hash(), &answer, "api/card").await?;
+            }
+            Work::UpdateCard { key, id } => {
+                let card = &self.desired.cards[key];
+                let mut body = card.body(
+                    self.id(Kind::Collection, &card.collection).await?,
+                    self.id(Kind::Connection, &card.connection).await?,
+                );
+                body["archived"] = false.into();
+                let answer = client.put(&format!("api/card/{id}"), &body).await.map_err(failed(step))?;
+                self.note(Kind::Card, key, *id, &card.hash(), Some(&answer)).await?;
+            }
+            Work::CreateDashboard { key } => {
+                let dashboard = &self.desired.dashboards[key];
+                let body = json!({
+                    "name": dashboard.name,
+                    "description": dashboard.description,
+                    "collection_id": self.id(Kind::Collection, &dashboard.collection).await?,
+                });
+                let answer = client.post("api/dashboard", &body).await.map_err(failed(step))?;
+                // Without its hash until its cards are on it: a crash in between is mended.
+                let id = self.made(Kind::Dashboard, key, "", &answer, "api/dashboard").await?;
+                self.write_dashboard(step, key, id, dashboard, &Value::Null).await?;
+            }
+            Work::UpdateDashboard { key, id } => {
+                let dashboard = &self.desired.dashboards[key];
+                let whole = read_whole(client, Kind::Dashboard, *id).await.map_err(failed(step))?;
+                self.write_dashboard(step, key, *id, dashboard, &whole.unwrap_or_default()).await?;
+            }
+            Work::CreatePerson { .. }
+            | Work::AdoptPerson { .. }
+            | Work::ReactivatePerson { .. }
+            | Work::UpdatePerson { .. }
+            | Work::Join { .. } => self.person(step).await?,
+            Work::ArchiveDashboard { key, id } => {
+                client.put(&format!("api/dashboard/{id}"), &json!({"archived": true})).await.map_err(failed(step))?;
+                self.ledger.forget(Kind::Dashboard, key).await.map_err(Error::ledger("forget a dashboard"))?;
+            }
+            Work::ArchiveCard { key, id } => {
+                client.put(&format!("api/card/{id}"), &json!({"archived": true})).await.map_err(failed(step))?;
+                self.ledger.forget(Kind::Card, key).await.map_err(Error::ledger("forget a question"))?;
+            }
+            Work::ArchiveCollection { key, id } => {
+                client.put(&format!("api/collection/{id}"), &json!({"archived": true})).await.map_err(failed(step))?;
+                self.ledger.forget(Kind::Collection, key).await.map_err(Error::ledger("forget a collection"))?;
+            }
+            Work::DeleteConnection { key, id } => {
+                gone(client.delete(&format!("api/database/{id}")).await).map_err(failed(step))?;
+                self.ledger.forget(Kind::Connection, key).await.map_err(Error::ledger("forget a connection"))?;
+            }
+            // Written together, as graphs.
+            Work::Silence { .. } | Work::Ask { .. } | Work::Level { .. } | Work::Read { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn collection(&self, key: &str) -> Result<&super::desired::Collection, Error> {
+        self.desired
+            .collections
+            .iter()
+            .find(|collection| collection.key == key)
+            .ok_or_else(|| Error::Missing { kind: "collection", key: key.to_owned() })
+    }
+
+    /// Makes a connection and shuts everybody out of it at once. A group that is
+    /// shut out of any other gets no right on a new one.
+    async fn create_connection(&self, step: &Step, key: &str) -> Result<(), Error> {
+        let connection = &self.desired.connections[key];
+        let password = self.credentials.password(&connection.role);
+        let body = connection.body(password.expose_secret());
+        let answer = self.client.post("api/database", &body).await.map_err(failed(step))?;
+        let mut unguarded = self.unguarded.lock().await;
+        if !unguarded.is_empty() {
+            let id = id_of(&answer, Method::POST, "api/database").map_err(Error::Metabase)?;
+            let mut groups = Map::new();
+            for group in unguarded.iter() {
+                groups.insert(group.to_string(), json!({id.to_string(): rights("no")}));
+            }
+            self.put_graph("api/permissions/graph", &groups, None).await.map_err(failed(step))?;
+            unguarded.clear();
+        }
+        drop(unguarded);
+        self.made(Kind::Connection, key, &connection.hash(), &answer, "api/database").await?;
+        Ok(())
+    }
+
+    /// Makes a collection. It copies the rights on its parent; those of groups
+    /// that are not ours on the root are taken back at once.
+    async fn create_collection(&self, step: &Step, key: &str) -> Result<(), Error> {
+        let collection = self.collection(key)?;
+        let parent = match &collection.parent {
+            Some(parent) => Some(self.id(Kind::Collection, parent).await?),
+            None => None,
+        };
+        let body = json!({"name": collection.name, "description": collection.description, "parent_id": parent});
+        let answer = self.client.post("api/collection", &body).await.map_err(failed(step))?;
+        let strangers: Vec<i64> = self
+            .actual
+            .levels
+            .keys()
+            .filter(|(group, place)| *place == Place::Root && *group != self.actual.all_users)
+            .map(|(group, _)| *group)
+            .collect();
+        if parent.is_none() && !strangers.is_empty() {
+            let id = id_of(&answer, Method::POST, "api/collection").map_err(Error::Metabase)?;
+            let mut groups = Map::new();
+            for group in strangers {
+                groups.insert(group.to_string(), json!({id.to_string(): "none"}));
+            }
+            self.put_graph("api/collection/graph", &groups, None).await.map_err(failed(step))?;
+        }
+        self.made(Kind::Collection, key, "", &answer, "api/collection").await?;
+        Ok(())
+    }
+
+    async fn write_dashboard(
+        &self,
+        step: &Step,
+        key: &str,
+        id: i64,
+        dashboard: &Dashboard,
+        whole: &Value,
+    ) -> Result<(), Error> {
+        let mut free: Vec<&Value> = whole["dashcards"].as_array().into_iter().flatten().collect();
+        let mut cards = Vec::new();
+        for (at, place) in dashboard.places.iter().enumerate() {
+            let (card_id, visualization) = match &place.shows {
+                Shows::Card(card) => (Some(self.id(Kind::Card, card).await?), json!({})),
+                Shows::Text(text) => (None, virtual_card("text", text)),
+                Shows::Heading(text) => (None, virtual_card("heading", text)),
+            };
+            // A place that is there keeps its id, and with it its subscriptions.
+            let kept = card_id
+                .and_then(|id| free.iter().position(|card| card["card_id"] == id))
+                .and_then(|position| free.swap_remove(position)["id"].as_i64());
+            cards.push(json!({
+                "id": kept.unwrap_or(-(at as i64) - 1),
+                "card_id": card_id,
+                "row": place.row,
+                "col": place.col,
+                "size_x": place.size_x,
+                "size_y": place.size_y,
+                "series": [],
+                "parameter_mappings": [],
+                "visualization_settings": visualization,
+            }));
+        }
+        // The list replaces what is there, and tabs are wiped where they are not
+        // sent: both are always sent, and always whole.
+        let body = json!({
+            "name": dashboard.name,
+            "description": dashboard.description,
+            "collection_id": self.id(Kind::Collection, &dashboard.collection).await?,
+            "width": dashboard.width,
+            "archived": false,
+            "parameters": [],
+            "tabs": [],
+            "dashcards": cards,
+        });
+        let answer = self.client.put(&format!("api/dashboard/{id}"), &body).await.map_err(failed(step))?;
+        self.note(Kind::Dashboard, key, id, &dashboard.hash(), Some(&answer)).await
+    }
+
+    async fn person(&self, step: &Step) -> Result<(), Error> {
+        let client = self.client;
+        match &step.work {
+            Work::CreatePerson { key } => {
+                let account = &self.desired.people[key];
+                let mut body = json!({"email": account.email});
+                for (field, value) in [("first_name", &account.first_name), ("last_name", &account.last_name)] {
+                    if let Some(value) = value {
+                        body[field] = value.as_str().into();
+                    }
+                }
+                // A full list, and everybody's group must be on it.
+                let mut groups = vec![json!({"id": self.actual.all_users})];
+                for group in &account.groups {
+                    groups.push(json!({"id": self.id(Kind::Group, group).await?}));
+                }
+                body["user_group_memberships"] = groups.into();
+                let answer = client.post("api/user", &body).await.map_err(failed(step))?;
+                let id = self.made(Kind::Person, key, "", &answer, "api/user").await?;
+                if let Some(locale) = &account.locale {
+                    let path = format!("api/user/{id}");
+                    client.put(&path, &json!({"locale": locale})).await.map_err(failed(step))?;
+                }
+            }
+            Work::AdoptPerson { key, id } => self.note(Kind::Person, key, *id, "", None).await?,
+            Work::ReactivatePerson { key, id } => {
+                client.put(&format!("api/user/{id}/reactivate"), &json!({})).await.map_err(failed(step))?;
+                self.note(Kind::Person, key, *id, "", None).await?;
+            }
+            Work::UpdatePerson { id, fields } => {
+                client.put(&format!("api/user/{id}"), fields).await.map_err(failed(step))?;
+            }
+            Work::Join { person, group } => {
+                let body = json!({
+                    "user_id": self.id(Kind::Person, person).await?,
+                    "group_id": self.id(Kind::Group, group).await?,
+                });
+                client.post("api/permissions/membership", &body).await.map_err(failed(step))?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn data_graph(&self, steps: &[Step]) -> Result<(), Error> {
+        let mut groups: Map<String, Value> = Map::new();
+        for step in steps {
+            let (group, database, level) = match &step.work {
+                Work::Silence { group, database } => (*group, *database, "no"),
+                Work::Ask { group, connection } => (
+                    self.id(Kind::Group, group).await?,
+                    self.id(Kind::Connection, connection).await?,
+                    "query-builder-and-native",
+                ),
+                _ => continue,
+            };
+            let rows = groups.entry(group.to_string()).or_insert_with(|| json!({}));
+            rows[database.to_string()] = rights(level);
+            if level == "no" {
+                self.unguarded.lock().await.remove(&group);
+            }
+        }
+        self.put_graph("api/permissions/graph", &groups, None).await.map_err(graph_failed(steps))
+    }
+
+    async fn collection_graph(&self, steps: &[Step]) -> Result<(), Error> {
+        let mut groups: Map<String, Value> = Map::new();
+        let mut snippets: Map<String, Value> = Map::new();
+        for step in steps {
+            let (group, place, level) = match &step.work {
+                Work::Level { group, place, level } => (*group, *place, *level),
+                Work::Read { group, collection } => (
+                    self.id(Kind::Group, group).await?,
+                    Place::Collection(self.id(Kind::Collection, collection).await?),
+                    "read",
+                ),
+                _ => continue,
+            };
+            let (graph, key) = match place {
+                Place::Root => (&mut groups, "root".to_owned()),
+                Place::SnippetsRoot => (&mut snippets, "root".to_owned()),
+                Place::Collection(id) => (&mut groups, id.to_string()),
+            };
+            let rows = graph.entry(group.to_string()).or_insert_with(|| json!({}));
+            rows[key] = level.into();
+        }
+        for (graph, namespace) in [(&groups, None), (&snippets, Some("snippets"))] {
+            self.put_graph("api/collection/graph", graph, namespace).await.map_err(graph_failed(steps))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a fragment of a graph. The revision is read right before; where
+    /// somebody else was faster it is read again.
+    async fn put_graph(
+        &self,
+        path: &str,
+        groups: &Map<String, Value>,
+        namespace: Option<&str>,
+    ) -> Result<(), client::Error> {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        // The smallest answer that has the data graph's revision.
+        let revision_path = match (path, namespace) {
+            ("api/permissions/graph", _) => format!("{path}/group/{}", self.actual.all_users),
+            (_, Some(namespace)) => format!("{path}?namespace={namespace}"),
+            (_, None) => path.to_owned(),
+        };
+        let mut attempt = 1;
+        loop {
+            let revision = self.client.get(&revision_path).await?["revision"].clone();
+            let mut body = json!({"revision": revision, "groups": groups});
+            if let Some(namespace) = namespace {
+                body["namespace"] = namespace.into();
+            }
+            match self.client.put(&format!("{path}?skip-graph=true"), &body).await {
+                Err(error) if error.status().is_some_and(|status| status.as_u16() == 409) && attempt < 5 => attempt += 1,
+                other => return other.map(drop),
+            }
+        }
+    }
+
+    /// Notes when our objects were last edited, so that the next edit shows.
+    async fn mark(&self, gathered: &Gathered) -> Result<(), Error> {
+        let index = self.index.lock().await;
+        let collections: Vec<i64> = self
+            .desired
+            .collections
+            .iter()
+            .filter_map(|collection| index.get(Kind::Collection, &collection.key))
+            .collect();
+        let mut items = BTreeMap::new();
+        read_items(self.client, &collections, &mut items).await.map_err(Error::Metabase)?;
+        for kind in [Kind::Card, Kind::Dashboard] {
+            let keys: Vec<&String> = match kind {
+                Kind::Card => self.desired.cards.keys().collect(),
+                _ => self.desired.dashboards.keys().collect(),
+            };
+            let marks: Vec<(String, String)> = keys
+                .into_iter()
+                .filter_map(|key| {
+                    let item = items.get(&(kind, index.get(kind, key)?))?;
+                    Some((key.clone(), item.mark.clone()))
+                })
+                .collect();
+            self.ledger.mark(kind, &marks).await.map_err(Error::ledger("note the last edits"))?;
+        }
+        // Edited and yet the same, such as a name changed and changed back.
+        for (kind, key) in gathered.objects.keys() {
+            let hash = match kind {
+                Kind::Card => self.desired.cards.get(key).map(super::desired::Card::hash),
+                Kind::Dashboard => self.desired.dashboards.get(key).map(Dashboard::hash),
+                _ => None,
+            };
+            let known = gathered.objects.get(&(*kind, key.clone()));
+            if let (Some(hash), Some(id)) = (hash, index.get(*kind, key))
+                && known.is_some_and(|known| known.hash != hash)
+                && let Some(item) = items.get(&(*kind, id))
+            {
+                let known = Known { id: Some(id), entity_id: item.entity_id.clone(), hash, mark: item.mark.clone() };
+                self.ledger.note(*kind, key, &known).await.map_err(Error::ledger("note the last edits"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finds the groups that would get rights on a new database: those which have
+/// some on every database there is, and all when there is none.
+fn unguarded(actual: &Actual) -> BTreeSet<i64> {
+    actual
+        .ordinary_groups()
+        .filter(|group| actual.databases.keys().all(|database| actual.asks.contains_key(&(*group, *database))))
+        .collect()
+}
+
+fn rights(queries: &str) -> Value {
+    json!({"view-data": "unrestricted", "create-queries": queries})
+}
+
+fn virtual_card(display: &str, text: &str) -> Value {
+    json!({
+        "virtual_card": {
+            "name": null,
+            "display": display,
+            "visualization_settings": {},
+            "dataset_query": {},
+            "archived": false,
+        },
+        "text": text,
+    })
+}
+
+/// What is to go and is gone already went.
+fn gone(outcome: Result<(), client::Error>) -> Result<(), client::Error> {
+    match outcome {
+        Err(error) if error.status().is_some_and(|status| status.as_u16() == 404) => Ok(()),
+        other => other,
+    }
+}
+
+fn graph_failed(steps: &[Step]) -> impl FnOnce(client::Error) -> Error + use<> {
+    let step = steps.first().map(Step::label).unwrap_or_default();
+    let step = if steps.len() > 1 { format!("{step} and {} more", steps.len() - 1) } else { step };
+    move |source| Error::Step { step, source }
+}

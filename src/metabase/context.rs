@@ -1,0 +1,215 @@
+//! What planning, applying and auditing need, and how it is brought together.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use super::actual::{self, Actual};
+use super::client::{self, Client};
+use super::content::{self, Problem};
+use super::desired::{Desired, Wishes};
+use super::plan::{self, Plan, Refusal};
+use super::session;
+use super::tables::{Ledger, Objects};
+use crate::access::{self, Credentials, CredentialsError, TablesError, Tree};
+use crate::http;
+use crate::ids::BrandId;
+use crate::settings;
+use crate::warehouse::Warehouse;
+
+/// Why an instance was not planned, changed or audited.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The content files have mistakes.
+    #[error("{} mistakes in the files below metabase/:\n{}", .0.len(), lines(.0))]
+    Content(Vec<Problem>),
+    /// A question or dashboard cannot be made for a scope.
+    #[error("{} mistakes in the files below metabase/:\n  {}", .0.len(), .0.join("\n  "))]
+    Wishes(Vec<String>),
+    /// People or stores could not be read.
+    #[error("failed to read people and stores")]
+    Access(#[source] TablesError),
+    /// The kept secrets.
+    #[error("failed to open the kept secrets")]
+    Credentials(#[source] CredentialsError),
+    /// No key.
+    #[error("failed to sign in to Metabase")]
+    Session(#[source] session::Error),
+    /// A call failed.
+    #[error("failed to read from Metabase")]
+    Metabase(#[source] client::Error),
+    /// A step failed; those before it are done.
+    #[error("failed to {step}")]
+    Step {
+        /// The step, without any person's address.
+        step: String,
+        /// What Metabase said.
+        source: client::Error,
+    },
+    /// The plan would do what it must not.
+    #[error("the plan is refused")]
+    Refused(#[source] Refusal),
+    /// Another process is writing to the instance.
+    #[error("another process is changing this Metabase instance")]
+    Busy,
+    /// The plan does not fit any more.
+    #[error("the plan is stale: the instance or what is wanted changed since it was made")]
+    Stale,
+    /// A step before should have made it.
+    #[error("the {kind} `{key}` is not there")]
+    Missing {
+        /// Kind of object.
+        kind: &'static str,
+        /// Our key of it.
+        key: String,
+    },
+    /// Our own list of objects.
+    #[error("failed to {action} in `ops.metabase_objects`")]
+    Ledger {
+        /// What was tried.
+        action: &'static str,
+        /// What the server said.
+        source: sqlx::Error,
+    },
+    /// A database role could not be tried.
+    #[error("failed to read as the role `{role}`")]
+    Role {
+        /// Which one.
+        role: String,
+        /// What the server said.
+        source: sqlx::Error,
+    },
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
+}
+
+impl Error {
+    /// Says what the operator can do about it, if anything.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Credentials(error) => error.hint(),
+            Self::Session(error) => error.hint(),
+            Self::Metabase(error) | Self::Step { source: error, .. } => error.hint(),
+            Self::Refused(refusal) => refusal.hint(),
+            Self::Busy => Some("wait for it to end; the claim ends with its process"),
+            Self::Stale => Some("plan again, and apply that"),
+            Self::Role { .. } => Some("run `storekeeper db migrate`: it reconciles the roles"),
+            Self::Content(_) | Self::Wishes(_) | Self::Access(_) | Self::Missing { .. } | Self::Ledger { .. } => None,
+        }
+    }
+
+    pub(super) fn ledger(action: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Ledger { action, source }
+    }
+}
+
+/// What everything here works on.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// `[metabase]`
+    pub settings: &'a settings::Metabase,
+    /// `[installation]`
+    pub installation: &'a settings::Installation,
+    /// `[brands]`
+    pub brands: &'a BTreeMap<BrandId, settings::Brand>,
+    /// The way out.
+    pub http: &'a http::Client,
+    /// Where people, stores and our list of objects are.
+    pub warehouse: &'a Warehouse,
+    /// The folder that holds `metabase/`.
+    pub definitions: &'a Path,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+/// What is wanted and what is there.
+pub(super) struct Gathered {
+    pub(super) client: Client,
+    pub(super) tree: Tree,
+    pub(super) desired: Desired,
+    pub(super) actual: Actual,
+    pub(super) objects: Objects,
+    pub(super) unscoped: Vec<String>,
+    pub(super) credentials: Credentials,
+}
+
+/// What is wanted, before anything is asked of the instance.
+pub(super) struct Wanted {
+    pub(super) tree: Tree,
+    pub(super) desired: Desired,
+    /// Tables that belong to no store.
+    pub(super) unscoped: Vec<String>,
+    pub(super) credentials: Credentials,
+}
+
+/// Says what would be done, and does nothing. On an instance that was never set
+/// up it does set it up: there is nothing to compare with before.
+///
+/// # Errors
+/// When files are wrong, the instance cannot be read, or a guard refuses.
+pub async fn plan(context: &Context<'_>) -> Result<Plan, Error> {
+    let gathered = context.gather().await?;
+    context.plan_of(&gathered)
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn ledger(&self) -> Ledger<'a> {
+        Ledger {
+            warehouse: self.warehouse,
+            instance: self.settings.url.trim_end_matches('/'),
+            now: self.now,
+        }
+    }
+
+    pub(super) async fn wanted(&self) -> Result<Wanted, Error> {
+        let content = content::read(self.definitions).map_err(Error::Content)?;
+        let tree = access::tree(self.warehouse, self.brands).await.map_err(Error::Access)?;
+        let people = access::people(self.warehouse).await.map_err(Error::Access)?;
+        let credentials = Credentials::open(&self.installation.data_dir).map_err(Error::Credentials)?;
+        let wishes = Wishes {
+            settings: self.settings,
+            installation: &self.installation.name,
+            address: self.warehouse.address(),
+            tree: &tree,
+            people: &people,
+            content: &content,
+            password_mark: &|role| credentials.password_mark(role),
+        };
+        let desired = wishes.desired().map_err(Error::Wishes)?;
+        Ok(Wanted { tree, desired, unscoped: content.collections.unscoped, credentials })
+    }
+
+    pub(super) async fn open(&self, credentials: &Credentials) -> Result<Client, Error> {
+        let bare = Client::new(self.http, &self.settings.url).map_err(Error::Metabase)?;
+        let opened = session::open(&bare, self.settings, &self.installation.name, credentials, self.now)
+            .await
+            .map_err(Error::Session)?;
+        if opened.fresh {
+            // Ids of an instance that is no more would point at others' objects.
+            self.ledger().forget_all().await.map_err(Error::ledger("forget an older instance"))?;
+        }
+        Ok(opened.client)
+    }
+
+    pub(super) async fn gather(&self) -> Result<Gathered, Error> {
+        let Wanted { tree, desired, unscoped, credentials } = self.wanted().await?;
+        let client = self.open(&credentials).await?;
+        let objects = self.ledger().read().await.map_err(Error::ledger("read what is ours"))?;
+        let actual = actual::read(&client, &objects).await.map_err(Error::Metabase)?;
+        Ok(Gathered { client, tree, desired, actual, objects, unscoped, credentials })
+    }
+
+    /// The whole plan, whatever a guard would say to it.
+    pub(super) fn plan_without_guards(&self, gathered: &Gathered) -> Plan {
+        let Gathered { desired, actual, objects, .. } = gathered;
+        plan::steps(desired, actual, objects).0
+    }
+
+    pub(super) fn plan_of(&self, gathered: &Gathered) -> Result<Plan, Error> {
+        let Gathered { desired, actual, objects, .. } = gathered;
+        plan::plan(desired, actual, objects, self.settings.deactivation_limit).map_err(Error::Refused)
+    }
+}

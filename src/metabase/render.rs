@@ -1,0 +1,91 @@
+//! Fills the templates of questions and titles for one scope. Pure.
+
+use minijinja::{Environment, UndefinedBehavior, Value, context};
+
+use super::content::{Content, Problem, Question};
+use super::fence::Fence;
+use crate::access::{Scope, Tree};
+
+/// Renders for every scope; one environment serves all of them.
+pub(super) struct Renderer<'a> {
+    tree: &'a Tree,
+    content: &'a Content,
+    environment: Environment<'static>,
+}
+
+impl<'a> Renderer<'a> {
+    pub(super) fn new(tree: &'a Tree, content: &'a Content) -> Self {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        Self { tree, content, environment }
+    }
+
+    /// Fills a title or description.
+    pub(super) fn text(&self, template: &str, scope: &Scope) -> Result<String, String> {
+        let brand = scope.brand().and_then(|id| self.tree.brand(id));
+        let context = context! {
+            title => self.tree.title(scope),
+            scope => scope.to_string(),
+            brand => brand.map_or("", |brand| brand.title.as_str()),
+        };
+        self.environment.render_str(template, context).map_err(|error| told(&error))
+    }
+
+    /// Fills a question's query and proves that it stays within its scope.
+    pub(super) fn sql(&self, question: &Question, scope: &Scope) -> Result<String, String> {
+        let fence = Fence { scope, unscoped: &self.content.collections.unscoped };
+        let (plain, schema) = (fence.condition(None), fence.schema());
+        let marked = fence.condition(Some(ALIAS));
+        let in_scope = move |alias: Option<String>| match alias {
+            // The alias is a word of the template's author, never of data.
+            Some(alias) => marked.replace(ALIAS, &alias),
+            None => plain.clone(),
+        };
+        let context = context! { schema, in_scope => Value::from_function(in_scope) };
+        let sql = self.environment.render_str(&question.sql, context).map_err(|error| told(&error))?;
+        match fence.check(&sql) {
+            Ok(()) => Ok(sql),
+            Err(wrong) => Err(wrong.join("; ")),
+        }
+    }
+}
+
+const ALIAS: &str = "alias_of_the_table";
+
+fn told(error: &minijinja::Error) -> String {
+    let line = error.line().map(|line| format!(" in line {line} of the query")).unwrap_or_default();
+    format!("{error}{line}")
+}
+
+/// Checks that every question stays within every kind of scope its dashboards
+/// have, on a made-up tree. What `check` runs without a warehouse.
+pub fn check(content: &Content) -> Vec<Problem> {
+    let tree = sample_tree();
+    let renderer = Renderer::new(&tree, content);
+    let mut problems = Vec::new();
+    for dashboard in content.dashboards.values() {
+        let Some(scope) = tree.scopes().into_iter().find(|scope| scope.kind() == dashboard.level) else {
+            continue;
+        };
+        for name in dashboard.cards.iter().filter_map(|card| card.question.as_ref()) {
+            let Some(question) = content.questions.get(name) else { continue };
+            if let Err(message) = renderer.sql(question, &scope) {
+                let file = format!("metabase/questions/{name}.sql");
+                problems.push(Problem { file, line: question.line, message });
+            }
+        }
+    }
+    problems.dedup();
+    problems
+}
+
+fn sample_tree() -> Tree {
+    use crate::access::{Brand, Store};
+    let store = Store {
+        id: "000101".into(),
+        name: "Sample".to_owned(),
+        region: Some("North".to_owned()),
+        closed_on: None,
+    };
+    Tree { brands: vec![Brand { id: "sample".into(), title: "Sample".to_owned(), stores: vec![store] }] }
+}

@@ -1,0 +1,192 @@
+//! Gets the key that everything else is done with, once.
+//!
+//! Metabase counts every sign-in, also those it refuses while it refuses, and
+//! the wait it names does not help. So there is at most one sign-in: it makes
+//! an API key, which is kept. A refusal is kept too: for an hour nobody tries
+//! again, whatever the answer's text says.
+
+use chrono::{DateTime, Duration, Utc};
+use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tracing::info;
+
+use super::client::{self, Client, Proof};
+use crate::access::{Credentials, CredentialsError};
+use crate::settings;
+use crate::warehouse::hexadecimal;
+
+const ANY_PASSWORD: &str = "*";
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Metabase refused the sign-in.
+    #[error("Metabase refused the sign-in of `metabase.admin_email`")]
+    SignIn(#[source] client::Error),
+    /// It refused one within the last hour; trying again would make it worse.
+    #[error("Metabase refused a sign-in less than an hour ago; the next is tried after {until}")]
+    Wait {
+        /// When.
+        until: DateTime<Utc>,
+    },
+    /// A call failed.
+    #[error("failed to get an API key")]
+    Call(#[from] client::Error),
+    /// The key could not be kept.
+    #[error("failed to keep the API key")]
+    Keep(#[from] CredentialsError),
+}
+
+impl Error {
+    /// Says what the operator can do about it, if anything.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::SignIn(_) => Some("correct `metabase.admin_email` and its password; ten refusals within an hour lock the account"),
+            Self::Wait { .. } => Some("with a corrected password in the settings it is tried at once"),
+            Self::Call(error) => error.hint(),
+            Self::Keep(error) => error.hint(),
+        }
+    }
+}
+
+/// A client that may do everything.
+pub(super) struct Opened {
+    pub(super) client: Client,
+    /// Whether the instance was set up just now: nothing in it is ours yet.
+    pub(super) fresh: bool,
+}
+
+/// Opens a client that may do everything: with the kept key, or after first
+/// set-up or one sign-in with a new key.
+pub(super) async fn open(
+    client: &Client,
+    settings: &settings::Metabase,
+    installation: &str,
+    credentials: &Credentials,
+    now: DateTime<Utc>,
+) -> Result<Opened, Error> {
+    let instance = &hexadecimal(&Sha256::digest(settings.url.trim_end_matches('/')))[..12];
+    let (kept, refusal) = (format!("metabase-{instance}.key"), format!("metabase-{instance}.refused"));
+    if let Some(key) = credentials.read(&kept)? {
+        let with_key = client.with(Proof::Key(key));
+        match with_key.get("api/user/current").await {
+            Ok(user) if user["is_superuser"] == json!(true) => return Ok(Opened { client: with_key, fresh: false }),
+            // Somebody deleted the key, or the instance was made anew.
+            Ok(_) => {}
+            Err(error) if matches!(error.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let properties = client.get("api/session/properties").await?;
+    let fresh = setup_token(&properties).is_some();
+    let session = match setup_token(&properties) {
+        Some(token) => set_up(client, settings, token).await?,
+        None => {
+            let password = settings.admin_password.expose_secret();
+            let tried = hexadecimal(&Sha256::digest(format!("{} {password}", settings.admin_email)));
+            not_too_soon(credentials, &refusal, &tried, now)?;
+            let body = json!({"username": settings.admin_email, "password": password});
+            match client.post("api/session", &body).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    if let client::Error::Refused { fields, .. } = &error {
+                        // Throttled: no password helps within the hour.
+                        let throttled = fields.iter().any(|field| field == "username");
+                        let with = if throttled { ANY_PASSWORD } else { &tried };
+                        let note = SecretString::from(format!("{with} {}", now.to_rfc3339()));
+                        credentials.keep(&refusal, &note)?;
+                        return Err(Error::SignIn(error));
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+    };
+    credentials.forget(&refusal)?;
+    let id = session["id"].as_str().ok_or(client::Error::Shape {
+        method: Method::POST,
+        path: "api/session".to_owned(),
+        missing: "id",
+    })?;
+    let signed_in = client.with(Proof::Session(SecretString::from(id.to_owned())));
+    let administrators = administrators(&client::list(signed_in.get("api/permissions/group").await?));
+    let body = json!({"name": key_name(installation, instance, now), "group_id": administrators});
+    let answer = signed_in.post("api/api-key", &body).await?;
+    let key = answer["unmasked_key"].as_str().ok_or(client::Error::Shape {
+        method: Method::POST,
+        path: "api/api-key".to_owned(),
+        missing: "unmasked_key",
+    })?;
+    let key = SecretString::from(key.to_owned());
+    credentials.keep(&kept, &key)?;
+    // The session ends by itself too; ours is only gone sooner.
+    let _signed_out = signed_in.delete("api/session").await;
+    info!("made an API key");
+    Ok(Opened { client: client.with(Proof::Key(key)), fresh })
+}
+
+/// Names are unique among keys, and an older key of ours may still be there.
+fn key_name(installation: &str, instance: &str, now: DateTime<Utc>) -> String {
+    format!("{installation} {instance} {:x}", rand::random::<u32>() ^ now.timestamp() as u32)
+}
+
+fn setup_token(properties: &Value) -> Option<&str> {
+    if properties["has-user-setup"] == json!(true) {
+        return None;
+    }
+    properties["setup-token"].as_str()
+}
+
+async fn set_up(client: &Client, settings: &settings::Metabase, token: &str) -> Result<Value, Error> {
+    let body = json!({
+        "token": token,
+        "user": {
+            "email": settings.admin_email,
+            "password": settings.admin_password.expose_secret(),
+            "first_name": "Store",
+            "last_name": "Keeper",
+        },
+        "prefs": {"site_name": settings.site_name, "site_locale": settings.locale},
+    });
+    let answer = client.post("api/setup", &body).await?;
+    info!("set Metabase up");
+    Ok(answer)
+}
+
+/// Refuses a sign-in with the same password within an hour of a refusal.
+fn not_too_soon(
+    credentials: &Credentials,
+    refusal: &str,
+    tried: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let Some(kept) = credentials.read(refusal)? else {
+        return Ok(());
+    };
+    let (with, at) = kept.expose_secret().split_once(' ').unwrap_or_default();
+    let Ok(at) = DateTime::parse_from_rfc3339(at) else {
+        return Ok(());
+    };
+    let until = at.to_utc() + Duration::hours(1);
+    if [tried, ANY_PASSWORD].contains(&with) && now < until { Err(Error::Wait { until }) } else { Ok(()) }
+}
+
+/// Finds the administrators' group: by its kind, on old servers by its name.
+pub(super) fn administrators(groups: &[Value]) -> i64 {
+    magic(groups, "admin", "Administrators", 2)
+}
+
+/// Finds the group of everybody.
+pub(super) fn all_users(groups: &[Value]) -> i64 {
+    magic(groups, "all-internal-users", "All Users", 1)
+}
+
+fn magic(groups: &[Value], kind: &str, name: &str, usual: i64) -> i64 {
+    let by = |key: &str, value: &str| groups.iter().find(|group| group[key] == value);
+    by("magic_group_type", kind)
+        .or_else(|| by("name", name))
+        .and_then(|group| group["id"].as_i64())
+        .unwrap_or(usual)
+}

@@ -1,0 +1,217 @@
+//! One step of a plan: what a person reads, and what `apply` does. Pure.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::actual::Place;
+
+/// What a step does to its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Makes it.
+    Create,
+    /// Changes it.
+    Update,
+    /// Removes it; collections, questions and dashboards go to the trash.
+    Delete,
+    /// Gives a right.
+    Grant,
+    /// Takes a right.
+    Revoke,
+    /// Shuts an account that is kept.
+    Deactivate,
+    /// Opens an account again.
+    Reactivate,
+    /// Takes over an account that was there, known by its address.
+    Adopt,
+}
+
+/// One field that changes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Change {
+    /// Its name.
+    pub field: String,
+    /// What it is.
+    pub from: Value,
+    /// What it will be.
+    pub to: Value,
+}
+
+impl Change {
+    pub(super) fn new(field: &str, from: impl Into<Value>, to: impl Into<Value>) -> Self {
+        Self { field: field.to_owned(), from: from.into(), to: to.into() }
+    }
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Step {
+    /// What is done.
+    pub action: Action,
+    /// To what kind of thing: `connection`, `group`, `question`, `person`, …
+    pub kind: &'static str,
+    /// To which one.
+    pub name: String,
+    /// The scope it belongs to; empty for the instance as a whole.
+    pub scope: String,
+    /// The fields that change.
+    pub changes: Vec<Change>,
+    /// How it is done.
+    #[serde(skip)]
+    pub(super) work: Work,
+}
+
+/// How a step is done: keys are ours, ids are the instance's.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Work {
+    Setting { key: String, value: Value },
+    /// Sets what an existing group may do in an existing collection.
+    Level { group: i64, place: Place, level: &'static str },
+    /// Takes the right to ask from a group.
+    Silence { group: i64, database: i64 },
+    Leave { membership: i64 },
+    Deactivate { user: i64 },
+    DeleteGroup { key: String, id: i64 },
+    CreateConnection { key: String },
+    UpdateConnection { key: String, id: i64 },
+    DeleteSample { id: i64 },
+    ArchiveSample { id: i64 },
+    CreateGroup { key: String },
+    RenameGroup { key: String, id: i64 },
+    CreateCollection { key: String },
+    UpdateCollection { key: String, id: i64 },
+    Read { group: String, collection: String },
+    Ask { group: String, connection: String },
+    CreateCard { key: String },
+    UpdateCard { key: String, id: i64 },
+    CreateDashboard { key: String },
+    UpdateDashboard { key: String, id: i64 },
+    CreatePerson { key: String },
+    AdoptPerson { key: String, id: i64 },
+    ReactivatePerson { key: String, id: i64 },
+    UpdatePerson { id: i64, fields: Value },
+    Join { person: String, group: String },
+    ArchiveDashboard { key: String, id: i64 },
+    ArchiveCard { key: String, id: i64 },
+    ArchiveCollection { key: String, id: i64 },
+    DeleteConnection { key: String, id: i64 },
+}
+
+/// The parts of an apply, in the order in which no moment is more open than
+/// before or after: what closes comes first, what opens comes last, and what
+/// Metabase opens by itself (a first database, a new group, a new collection)
+/// is made while there is nothing to copy from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Lock,
+    CloseData,
+    CloseCollections,
+    Leave,
+    Connections,
+    SampleContent,
+    Groups,
+    Collections,
+    Cards,
+    Dashboards,
+    GrantCollections,
+    GrantData,
+    People,
+    Join,
+    ArchiveDashboards,
+    ArchiveCards,
+    ArchiveCollections,
+    DeleteConnections,
+}
+
+impl Work {
+    pub(super) fn phase(&self) -> Phase {
+        match self {
+            Self::Setting { .. } => Phase::Lock,
+            Self::Silence { .. } => Phase::CloseData,
+            Self::Level { .. } => Phase::CloseCollections,
+            Self::Leave { .. } | Self::Deactivate { .. } | Self::DeleteGroup { .. } => Phase::Leave,
+            Self::CreateConnection { .. } | Self::UpdateConnection { .. } => Phase::Connections,
+            Self::DeleteSample { .. } | Self::ArchiveSample { .. } => Phase::SampleContent,
+            Self::CreateGroup { .. } | Self::RenameGroup { .. } => Phase::Groups,
+            Self::CreateCollection { .. } | Self::UpdateCollection { .. } => Phase::Collections,
+            Self::CreateCard { .. } | Self::UpdateCard { .. } => Phase::Cards,
+            Self::CreateDashboard { .. } | Self::UpdateDashboard { .. } => Phase::Dashboards,
+            Self::Read { .. } => Phase::GrantCollections,
+            Self::Ask { .. } => Phase::GrantData,
+            Self::CreatePerson { .. }
+            | Self::AdoptPerson { .. }
+            | Self::ReactivatePerson { .. }
+            | Self::UpdatePerson { .. } => Phase::People,
+            Self::Join { .. } => Phase::Join,
+            Self::ArchiveDashboard { .. } => Phase::ArchiveDashboards,
+            Self::ArchiveCard { .. } => Phase::ArchiveCards,
+            Self::ArchiveCollection { .. } => Phase::ArchiveCollections,
+            Self::DeleteConnection { .. } => Phase::DeleteConnections,
+        }
+    }
+}
+
+impl Step {
+    /// Names the step where people's addresses must not stand, as in errors.
+    pub(super) fn label(&self) -> String {
+        let (action, kind) = (self.action, self.kind);
+        match self.kind {
+            "person" | "membership" => format!("{action} {kind} of `{}`", self.scope),
+            _ => format!("{action} {kind} `{}`", self.name),
+        }
+    }
+
+    fn sign(&self) -> char {
+        match self.action {
+            Action::Create | Action::Grant | Action::Reactivate | Action::Adopt => '+',
+            Action::Update => '~',
+            Action::Delete | Action::Revoke | Action::Deactivate => '-',
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Grant => "grant",
+            Self::Revoke => "revoke",
+            Self::Deactivate => "deactivate",
+            Self::Reactivate => "reactivate",
+            Self::Adopt => "adopt",
+        })
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} {}", self.sign(), self.action, self.kind, self.name)?;
+        if !self.scope.is_empty() && self.scope != self.name {
+            write!(f, "  [{}]", self.scope)?;
+        }
+        let created = self.action == Action::Create;
+        for change in self.changes.iter().filter(|change| !created || change.from != Value::Null) {
+            write!(f, "\n      {}: {} -> {}", change.field, shown(&change.from), shown(&change.to))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a value so that it fits on a line.
+fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::Null => "nothing".to_owned(),
+        Value::String(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    };
+    let mut short: String = text.chars().take(80).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}

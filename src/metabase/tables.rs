@@ -1,0 +1,170 @@
+//! Remembers which objects of an instance are ours, in `ops.metabase_objects`,
+//! and lets one writer at a time work on an instance.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::pool::PoolConnection;
+use sqlx::{Postgres, Row as _};
+
+use crate::warehouse::Warehouse;
+
+/// What kinds of objects we make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Kind {
+    Connection,
+    Group,
+    Collection,
+    Card,
+    Dashboard,
+    Person,
+}
+
+impl Kind {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Group => "group",
+            Self::Collection => "collection",
+            Self::Card => "question",
+            Self::Dashboard => "dashboard",
+            Self::Person => "person",
+        }
+    }
+
+    fn of(text: &str) -> Option<Self> {
+        [Self::Connection, Self::Group, Self::Collection, Self::Card, Self::Dashboard, Self::Person]
+            .into_iter()
+            .find(|kind| kind.text() == text)
+    }
+}
+
+/// An object of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Known {
+    /// Missing when a crash came between making it and noting its id.
+    pub(super) id: Option<i64>,
+    pub(super) entity_id: Option<String>,
+    pub(super) hash: String,
+    pub(super) mark: String,
+}
+
+/// Everything of ours in one instance.
+pub(super) type Objects = BTreeMap<(Kind, String), Known>;
+
+/// The rows of one instance.
+#[derive(Debug, Clone)]
+pub(super) struct Ledger<'a> {
+    pub(super) warehouse: &'a Warehouse,
+    pub(super) instance: &'a str,
+    pub(super) now: DateTime<Utc>,
+}
+
+impl Ledger<'_> {
+    pub(super) async fn read(&self) -> Result<Objects, sqlx::Error> {
+        let rows = sqlx::query(
+            "SELECT kind, key, metabase_id, entity_id, content_hash, mark FROM ops.metabase_objects WHERE instance = $1",
+        )
+        .bind(self.instance)
+        .fetch_all(self.warehouse.pool())
+        .await?;
+        let mut objects = Objects::new();
+        for row in rows {
+            if let Some(kind) = Kind::of(row.try_get("kind")?) {
+                objects.insert((kind, row.try_get("key")?), Known {
+                    id: row.try_get("metabase_id")?,
+                    entity_id: row.try_get("entity_id")?,
+                    hash: row.try_get("content_hash")?,
+                    mark: row.try_get("mark")?,
+                });
+            }
+        }
+        Ok(objects)
+    }
+
+    /// Notes what is about to be made, so that it is found again after a crash.
+    pub(super) async fn intend(&self, kind: Kind, keys: &[&str]) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO ops.metabase_objects (instance, kind, key, changed_at)
+             SELECT $1, $2, key, $4 FROM unnest($3::text[]) AS key
+             ON CONFLICT (instance, kind, key) DO UPDATE SET metabase_id = NULL, entity_id = NULL, changed_at = $4",
+        )
+        .bind(self.instance)
+        .bind(kind.text())
+        .bind(keys)
+        .bind(self.now)
+        .execute(self.warehouse.pool())
+        .await?;
+        Ok(())
+    }
+
+    /// Notes what was written.
+    pub(super) async fn note(&self, kind: Kind, key: &str, known: &Known) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO ops.metabase_objects (instance, kind, key, metabase_id, entity_id, content_hash, mark, changed_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (instance, kind, key) DO UPDATE
+             SET metabase_id = EXCLUDED.metabase_id, entity_id = EXCLUDED.entity_id,
+                 content_hash = EXCLUDED.content_hash, mark = EXCLUDED.mark, changed_at = EXCLUDED.changed_at",
+        )
+        .bind(self.instance)
+        .bind(kind.text())
+        .bind(key)
+        .bind(known.id)
+        .bind(&known.entity_id)
+        .bind(&known.hash)
+        .bind(&known.mark)
+        .bind(self.now)
+        .execute(self.warehouse.pool())
+        .await?;
+        Ok(())
+    }
+
+    /// Notes when Metabase says that objects were last edited.
+    pub(super) async fn mark(&self, kind: Kind, marks: &[(String, String)]) -> Result<(), sqlx::Error> {
+        let keys: Vec<&str> = marks.iter().map(|(key, _)| key.as_str()).collect();
+        let texts: Vec<&str> = marks.iter().map(|(_, mark)| mark.as_str()).collect();
+        sqlx::query(
+            "UPDATE ops.metabase_objects o SET mark = m.mark
+             FROM unnest($3::text[], $4::text[]) AS m(key, mark)
+             WHERE o.instance = $1 AND o.kind = $2 AND o.key = m.key AND o.mark <> m.mark",
+        )
+        .bind(self.instance)
+        .bind(kind.text())
+        .bind(&keys)
+        .bind(&texts)
+        .execute(self.warehouse.pool())
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn forget(&self, kind: Kind, key: &str) -> Result<(), sqlx::Error> {
+        sqlx::query("DELETE FROM ops.metabase_objects WHERE instance = $1 AND kind = $2 AND key = $3")
+            .bind(self.instance)
+            .bind(kind.text())
+            .bind(key)
+            .execute(self.warehouse.pool())
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn forget_all(&self) -> Result<(), sqlx::Error> {
+        sqlx::query("DELETE FROM ops.metabase_objects WHERE instance = $1")
+            .bind(self.instance)
+            .execute(self.warehouse.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// Claims the instance; `None` when somebody else is writing to it. The
+    /// claim ends with the connection, however this process ends.
+    pub(super) async fn claim(&self) -> Result<Option<PoolConnection<Postgres>>, sqlx::Error> {
+        let mut connection = self.warehouse.pool().acquire().await?;
+        connection.close_on_drop();
+        let mine: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('metabase'), hashtext($1))")
+            .bind(self.instance)
+            .fetch_one(&mut *connection)
+            .await?;
+        Ok(mine.then_some(connection))
+    }
+}

@@ -1,0 +1,139 @@
+//! One PostgreSQL cluster for this test binary, a migrated database for each test.
+//!
+//! A shell starts the cluster and then reads its standard input, a pipe that
+//! only this process holds. However the process ends, the pipe ends with it:
+//! the shell stops the server and removes its folder.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use storekeeper::settings;
+use storekeeper::warehouse::{Warehouse, migrate};
+
+const SCRIPT: &str = r#"
+trap '' INT TERM HUP
+bin=$1 port=$2
+dir=$(mktemp -d /tmp/storekeeper-test-XXXXXX) || exit 1
+if [ "$(id -u)" = 0 ]; then
+    chown postgres "$dir"
+    as() { setpriv --reuid=postgres --regid=postgres --init-groups "$@"; }
+else
+    as() { "$@"; }
+fi
+cd "$dir" || exit 1
+as "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$dir/init.log" 2>&1 </dev/null &&
+as "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/server.log" -w -o \
+    "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=300" \
+    start >>"$dir/init.log" 2>&1 </dev/null &&
+echo ready || { cat "$dir/init.log" "$dir/data/server.log" >&2; rm -rf "$dir"; exit 1; }
+cat >/dev/null
+as "$bin/pg_ctl" -D "$dir/data" -m immediate stop >/dev/null 2>&1
+cd / && rm -rf "$dir"
+"#;
+
+struct Cluster {
+    port: u16,
+    /// Held for its standard input: see above.
+    _shell: Child,
+}
+
+fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        let binaries = binaries();
+        // A free port may be taken before the server binds it; then another one is tried.
+        for _ in 0..4 {
+            let port = free_port();
+            let mut shell = Command::new("sh")
+                .args(["-c", SCRIPT, "sh"])
+                .arg(&binaries)
+                .arg(port.to_string())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .process_group(0)
+                .spawn()
+                .expect("a shell");
+            let mut line = String::new();
+            let output = shell.stdout.take().expect("its output is a pipe");
+            BufReader::new(output)
+                .read_line(&mut line)
+                .expect("its output is text");
+            if line.trim() == "ready" {
+                return Cluster {
+                    port,
+                    _shell: shell,
+                };
+            }
+            shell.wait().expect("it has ended");
+        }
+        panic!("PostgreSQL did not start; what it said is above");
+    })
+}
+
+fn binaries() -> PathBuf {
+    let mut folders: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .expect("the PostgreSQL server is installed (Debian: apt-get install postgresql)")
+        .flatten()
+        .filter_map(|entry| {
+            Some((
+                entry.file_name().to_str()?.parse().ok()?,
+                entry.path().join("bin"),
+            ))
+        })
+        .collect();
+    folders.sort();
+    folders.pop().expect("a version of the PostgreSQL server").1
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// A database of one test's own.
+pub(crate) struct Database {
+    url: String,
+}
+
+impl Database {
+    /// Makes a database and brings its schemas up to date.
+    pub(crate) async fn migrated() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let server = format!("postgres://postgres@127.0.0.1:{}", cluster().port);
+        let mut connection = PgConnection::connect(&format!("{server}/postgres"))
+            .await
+            .expect("the cluster answers");
+        let statement = AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0"));
+        connection.execute(statement).await.expect("a new database");
+        let database = Self {
+            url: format!("{server}/{name}"),
+        };
+        let definitions = Path::new(env!("CARGO_MANIFEST_DIR"));
+        migrate(&database.warehouse().await, definitions)
+            .await
+            .expect("the migrations fit");
+        database
+    }
+
+    /// Connects as a process of its own would.
+    pub(crate) async fn warehouse(&self) -> Warehouse {
+        let database = settings::Database {
+            url: Some(self.url.clone().into()),
+            max_connections: 5,
+        };
+        let installation = settings::Installation {
+            name: "test".into(),
+            data_dir: PathBuf::from("/nonexistent"),
+        };
+        Warehouse::connect(&database, &installation, Path::new("/nonexistent"))
+            .await
+            .expect("the database answers")
+    }
+}
