@@ -587,7 +587,9 @@ impl Acting<'_> {
                 continue;
             }
             findings.checks += 1;
-            let sql = format!("SELECT DISTINCT store_id FROM {}.stores", connection.schema);
+            // Of the union of all brands a number alone does not name a store.
+            let columns = if connection.scope.brand().is_some() { "store_id" } else { "brand, store_id" };
+            let sql = format!("SELECT DISTINCT {columns} FROM {}.stores", connection.schema);
             let body = json!({"database": id, "type": "native", "native": {"query": sql}});
             let given = match self.attempt(self.client.post("api/dataset", &body)).await? {
                 Tried::Given(answer) if answer["status"] == "completed" => Some(answer),
