@@ -59,9 +59,7 @@ pub(super) fn handle(state: &mut State, caller: &Caller, call: &Call, rest: &[&s
             need(state.dashboard_level(caller, dashboard), Level::Write)?;
             let gone = dashboard.id;
             state.dashboards.remove(&gone);
-            state
-                .cards
-                .retain(|_, card| card.dashboard_id != Some(gone));
+            state.cards.retain(|_, card| card.dashboard_id != Some(gone));
             Ok(Reply::empty())
         }
         (method, [dashboard, "public_link"]) => {
@@ -127,11 +125,7 @@ fn update(state: &mut State, caller: &Caller, call: &Call, dashboard_id: i64) ->
         None => {}
         Some(width @ ("fixed" | "full")) => next.width = width.to_owned(),
         Some(other) => {
-            return Err(invalid(
-                "width",
-                "enum of fixed, full",
-                &format!("received: {other:?}"),
-            ));
+            return Err(invalid("width", "enum of fixed, full", &format!("received: {other:?}")));
         }
     }
     if let Some(auto) = call.optional_flag("auto_apply_filters")? {
@@ -150,10 +144,7 @@ fn update(state: &mut State, caller: &Caller, call: &Call, dashboard_id: i64) ->
         // `tabs` counts only beside `dashcards`, and then its absence means none.
         let left = dashcards::replace(state, caller, call, &mut next)?;
         for card_id in left {
-            let own = state
-                .cards
-                .get_mut(&card_id)
-                .filter(|card| card.dashboard_id == Some(dashboard_id));
+            let own = state.cards.get_mut(&card_id).filter(|card| card.dashboard_id == Some(dashboard_id));
             if let Some(card) = own {
                 card.archived = true;
                 card.archived_directly = true;
@@ -170,10 +161,7 @@ fn copy(state: &mut State, caller: &Caller, call: &Call, dashboard_id: i64) -> A
     if let Some(target) = collection_of(state, call)? {
         copied.collection_id = target;
     }
-    need(
-        state.collection_level(caller, copied.collection_id),
-        Level::Write,
-    )?;
+    need(state.collection_level(caller, copied.collection_id), Level::Write)?;
     if let Some(name) = call.optional_text("name")? {
         copied.name = name;
     }
@@ -193,9 +181,7 @@ fn copy(state: &mut State, caller: &Caller, call: &Call, dashboard_id: i64) -> A
     for dashcard in &mut copied.dashcards {
         dashcard.id = state.next_id("dashcard");
         dashcard.tab_id = dashcard.tab_id.and_then(|tab| tabs.get(&tab).copied());
-        let original = dashcard
-            .card_id
-            .and_then(|id| state.cards.get(&id).cloned());
+        let original = dashcard.card_id.and_then(|id| state.cards.get(&id).cloned());
         if let Some(mut card) = original.filter(|_| deep) {
             card.id = state.next_id("card");
             card.entity_id = state.entity_id("card", card.id);
@@ -213,18 +199,13 @@ fn parameters(call: &Call) -> Result<Option<Value>, Reply> {
     let Some(given) = call.given("parameters") else {
         return Ok(None);
     };
-    let sound = given.as_array().is_some_and(|list| {
-        list.iter()
-            .all(|parameter| parameter["id"].is_string() && parameter["type"].is_string())
-    });
+    let sound = given
+        .as_array()
+        .is_some_and(|list| list.iter().all(|parameter| parameter["id"].is_string() && parameter["type"].is_string()));
     if sound {
         Ok(Some(given.clone()))
     } else {
-        Err(invalid(
-            "parameters",
-            "parameter must be a map with :id and :type keys",
-            "missing required key",
-        ))
+        Err(invalid("parameters", "parameter must be a map with :id and :type keys", "missing required key"))
     }
 }
 
@@ -232,11 +213,7 @@ fn dashboard_ref(state: &State, part: &str) -> Result<i64, Reply> {
     part.parse()
         .ok()
         .or_else(|| {
-            state
-                .dashboards
-                .values()
-                .find(|dashboard| dashboard.entity_id == part)
-                .map(|dashboard| dashboard.id)
+            state.dashboards.values().find(|dashboard| dashboard.entity_id == part).map(|dashboard| dashboard.id)
         })
         .ok_or_else(|| state.not_found())
 }
