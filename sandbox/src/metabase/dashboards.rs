@@ -9,7 +9,7 @@ use super::collections::{archived, brief, keep};
 use super::dashcards;
 use super::items::last_edit;
 use super::reply::{Answer, Reply, invalid, no_such_route};
-use super::state::{Dashboard, Level, State, stamp};
+use super::state::{Card, Dashboard, Level, State, stamp};
 
 /// Settings of a dashboard that are stored and given back.
 const EXTRA: &[&str] = &[
@@ -182,17 +182,33 @@ fn copy(state: &mut State, caller: &Caller, call: &Call, dashboard_id: i64) -> A
         dashcard.id = state.next_id("dashcard");
         dashcard.tab_id = dashcard.tab_id.and_then(|tab| tabs.get(&tab).copied());
         let original = dashcard.card_id.and_then(|id| state.cards.get(&id).cloned());
-        if let Some(mut card) = original.filter(|_| deep) {
-            card.id = state.next_id("card");
-            card.entity_id = state.entity_id("card", card.id);
-            card.collection_id = copied.collection_id;
-            dashcard.card_id = Some(card.id);
-            state.cards.insert(card.id, card);
+        if let Some(card) = original.filter(|_| deep) {
+            // What the caller may not read is not copied into their reach.
+            dashcard.card_id = match state.card_level(caller, &card) {
+                Level::None => None,
+                _ => Some(copy_card(state, caller, card, copied.collection_id)),
+            };
+            for mapping in dashcard.parameter_mappings.as_array_mut().into_iter().flatten() {
+                mapping["card_id"] = json!(dashcard.card_id);
+            }
         }
+    }
+    if deep {
+        copied.dashcards.retain(|dashcard| {
+            dashcard.card_id.is_some() || dashcard.visualization_settings.get("virtual_card").is_some()
+        });
     }
     let copy_id = copied.id;
     state.dashboards.insert(copy_id, copied);
     Ok(Reply::ok(hydrated(state, caller, copy_id)))
+}
+
+fn copy_card(state: &mut State, caller: &Caller, card: Card, collection_id: Option<i64>) -> i64 {
+    let id = state.next_id("card");
+    let entity_id = state.entity_id("card", id);
+    let creator_id = caller.user_id;
+    state.cards.insert(id, Card { id, entity_id, collection_id, creator_id, public_uuid: None, ..card });
+    id
 }
 
 fn parameters(call: &Call) -> Result<Option<Value>, Reply> {

@@ -175,6 +175,15 @@ async fn a_card_on_a_readable_dashboard_still_needs_its_own_grant() {
         let named = dashcard["card"].get("name").is_some();
         assert_eq!(named, card == chain.own);
     }
+    // A deep copy into the personal collection takes nothing hidden along.
+    let me = chain.viewer.get("/api/user/current").await.good();
+    let body = json!({ "is_deep_copy": true, "collection_id": me["personal_collection_id"] });
+    let copied = chain.viewer.post(&format!("{path}/copy"), body).await.good();
+    let cards = copied["dashcards"].as_array().unwrap();
+    assert_eq!(cards.len(), 1);
+    assert_ne!(cards[0]["card_id"], chain.own);
+    let other = chain.admin.get(&format!("/api/card/{}", chain.other)).await.good();
+    assert!(!copied.to_string().contains(other["entity_id"].as_str().unwrap()));
 }
 
 #[tokio::test]
