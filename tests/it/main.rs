@@ -1,9 +1,12 @@
 //! The whole program against its surroundings, on this machine's loopback.
 
+mod chain;
 mod docker;
+mod layers;
 mod nginx;
 mod notify;
 mod ops;
+mod private_server;
 mod scheduler;
 mod sources;
 mod support;
