@@ -104,7 +104,7 @@ impl<'a> Applying<'a> {
     async fn settle(&self, gathered: &Gathered) -> Result<(), Error> {
         let index = self.index.lock().await;
         for ((kind, key), known) in &gathered.objects {
-            if let (None, Some(id), true) = (known.id, index.get(*kind, key), *kind != Kind::Person) {
+            if let (None, Some(id)) = (known.id, index.get(*kind, key)) {
                 // What it holds is unknown: the next plan compares it whole.
                 self.note(*kind, key, id, "", None).await?;
             }

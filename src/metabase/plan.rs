@@ -697,8 +697,7 @@ impl Planning<'_> {
     fn people(&mut self) -> Moves {
         let mut joining = 0;
         let mut leaving = 0;
-        let ours = |key: &str| self.objects.get(&(Kind::Person, key.to_owned())).is_some_and(|known| known.id.is_some());
-        let pending = |key: &str| self.objects.get(&(Kind::Person, key.to_owned())).is_some_and(|known| known.id.is_none());
+        let ours = |key: &str| self.objects.contains_key(&(Kind::Person, key.to_owned()));
         let active = self
             .desired
             .people
@@ -720,7 +719,7 @@ impl Planning<'_> {
                 continue;
             };
             let user = &self.actual.users[&id];
-            if !ours(key) && !pending(key) && account.active {
+            if !ours(key) && account.active {
                 let work = Work::AdoptPerson { key: key.clone(), id };
                 self.step(Action::Adopt, "person", &account.email, &scope, Vec::new(), work);
             }

@@ -1,3 +1,4 @@
 //! What several tests need to stand on.
 
+pub(crate) mod chain;
 pub(crate) mod postgres;
