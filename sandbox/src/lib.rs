@@ -11,5 +11,6 @@ pub mod generator;
 pub mod graph;
 pub mod metabase;
 pub mod smtp;
+pub mod stand_ins;
 pub mod token;
 pub mod wire;

@@ -1,1 +1,80 @@
-fn main() {}
+//! The sandbox's commands: the demo, the stand-ins on their own, the generated files.
+
+mod demo;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand};
+use sandbox::generator::{Options, World};
+
+/// Stand-ins of the outside services, and the data that fills them.
+#[derive(Debug, Parser)]
+#[command(name = "sandbox", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the whole chain once against the stand-ins, and says what came of it.
+    Demo(DemoArguments),
+    /// Starts the stand-ins and the daemon, and keeps them until ctrl-c.
+    Serve(DemoArguments),
+    /// Writes the generated files below a folder, to look at.
+    Generate {
+        /// The folder.
+        #[arg(long, default_value = "var/generated")]
+        dir: PathBuf,
+        /// Same seed, same bytes.
+        #[arg(long, default_value_t = 7)]
+        seed: u64,
+    },
+}
+
+/// What the demo runs with.
+#[derive(Debug, Args)]
+struct DemoArguments {
+    /// The program to run.
+    #[arg(long, default_value = "target/debug/storekeeper")]
+    storekeeper: PathBuf,
+    /// Where everything is kept between two times.
+    #[arg(long, default_value = "var/demo")]
+    dir: PathBuf,
+    /// The folder that holds pipelines/, sql/ and metabase/.
+    #[arg(long, default_value = ".")]
+    definitions: PathBuf,
+    /// Same seed, same data.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// The moment at which everything happens.
+    #[arg(long, default_value = "2025-11-29T11:00:00Z")]
+    now: DateTime<Utc>,
+    /// Remove what earlier times left, and do nothing else.
+    #[arg(long)]
+    clean: bool,
+}
+
+impl DemoArguments {
+    fn world(&self) -> World {
+        World::generate(&Options { seed: self.seed, today: self.now.date_naive(), ..Options::demo() })
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Demo(arguments) if arguments.clean => demo::clean(&arguments.dir),
+        Command::Demo(arguments) => demo::run(&arguments).await,
+        Command::Serve(arguments) => demo::serve(&arguments).await,
+        Command::Generate { dir, seed } => {
+            World::generate(&Options { seed, ..Options::demo() }).write_to(&dir).map(|()| ExitCode::SUCCESS)
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        demo::screen::line(&format!("\nerror: {error:#}"));
+        ExitCode::FAILURE
+    })
+}

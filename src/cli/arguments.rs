@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand};
 
-use super::{Format, access, check, db, forecast, report, run, runs, serve};
+use super::{Format, access, check, db, forecast, metabase, report, run, runs, serve};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -64,6 +64,12 @@ pub(super) enum Command {
     /// Says who may see what.
     #[command(subcommand)]
     Access(access::Command),
+    /// Says what would change in Metabase, and changes nothing.
+    Plan(metabase::PlanCommand),
+    /// Makes Metabase what it should be: exactly the plan's steps.
+    Apply(metabase::ApplyCommand),
+    /// Proves that everybody sees the stores granted and no other. Ends with 1 at any leak.
+    Audit(metabase::AuditCommand),
     /// Sums up the latest runs, and mails that.
     Report(report::Command),
     /// Runs the daemon: schedules, health, metrics. SIGTERM ends it cleanly.

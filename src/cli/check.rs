@@ -1,13 +1,16 @@
 //! `check`: is everything right, before it runs?
 
+use std::path::Path;
+
 use clap::Args;
 use serde::Serialize;
 
 use super::output::Output;
 use super::{Exit, Failure};
 use crate::app::App;
-use crate::pipelines::{self, Pipeline, SourceKind, table_query};
 use crate::ids::BrandId;
+use crate::metabase;
+use crate::pipelines::{self, Pipeline, SourceKind, table_query};
 use crate::scheduler::Scheduled;
 use crate::scheduler::policy::Schedule;
 use crate::telemetry::chain;
@@ -45,6 +48,7 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
         Err(problems) => answer.problems.extend(problems),
     }
     answer.problems.extend(schedule_problems(&pipelines));
+    answer.problems.extend(content_problems(&app.definitions));
     if command.connect {
         answer.connections = connect(app, &pipelines).await;
     }
@@ -66,9 +70,29 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     });
     if wrong {
         let count = answer.problems.len();
-        return Err(Failure::usage(format!("{count} mistakes in the definitions"), Some("docs/definitions.md explains every key")));
+        return Err(Failure::usage(
+            format!("{count} mistakes in the definitions"),
+            Some("docs/definitions.md explains every key"),
+        ));
     }
     Ok(if unreachable { Exit::Failed } else { Exit::Done })
+}
+
+/// Dashboards and questions, where there are any.
+fn content_problems(definitions: &Path) -> Vec<pipelines::Problem> {
+    if !definitions.join("metabase").is_dir() {
+        return Vec::new();
+    }
+    let found = match metabase::read(definitions) {
+        Ok(content) => metabase::check(&content),
+        Err(problems) => problems,
+    };
+    let named = |problem: metabase::Problem| pipelines::Problem {
+        file: problem.file,
+        line: (problem.line > 0).then_some(problem.line),
+        message: problem.message,
+    };
+    found.into_iter().map(named).collect()
 }
 
 fn schedule_problems(pipelines: &[Pipeline]) -> Vec<pipelines::Problem> {

@@ -9,6 +9,7 @@ mod arguments;
 mod check;
 mod db;
 mod forecast;
+mod metabase;
 mod output;
 mod report;
 mod run;
@@ -32,7 +33,6 @@ enum Exit {
     Done = 0,
     Failed = 1,
     OverThreshold = 3,
-    #[allow(dead_code, reason = "said by `plan --exit-code`")]
     Pending = 4,
 }
 
@@ -68,6 +68,7 @@ macro_rules! failures {
 failures!(
     crate::access::Error,
     crate::access::RolesError,
+    crate::metabase::Error,
     crate::notify::Error,
     crate::pipelines::Error,
     crate::scheduler::Error,
@@ -130,6 +131,9 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure
         Command::Quarantine(command) => runs::quarantine(&app, &command, output).await,
         Command::Forecast(command) => forecast::run(&app, &command, output).await,
         Command::Access(command) => access::run(&app, &command, output).await,
+        Command::Plan(command) => metabase::plan(&app, &command, output).await,
+        Command::Apply(command) => metabase::apply(&app, &command, output).await,
+        Command::Audit(command) => metabase::audit(&app, &command, output).await,
         Command::Report(command) => report::run(&app, &command, output).await,
         Command::Serve(command) => serve::run(&app, &command).await,
     }

@@ -1,5 +1,6 @@
 //! Timeouts, repeats, and one gate a service.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -59,12 +60,8 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Build(_) | Self::TooLarge { .. } => None,
-            Self::Send { .. } => {
-                Some("check that the address is right and reachable from this machine")
-            }
-            Self::WaitTooLong { .. } => {
-                Some("the service is throttling; the next scheduled run tries again")
-            }
+            Self::Send { .. } => Some("check that the address is right and reachable from this machine"),
+            Self::WaitTooLong { .. } => Some("the service is throttling; the next scheduled run tries again"),
         }
     }
 }
@@ -75,6 +72,8 @@ impl Error {
 pub struct Client {
     settings: Arc<settings::Http>,
     line: Arc<Line>,
+    /// Lines by the service's origin, for all that stem from one client.
+    lines: Arc<Mutex<HashMap<String, Arc<Line>>>>,
 }
 
 /// What the clones of a client share.
@@ -94,16 +93,25 @@ impl Client {
     pub fn new(settings: &settings::Http) -> Result<Self, Error> {
         let line = Line::new(build(settings)?);
         let settings = Arc::new(settings.clone());
-        Ok(Self { settings, line })
+        let lines = Arc::default();
+        Ok(Self { settings, line, lines })
     }
 
-    /// The same connections behind a gate of their own: one for each service
-    /// and each identity that it counts.
+    /// The same connections behind a gate that nobody else has.
     #[must_use]
     pub fn for_service(&self) -> Self {
-        let settings = Arc::clone(&self.settings);
         let line = Line::new(self.line.connections());
-        Self { settings, line }
+        Self { line, ..self.clone() }
+    }
+
+    /// The same connections behind the gate of one service: whoever names that
+    /// origin shares it, for the service counts us as one.
+    #[must_use]
+    pub fn for_origin(&self, origin: &str) -> Self {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lines.entry(origin.to_owned());
+        let line = Arc::clone(known.or_insert_with(|| Line::new(self.line.connections())));
+        Self { line, ..self.clone() }
     }
 
     /// How often a request that may be repeated is sent at most.
@@ -174,12 +182,7 @@ impl Client {
     }
 
     /// Says whether to ask again, after having waited or closed the gate.
-    async fn again(
-        &self,
-        request: &Request,
-        answer: &reqwest::Response,
-        attempt: u32,
-    ) -> Result<bool, Error> {
+    async fn again(&self, request: &Request, answer: &reqwest::Response, attempt: u32) -> Result<bool, Error> {
         let status = answer.status();
         let verdict = pace::judge(status, answer.headers(), request.repeatable, Utc::now());
         let last = attempt >= self.attempts();
@@ -198,6 +201,8 @@ impl Client {
                         pace::doubled(first, attempt)
                     }
                 });
+                // Asked for no time at all, we still leave some.
+                let pause = pause.max(self.backoff(attempt));
                 self.line.close_for(pause);
                 if status == StatusCode::SERVICE_UNAVAILABLE {
                     self.line.renew(build(&self.settings)?);
@@ -223,12 +228,7 @@ impl Client {
         }
     }
 
-    async fn broken(
-        &self,
-        request: &Request,
-        source: reqwest::Error,
-        attempt: u32,
-    ) -> Result<(), Error> {
+    async fn broken(&self, request: &Request, source: reqwest::Error, attempt: u32) -> Result<(), Error> {
         let unsent = source.is_connect();
         if attempt >= self.attempts() || !(request.repeatable || unsent) {
             return Err(failed(request, source, attempt));
@@ -275,10 +275,8 @@ impl Line {
     }
 
     async fn send(&self, request: &Request) -> Result<reqwest::Response, reqwest::Error> {
-        let mut builder = self
-            .connections()
-            .request(request.method.clone(), request.url.clone())
-            .headers(request.headers.clone());
+        let mut builder =
+            self.connections().request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
         }
@@ -299,13 +297,7 @@ pub struct Answer {
 
 impl Answer {
     fn new(request: &Request, body: reqwest::Response, attempts: u32) -> Self {
-        Self {
-            status: body.status(),
-            headers: body.headers().clone(),
-            body,
-            request: request.clone(),
-            attempts,
-        }
+        Self { status: body.status(), headers: body.headers().clone(), body, request: request.clone(), attempts }
     }
 
     /// A header as text.
@@ -335,11 +327,7 @@ impl Answer {
             }
             body.extend_from_slice(&piece);
         }
-        Ok(Response {
-            status: self.status,
-            headers: self.headers,
-            body: body.into(),
-        })
+        Ok(Response { status: self.status, headers: self.headers, body: body.into() })
     }
 }
 
@@ -351,10 +339,7 @@ impl fmt::Debug for Answer {
 
 fn build(settings: &settings::Http) -> Result<reqwest::Client, Error> {
     reqwest::Client::builder()
-        .user_agent(concat!(
-            "NONISV|storekeeper|storekeeper/",
-            env!("CARGO_PKG_VERSION")
-        ))
+        .user_agent(concat!("NONISV|storekeeper|storekeeper/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(settings.connect_timeout_seconds))
         .read_timeout(Duration::from_secs(settings.read_timeout_seconds))
         .redirect(reqwest::redirect::Policy::none())
@@ -363,10 +348,5 @@ fn build(settings: &settings::Http) -> Result<reqwest::Client, Error> {
 }
 
 fn failed(request: &Request, source: reqwest::Error, attempts: u32) -> Error {
-    Error::Send {
-        method: request.method.clone(),
-        url: shown(&request.url),
-        attempts,
-        source: source.without_url(),
-    }
+    Error::Send { method: request.method.clone(), url: shown(&request.url), attempts, source: source.without_url() }
 }

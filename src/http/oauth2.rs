@@ -6,22 +6,18 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use oauth2::basic::{
-    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
-    BasicTokenType,
+    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
 };
 use oauth2::{
     AccessToken, AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest,
-    HttpResponse, RefreshToken, RequestTokenError, Scope, StandardRevocableToken, TokenResponse,
-    TokenUrl,
+    HttpResponse, RefreshToken, RequestTokenError, Scope, StandardRevocableToken, TokenResponse, TokenUrl,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::Instant;
 use tracing::{debug, warn};
-use url::Url;
 
 use super::client::{self, Client};
 use super::request::Request;
@@ -78,9 +74,7 @@ pub enum Error {
         message: String,
     },
     /// The endpoint's answer is nothing that a sign-in service says.
-    #[error(
-        "the answer of the sign-in service for `{resource}`, status {status}, was not understood"
-    )]
+    #[error("the answer of the sign-in service for `{resource}`, status {status}, was not understood")]
     Unreadable {
         /// What the token was for.
         resource: String,
@@ -93,9 +87,7 @@ impl Error {
     /// Says what the operator can do about it, if anything.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Address { .. } => {
-                Some("check `microsoft.authority_url` and `microsoft.tenant_id`")
-            }
+            Self::Address { .. } => Some("check `microsoft.authority_url` and `microsoft.tenant_id`"),
             Self::Reach { source, .. } => source.hint(),
             Self::Unavailable { .. } => Some("it may pass; the next scheduled run tries again"),
             Self::Refused { error, code, .. } => Some(refusal_hint(error, *code)),
@@ -117,34 +109,22 @@ fn refusal_hint(error: &str, code: Option<u32>) -> &'static str {
         Some(7_000_215) => {
             "`microsoft.client_secret` is wrong: use the secret's value, not its id, with no blank or line break around it"
         }
-        Some(7_000_222) => {
-            "the client secret has expired: make a new one in the Entra admin centre"
-        }
+        Some(7_000_222) => "the client secret has expired: make a new one in the Entra admin centre",
         Some(50_012 | 700_027 | 700_024) => {
             "the certificate or its signature is refused: check the certificate and this machine's clock"
         }
-        Some(700_016) => {
-            "the application is not in this tenant: check `microsoft.client_id` and `microsoft.tenant_id`"
-        }
+        Some(700_016) => "the application is not in this tenant: check `microsoft.client_id` and `microsoft.tenant_id`",
         Some(7_000_112) => "the application is switched off in Entra: have it enabled",
         Some(90_002 | 900_023 | 9_001_023) => {
             "the tenant is not known: check `microsoft.tenant_id` (a GUID or a verified domain) and the cloud in `microsoft.authority_url`"
         }
-        Some(90_038 | 900_382 | 900_432) => {
-            "the tenant lives in another cloud: check `microsoft.authority_url`"
-        }
-        Some(500_011) => {
-            "the resource is not known in this tenant: check `dataverse_url` or `microsoft.graph_url`"
-        }
+        Some(90_038 | 900_382 | 900_432) => "the tenant lives in another cloud: check `microsoft.authority_url`",
+        Some(500_011) => "the resource is not known in this tenant: check `dataverse_url` or `microsoft.graph_url`",
         Some(70_011 | 700_022 | 28_002) => {
             "the resource's address is not what the service expects: check `dataverse_url` or `microsoft.graph_url`"
         }
-        Some(530_032 | 53_003) => {
-            "conditional access blocks the application: have an administrator exempt it"
-        }
-        _ if error == "invalid_client" => {
-            "check `microsoft.client_id` and `microsoft.client_secret`"
-        }
+        Some(530_032 | 53_003) => "conditional access blocks the application: have an administrator exempt it",
+        _ if error == "invalid_client" => "check `microsoft.client_id` and `microsoft.client_secret`",
         _ => "look the AADSTS number up in Microsoft's list of sign-in error codes",
     }
 }
@@ -202,6 +182,8 @@ struct Slot {
 struct Kept {
     token: Option<Held>,
     failure: Option<Failure>,
+    /// What a service wants to be said with the next request, as JSON.
+    claims: Option<String>,
 }
 
 struct Held {
@@ -225,19 +207,15 @@ impl Tokens {
         let authority = microsoft.authority_url.trim_end_matches('/');
         let tenant = &microsoft.tenant_id;
         let endpoint = format!("{authority}/{tenant}/oauth2/v2.0/token");
-        let endpoint = TokenUrl::new(endpoint).map_err(|_| Error::Address {
-            tenant: tenant.clone(),
-        })?;
+        let endpoint = TokenUrl::new(endpoint).map_err(|_| Error::Address { tenant: tenant.clone() })?;
         let shared = Shared {
-            client: client.for_service(),
+            client: client.for_origin(&endpoint.url().origin().ascii_serialization()),
             endpoint,
             client_id: ClientId::new(microsoft.client_id.clone()),
             credentials: Credentials::Secret(microsoft.client_secret.clone()),
             slots: Mutex::default(),
         };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Gives a token for a resource such as `https://graph.microsoft.com`.
@@ -260,19 +238,15 @@ impl Tokens {
         {
             return Err(failure.error.clone());
         }
-        let outcome = self.shared.request(resource).await;
+        let outcome = self.shared.request(resource, kept.claims.as_deref()).await;
         let flight = slot.flights.fetch_add(1, Ordering::AcqRel) + 1;
         let now = Instant::now();
         match outcome {
             Ok((token, life)) => {
                 debug!(resource, life_seconds = life.as_secs(), "got token");
                 *kept = Kept {
-                    token: Some(Held {
-                        token: token.clone(),
-                        renew_at: now + renew_after(life),
-                        dies_at: now + life,
-                    }),
-                    failure: None,
+                    token: Some(Held { token: token.clone(), renew_at: now + renew_after(life), dies_at: now + life }),
+                    ..Kept::default()
                 };
                 Ok(token)
             }
@@ -285,16 +259,8 @@ impl Tokens {
                     held.renew_at = now + RENEWAL_PAUSE;
                     return Ok(held.token.clone());
                 }
-                let remembered = if error.is_passing() {
-                    Duration::ZERO
-                } else {
-                    REFUSAL_KEPT
-                };
-                kept.failure = Some(Failure {
-                    error: error.clone(),
-                    flight,
-                    until: now + remembered,
-                });
+                let remembered = if error.is_passing() { Duration::ZERO } else { REFUSAL_KEPT };
+                kept.failure = Some(Failure { error: error.clone(), flight, until: now + remembered });
                 kept.token = None;
                 Err(error)
             }
@@ -304,23 +270,21 @@ impl Tokens {
     /// Hears that a service refused a token: it is dropped, unless another one
     /// has taken its place already.
     pub async fn refused(&self, resource: &str, token: &Token) {
+        self.challenged(resource, token, None).await;
+    }
+
+    /// The same, with the claims that the service wants a fresh token to carry.
+    pub async fn challenged(&self, resource: &str, token: &Token, claims: Option<String>) {
         let slot = self.slot(resource.trim_end_matches('/'));
         let mut kept = slot.kept.lock().await;
-        if kept
-            .token
-            .as_ref()
-            .is_some_and(|held| held.token.expose() == token.expose())
-        {
+        if kept.token.as_ref().is_some_and(|held| held.token.expose() == token.expose()) {
             kept.token = None;
+            kept.claims = claims;
         }
     }
 
     fn slot(&self, resource: &str) -> Arc<Slot> {
-        let mut slots = self
-            .shared
-            .slots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(slots.entry(resource.to_owned()).or_default())
     }
 }
@@ -344,62 +308,38 @@ type EntraClient = oauth2::Client<
     EndpointSet,
 >;
 
-/// The `oauth2` crate's way out. It owns what it needs: of a closure that borrows,
-/// the compiler cannot show that its future is `Send`.
-struct Exchange {
-    shared: Arc<Shared>,
-    status: Arc<AtomicU16>,
-}
-
-impl<'c> AsyncHttpClient<'c> for Exchange {
-    type Error = NoAnswer;
-    type Future = BoxFuture<'c, Result<HttpResponse, NoAnswer>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        self.shared.exchange(request, &self.status).boxed()
-    }
-}
-
 impl Shared {
-    async fn request(self: &Arc<Self>, resource: &str) -> Result<(Token, Duration), Error> {
+    async fn request(&self, resource: &str, claims: Option<&str>) -> Result<(Token, Duration), Error> {
         let resource_name = || resource.to_owned();
         let Credentials::Secret(secret) = &self.credentials;
         let client: EntraClient = oauth2::Client::new(self.client_id.clone())
             .set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
             .set_auth_type(AuthType::RequestBody)
             .set_token_uri(self.endpoint.clone());
-        let exchange = Exchange { shared: self.clone(), status: Arc::default() };
-        let outcome = client
-            .exchange_client_credentials()
-            .add_scope(Scope::new(format!("{resource}/.default")))
-            .request_async(&exchange)
-            .await;
-        let status = exchange.status.load(Ordering::Acquire);
+        let exchange = Exchange { shared: self, status: AtomicU16::new(0) };
+        let mut request = client.exchange_client_credentials().add_scope(Scope::new(format!("{resource}/.default")));
+        if let Some(claims) = claims {
+            request = request.add_extra_param("claims", claims);
+        }
+        let outcome = request.request_async(&exchange).await;
+        let status = exchange.status.into_inner();
         match outcome {
             Ok(granted) => {
-                let life = granted
-                    .expires_in()
-                    .unwrap_or(UNTOLD_LIFE)
-                    .min(LONGEST_LIFE);
+                let life = granted.expires_in().unwrap_or(UNTOLD_LIFE).min(LONGEST_LIFE);
                 let secret = granted.access_token.into_secret().into();
                 Ok((Token(Arc::new(secret)), life))
             }
-            Err(RequestTokenError::Request(NoAnswer::Http(source))) => Err(Error::Reach {
-                resource: resource_name(),
-                source: Arc::new(source),
-            }),
-            Err(RequestTokenError::Request(NoAnswer::Unavailable)) => Err(Error::Unavailable {
-                resource: resource_name(),
-                status,
-            }),
+            Err(RequestTokenError::Request(NoAnswer::Http(source))) => {
+                Err(Error::Reach { resource: resource_name(), source: Arc::new(source) })
+            }
+            Err(RequestTokenError::Request(NoAnswer::Unavailable)) => {
+                Err(Error::Unavailable { resource: resource_name(), status })
+            }
             Err(RequestTokenError::ServerResponse(refusal)) => {
                 let error = refusal.error().to_string();
                 let text = refusal.error_description().map_or("", String::as_str);
                 if error == "temporarily_unavailable" {
-                    return Err(Error::Unavailable {
-                        resource: resource_name(),
-                        status,
-                    });
+                    return Err(Error::Unavailable { resource: resource_name(), status });
                 }
                 let message = match text.lines().next().unwrap_or_default().trim() {
                     "" => error.clone(),
@@ -414,29 +354,41 @@ impl Shared {
             }
             // Both may hold the answer's body, and that may hold a token.
             Err(RequestTokenError::Parse(..) | RequestTokenError::Other(_)) => {
-                Err(Error::Unreadable {
-                    resource: resource_name(),
-                    status,
-                })
+                Err(Error::Unreadable { resource: resource_name(), status })
             }
         }
     }
+}
 
-    /// Sends what the `oauth2` crate has prepared. A token request changes
-    /// nothing at the other side, so it may be repeated.
-    async fn exchange(
-        &self,
-        request: HttpRequest,
-        status: &AtomicU16,
-    ) -> Result<HttpResponse, NoAnswer> {
+/// Sends what the `oauth2` crate has prepared, through our own client.
+struct Exchange<'a> {
+    shared: &'a Shared,
+    status: AtomicU16,
+}
+
+impl<'c> AsyncHttpClient<'c> for Exchange<'_> {
+    type Error = NoAnswer;
+    // Boxed, so that the whole can be sent to another thread.
+    type Future = BoxFuture<'c, Result<HttpResponse, NoAnswer>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
+    }
+}
+
+impl Exchange<'_> {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, NoAnswer> {
         let (parts, body) = request.into_parts();
-        let url = Url::parse(self.endpoint.as_str()).map_err(|_| NoAnswer::Unavailable)?;
+        let url = self.shared.endpoint.url().clone();
+        // A token request changes nothing at the other side.
         let mut outgoing = Request::new(parts.method, url).repeatable();
         outgoing.headers = parts.headers;
         outgoing.body = Some(body.into());
-        let answer = self.client.send(&outgoing).await.map_err(NoAnswer::Http)?;
-        status.store(answer.status.as_u16(), Ordering::Relaxed);
-        if answer.status.is_server_error() || answer.status.as_u16() == 429 {
+        let outcome = self.shared.client.send(&outgoing).await;
+        let answer = outcome.map_err(NoAnswer::Http)?;
+        let status = answer.status.as_u16();
+        self.status.store(status, Ordering::Relaxed);
+        if matches!(status, 429 | 500 | 502 | 503 | 504 | 509) {
             return Err(NoAnswer::Unavailable);
         }
         let mut response = HttpResponse::new(answer.body.to_vec());
@@ -504,9 +456,7 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D:
         _ => None,
     };
     // The cast stops at both ends.
-    Ok(number
-        .filter(|number| number.is_finite())
-        .map(|number| number as u64))
+    Ok(number.filter(|number| number.is_finite()).map(|number| number as u64))
 }
 
 /// When a token is renewed: with five minutes left, or after four fifths of a
@@ -519,9 +469,7 @@ fn renew_after(life: Duration) -> Duration {
 /// The number behind `AADSTS`.
 fn code_of(text: &str) -> Option<u32> {
     let rest = text.split_once("AADSTS")?.1;
-    let end = rest
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(rest.len());
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     rest[..end].parse().ok()
 }
 
@@ -531,8 +479,7 @@ fn without(text: &str, secret: &str) -> String {
         return text.to_owned();
     }
     let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-    text.replace(secret, "[secret]")
-        .replace(&encoded, "[secret]")
+    text.replace(secret, "[secret]").replace(&encoded, "[secret]")
 }
 
 #[cfg(test)]
@@ -573,10 +520,7 @@ mod tests {
         assert_eq!(code_of(text), Some(7_000_222));
         assert_eq!(code_of("no number"), None);
         assert!(refusal_hint("invalid_client", code_of(text)).contains("expired"));
-        assert_eq!(
-            without("secret `a+b=` or a%2Bb%3D", "a+b="),
-            "secret `[secret]` or [secret]"
-        );
+        assert_eq!(without("secret `a+b=` or a%2Bb%3D", "a+b="), "secret `[secret]` or [secret]");
     }
 
     #[test]

@@ -19,12 +19,7 @@ pub(super) enum Verdict {
 
 /// Judges an answer. A request that must not run twice is repeated only where
 /// the service says that it did not run.
-pub(super) fn judge(
-    status: StatusCode,
-    headers: &HeaderMap,
-    repeatable: bool,
-    now: DateTime<Utc>,
-) -> Verdict {
+pub(super) fn judge(status: StatusCode, headers: &HeaderMap, repeatable: bool, now: DateTime<Utc>) -> Verdict {
     let asked = text(headers, "retry-after").and_then(|text| retry_after(text, now));
     match status.as_u16() {
         429 => Verdict::Throttled(asked),
@@ -40,14 +35,8 @@ pub(super) fn judge(
 pub(super) fn gap(headers: &HeaderMap) -> Option<Duration> {
     let number = |name| text(headers, name)?.trim().parse::<f64>().ok();
     let (remaining, reset) = (number("ratelimit-remaining")?, number("ratelimit-reset")?);
-    let seconds = if remaining < 1.0 {
-        reset
-    } else {
-        (2.0 * reset / remaining).min(reset)
-    };
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|gap| *gap >= Duration::from_millis(50))
+    let seconds = if remaining < 1.0 { reset } else { (2.0 * reset / remaining).min(reset) };
+    Duration::try_from_secs_f64(seconds).ok().filter(|gap| *gap >= Duration::from_millis(50))
 }
 
 /// Doubles a first pause with every attempt, ten times at most.
@@ -73,24 +62,16 @@ mod tests {
     use super::*;
 
     fn now() -> DateTime<Utc> {
-        DateTime::parse_from_rfc3339("2025-11-29T11:00:00Z")
-            .unwrap()
-            .to_utc()
+        DateTime::parse_from_rfc3339("2025-11-29T11:00:00Z").unwrap().to_utc()
     }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-            .collect()
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     }
 
     #[test]
     fn retry_after_is_read_in_all_its_forms() {
-        assert_eq!(
-            retry_after("2.128", now()),
-            Some(Duration::from_millis(2128))
-        );
+        assert_eq!(retry_after("2.128", now()), Some(Duration::from_millis(2128)));
         assert_eq!(retry_after("41", now()), Some(Duration::from_secs(41)));
         let date = "Sat, 29 Nov 2025 11:00:30 GMT";
         assert_eq!(retry_after(date, now()), Some(Duration::from_secs(30)));
@@ -108,10 +89,7 @@ mod tests {
         let second = Some(Duration::from_secs(1));
         assert_eq!(judge(429, &[], false), Verdict::Throttled(None));
         assert_eq!(judge(503, &[], false), Verdict::Final);
-        assert_eq!(
-            judge(503, &[("retry-after", "1")], false),
-            Verdict::Throttled(second)
-        );
+        assert_eq!(judge(503, &[("retry-after", "1")], false), Verdict::Throttled(second));
         assert_eq!(judge(503, &[], true), Verdict::Throttled(None));
         assert_eq!(judge(502, &[], false), Verdict::Final);
         assert_eq!(judge(502, &[], true), Verdict::Passing(None));
@@ -121,12 +99,7 @@ mod tests {
 
     #[test]
     fn a_quota_that_runs_out_widens_the_gap() {
-        let gap = |remaining, reset| {
-            gap(&headers(&[
-                ("ratelimit-remaining", remaining),
-                ("ratelimit-reset", reset),
-            ]))
-        };
+        let gap = |remaining, reset| gap(&headers(&[("ratelimit-remaining", remaining), ("ratelimit-reset", reset)]));
         assert_eq!(gap("0", "41"), Some(Duration::from_secs(41)));
         assert_eq!(gap("10", "30"), Some(Duration::from_secs(6)));
         assert_eq!(gap("1", "30"), Some(Duration::from_secs(30)));

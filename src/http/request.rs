@@ -44,13 +44,7 @@ impl Request {
     /// Starts a request; GET, HEAD, PUT and DELETE may be repeated, others not.
     pub fn new(method: Method, url: Url) -> Self {
         let repeatable = method.is_idempotent();
-        Self {
-            method,
-            url,
-            headers: HeaderMap::new(),
-            body: None,
-            repeatable,
-        }
+        Self { method, url, headers: HeaderMap::new(), body: None, repeatable }
     }
 
     /// Sets a header; a value with line breaks is dropped.

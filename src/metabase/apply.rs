@@ -519,7 +519,9 @@ impl<'a> Applying<'a> {
                 body["namespace"] = namespace.into();
             }
             match self.client.put(&format!("{path}?skip-graph=true"), &body).await {
-                Err(error) if error.status().is_some_and(|status| status.as_u16() == 409) && attempt < 5 => attempt += 1,
+                Err(error) if error.status().is_some_and(|status| status.as_u16() == 409) && attempt < 5 => {
+                    attempt += 1
+                }
                 other => return other.map(drop),
             }
         }

@@ -332,7 +332,14 @@ impl Planning<'_> {
         }
         for (key, id) in self.obsolete(Kind::Connection, |key| self.desired.connections.contains_key(key)) {
             let name = self.actual.databases[&id].name.clone();
-            self.step(Action::Delete, "connection", &name, &key, Vec::new(), Work::DeleteConnection { key: key.clone(), id });
+            self.step(
+                Action::Delete,
+                "connection",
+                &name,
+                &key,
+                Vec::new(),
+                Work::DeleteConnection { key: key.clone(), id },
+            );
         }
     }
 
@@ -402,7 +409,10 @@ impl Planning<'_> {
             }
             let others = self.items_of_others(id);
             if others > 0 {
-                self.note(format!("the collection `{}` stays: it holds {others} objects that are not ours", found.name));
+                self.note(format!(
+                    "the collection `{}` stays: it holds {others} objects that are not ours",
+                    found.name
+                ));
                 continue;
             }
             let name = found.name.clone();
@@ -638,8 +648,7 @@ impl Planning<'_> {
     fn dashboard_changes(&self, key: &str, id: i64, dashboard: &Dashboard) -> Vec<Change> {
         let known = self.objects.get(&(Kind::Dashboard, key.to_owned()));
         let item = &self.actual.items[&(Kind::Dashboard, id)];
-        let mut changes =
-            self.item_changes(item, &dashboard.name, &dashboard.description, &dashboard.collection);
+        let mut changes = self.item_changes(item, &dashboard.name, &dashboard.description, &dashboard.collection);
         let ours = known.is_some_and(|known| known.hash == dashboard.hash());
         // A question that is made anew has another id.
         let cards_stay = dashboard.places.iter().all(|place| match &place.shows {
@@ -729,7 +738,14 @@ impl Planning<'_> {
                         self.note("an administrator without a grant keeps the account".to_owned());
                     } else {
                         leaving += 1;
-                        self.step(Action::Deactivate, "person", &account.email, &scope, Vec::new(), Work::Deactivate { user: id });
+                        self.step(
+                            Action::Deactivate,
+                            "person",
+                            &account.email,
+                            &scope,
+                            Vec::new(),
+                            Work::Deactivate { user: id },
+                        );
                     }
                 }
                 continue;
@@ -781,7 +797,14 @@ impl Planning<'_> {
                     let changes = vec![Change::new("group", name, Value::Null)];
                     let scope = self.desired.groups.get(*key).map_or_else(String::new, |group| group.scope.to_string());
                     let email = user.email.clone();
-                    self.step(Action::Revoke, "membership", &email, &scope, changes, Work::Leave { membership: membership.id });
+                    self.step(
+                        Action::Revoke,
+                        "membership",
+                        &email,
+                        &scope,
+                        changes,
+                        Work::Leave { membership: membership.id },
+                    );
                 }
                 None if person.is_some() && !built_in => {
                     strangers.insert(membership.group);
@@ -815,7 +838,10 @@ fn account_changes(account: &Account, user: &User) -> (Vec<Change>, Value) {
     change("first_name", user.first_name.as_deref(), account.first_name.as_deref());
     change("last_name", user.last_name.as_deref(), account.last_name.as_deref());
     let same_locale = |found: &str, wanted: &str| found.replace('-', "_").eq_ignore_ascii_case(wanted);
-    let locale = account.locale.as_deref().filter(|wanted| !user.locale.as_deref().is_some_and(|found| same_locale(found, wanted)));
+    let locale = account
+        .locale
+        .as_deref()
+        .filter(|wanted| !user.locale.as_deref().is_some_and(|found| same_locale(found, wanted)));
     change("locale", user.locale.as_deref(), locale);
     (changes, Value::Object(fields))
 }

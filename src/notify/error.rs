@@ -78,20 +78,16 @@ impl Error {
             Self::NoRecipients => Some("set `mail.to`, or `mail.transport = \"none\"`"),
             Self::NoFolder => Some("set `mail.keep_dir`"),
             Self::NoGraph => Some("fill in `[microsoft]`, or send by `mail.transport = \"smtp\"`"),
-            Self::Tls { .. } => {
-                Some("check `mail.smtp.host`: it must be the name in the server's certificate")
-            }
+            Self::Tls { .. } => Some("check `mail.smtp.host`: it must be the name in the server's certificate"),
             Self::Authorities { .. } => Some("it must be a file of PEM certificates"),
             Self::Keep { .. } => Some("check the disk and the rights on `mail.keep_dir`"),
-            Self::Outbox { .. } => {
-                Some("run `storekeeper db status`; a missing table means `db migrate` has not run")
+            Self::Outbox { .. } => Some("run `storekeeper db status`; a missing table means `db migrate` has not run"),
+            Self::Send { queued: true, .. } => {
+                Some("it is queued and `storekeeper serve` tries again; check `[mail]` if that fails too")
             }
-            Self::Send { queued: true, .. } => Some(
-                "it is queued and `storekeeper serve` tries again; check `[mail]` if that fails too",
-            ),
-            Self::Send { queued: false, .. } => Some(
-                "check `[mail]` and the recipients; the mail is kept in `mail.keep_dir` if that is set",
-            ),
+            Self::Send { queued: false, .. } => {
+                Some("check `[mail]` and the recipients; the mail is kept in `mail.keep_dir` if that is set")
+            }
             Self::Render(_) | Self::Compose(_) => None,
         }
     }

@@ -59,20 +59,11 @@ impl Mailer {
     /// # Errors
     /// When the settings do not make a way to send.
     pub fn new(mail: &settings::Mail, graph: Option<Graph>) -> Result<Self, Error> {
-        let parse = |key: &'static str, text: &str| {
-            text.parse::<Mailbox>()
-                .map_err(|source| Error::Address { key, source })
-        };
+        let parse =
+            |key: &'static str, text: &str| text.parse::<Mailbox>().map_err(|source| Error::Address { key, source });
         let from = parse("mail.from", &mail.from)?;
-        let to = mail
-            .to
-            .iter()
-            .map(|text| parse("mail.to", text))
-            .collect::<Result<Vec<_>, _>>()?;
-        let keep_dir = mail
-            .keep_dir
-            .clone()
-            .filter(|folder| !folder.as_os_str().is_empty());
+        let to = mail.to.iter().map(|text| parse("mail.to", text)).collect::<Result<Vec<_>, _>>()?;
+        let keep_dir = mail.keep_dir.clone().filter(|folder| !folder.as_os_str().is_empty());
         let transport = match mail.transport {
             MailTransport::Smtp => Transport::Smtp(Box::new(Server::new(&mail.smtp)?)),
             MailTransport::Graph => Transport::Graph(graph.ok_or(Error::NoGraph)?),
@@ -83,12 +74,7 @@ impl Mailer {
         if to.is_empty() && mail.transport != MailTransport::None {
             return Err(Error::NoRecipients);
         }
-        Ok(Self {
-            from,
-            to,
-            keep_dir,
-            transport,
-        })
+        Ok(Self { from, to, keep_dir, transport })
     }
 
     /// Says whether the kept files are all that is wanted.
@@ -105,12 +91,7 @@ impl Mailer {
     ///
     /// # Errors
     /// When a header cannot be written.
-    pub fn compose(
-        &self,
-        key: &str,
-        rendered: &Rendered,
-        now: DateTime<Utc>,
-    ) -> Result<Message, Error> {
+    pub fn compose(&self, key: &str, rendered: &Rendered, now: DateTime<Utc>) -> Result<Message, Error> {
         Message::compose(key, &self.from, &self.to, rendered, now)
     }
 
@@ -118,11 +99,7 @@ impl Mailer {
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn keep(
-        &self,
-        message: &Message,
-        now: DateTime<Utc>,
-    ) -> Result<Option<(PathBuf, PathBuf)>, Error> {
+    pub fn keep(&self, message: &Message, now: DateTime<Utc>) -> Result<Option<(PathBuf, PathBuf)>, Error> {
         let Some(folder) = &self.keep_dir else {
             return Ok(None);
         };
@@ -134,15 +111,8 @@ impl Mailer {
         let stem = message.file_stem(now);
         // Two mails of one second and subject both stay.
         for number in 1_u32.. {
-            let name = if number == 1 {
-                stem.clone()
-            } else {
-                format!("{stem}-{number}")
-            };
-            let (eml, html) = (
-                folder.join(format!("{name}.eml")),
-                folder.join(format!("{name}.html")),
-            );
+            let name = if number == 1 { stem.clone() } else { format!("{stem}-{number}") };
+            let (eml, html) = (folder.join(format!("{name}.eml")), folder.join(format!("{name}.html")));
             match write_new(&eml, &message.eml) {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
@@ -159,9 +129,7 @@ impl Mailer {
         match &self.transport {
             Transport::Smtp(server) => server.send(envelope, eml).await,
             Transport::Graph(graph) => {
-                let sender = envelope
-                    .from()
-                    .map_or_else(String::new, ToString::to_string);
+                let sender = envelope.from().map_or_else(String::new, ToString::to_string);
                 graph.send(&sender, eml).await
             }
             Transport::Folder | Transport::None => Outcome::Accepted { refused: 0 },
@@ -170,26 +138,15 @@ impl Mailer {
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)?
-        .write_all(bytes)
+    std::fs::OpenOptions::new().write(true).create_new(true).open(path)?.write_all(bytes)
 }
 
 /// Takes addresses out of what a server said: they are people's.
 pub(super) fn without_addresses(text: &str) -> String {
     let word = |word: &str| {
-        if word.contains('@') {
-            "(address)".to_owned()
-        } else {
-            word.to_owned()
-        }
+        if word.contains('@') { "(address)".to_owned() } else { word.to_owned() }
     };
-    text.split_whitespace()
-        .map(word)
-        .collect::<Vec<_>>()
-        .join(" ")
+    text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -208,28 +165,14 @@ mod tests {
             password: None,
             ca_file: None,
         };
-        Mail {
-            transport,
-            from: "storekeeper@example.com".into(),
-            to: vec!["ann@example.com".into()],
-            keep_dir,
-            smtp,
-        }
+        Mail { transport, from: "storekeeper@example.com".into(), to: vec!["ann@example.com".into()], keep_dir, smtp }
     }
 
     #[test]
     fn two_mails_of_one_second_are_both_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let mailer = Mailer::new(
-            &mail(MailTransport::Folder, Some(folder.path().join("mail"))),
-            None,
-        )
-        .unwrap();
-        let rendered = Rendered {
-            subject: "storekeeper: hello".into(),
-            html: "<p>hi</p>".into(),
-            text: "hi".into(),
-        };
+        let mailer = Mailer::new(&mail(MailTransport::Folder, Some(folder.path().join("mail"))), None).unwrap();
+        let rendered = Rendered { subject: "storekeeper: hello".into(), html: "<p>hi</p>".into(), text: "hi".into() };
         let now = Utc.with_ymd_and_hms(2026, 3, 2, 6, 5, 12).unwrap();
         let mut names = Vec::new();
         for key in ["a", "b"] {
@@ -239,10 +182,7 @@ mod tests {
             assert_eq!(std::fs::read_to_string(html).unwrap(), "<p>hi</p>");
             names.push(eml.file_name().unwrap().to_str().unwrap().to_owned());
         }
-        assert_eq!(
-            names,
-            ["20260302T060512Z-hello.eml", "20260302T060512Z-hello-2.eml"]
-        );
+        assert_eq!(names, ["20260302T060512Z-hello.eml", "20260302T060512Z-hello-2.eml"]);
     }
 
     #[test]
@@ -256,23 +196,14 @@ mod tests {
             refused(&mail(MailTransport::Graph, None)),
             "`mail.transport` is `graph`, and `[microsoft]` is not set"
         );
-        let nobody = Mail {
-            to: Vec::new(),
-            ..mail(MailTransport::Smtp, None)
-        };
+        let nobody = Mail { to: Vec::new(), ..mail(MailTransport::Smtp, None) };
         assert_eq!(refused(&nobody), "`mail.to` names nobody");
-        let odd = Mail {
-            to: vec!["not an address".into()],
-            ..mail(MailTransport::Smtp, None)
-        };
+        let odd = Mail { to: vec!["not an address".into()], ..mail(MailTransport::Smtp, None) };
         assert_eq!(refused(&odd), "failed to read an address in `mail.to`");
     }
 
     #[test]
     fn a_servers_words_lose_their_addresses() {
-        assert_eq!(
-            without_addresses("550 <ann@example.com>: user unknown"),
-            "550 (address) user unknown"
-        );
+        assert_eq!(without_addresses("550 <ann@example.com>: user unknown"), "550 (address) user unknown");
     }
 }

@@ -60,15 +60,9 @@ impl Message {
         let mut message = builder.multipart(body).map_err(Error::Compose)?;
         // Keeps out-of-office answers away (RFC 3834). The key's digest tells a
         // duplicate even where the server writes a Message-ID of its own.
-        for (name, value) in [
-            ("Auto-Submitted", "auto-generated"),
-            ("X-Storekeeper-Mail", &digest[..32]),
-        ] {
-            let name = HeaderName::new_from_ascii(name.to_owned())
-                .expect("both names are plain ASCII words");
-            message
-                .headers_mut()
-                .insert_raw(HeaderValue::new(name, value.to_owned()));
+        for (name, value) in [("Auto-Submitted", "auto-generated"), ("X-Storekeeper-Mail", &digest[..32])] {
+            let name = HeaderName::new_from_ascii(name.to_owned()).expect("both names are plain ASCII words");
+            message.headers_mut().insert_raw(HeaderValue::new(name, value.to_owned()));
         }
         Ok(Self {
             key: key.to_owned(),
@@ -101,11 +95,7 @@ fn slug(subject: &str) -> String {
         }
     }
     let slug = slug.trim_end_matches('-');
-    if slug.is_empty() {
-        "mail".to_owned()
-    } else {
-        slug.to_owned()
-    }
+    if slug.is_empty() { "mail".to_owned() } else { slug.to_owned() }
 }
 
 /// Writes bytes as lower-case hexadecimal.
@@ -120,24 +110,11 @@ mod tests {
     use super::*;
 
     fn composed(subject: &str) -> Message {
-        let rendered = Rendered {
-            subject: subject.into(),
-            html: "<p>Żółć</p>".into(),
-            text: "Żółć\n.\nend".into(),
-        };
-        let to = [
-            "Ann <ann@example.com>".parse().unwrap(),
-            "bob@example.com".parse().unwrap(),
-        ];
+        let rendered =
+            Rendered { subject: subject.into(), html: "<p>Żółć</p>".into(), text: "Żółć\n.\nend".into() };
+        let to = ["Ann <ann@example.com>".parse().unwrap(), "bob@example.com".parse().unwrap()];
         let now = Utc.with_ymd_and_hms(2026, 3, 2, 6, 5, 12).unwrap();
-        Message::compose(
-            "key",
-            &"storekeeper@example.com".parse().unwrap(),
-            &to,
-            &rendered,
-            now,
-        )
-        .unwrap()
+        Message::compose("key", &"storekeeper@example.com".parse().unwrap(), &to, &rendered, now).unwrap()
     }
 
     #[test]
@@ -145,16 +122,10 @@ mod tests {
         let (one, two) = (composed("a"), composed("a"));
         assert_eq!(one.eml, two.eml);
         let text = String::from_utf8(one.eml).unwrap();
-        assert!(
-            text.contains(&format!("Message-ID: {}\r\n", one.message_id)),
-            "{text}"
-        );
+        assert!(text.contains(&format!("Message-ID: {}\r\n", one.message_id)), "{text}");
         assert!(one.message_id.ends_with("@example.com>"));
         assert!(text.contains("Auto-Submitted: auto-generated\r\n"));
-        assert!(
-            text.contains("Date: Mon, 02 Mar 2026 06:05:12 +0000\r\n"),
-            "{text}"
-        );
+        assert!(text.contains("Date: Mon, 02 Mar 2026 06:05:12 +0000\r\n"), "{text}");
         assert!(text.is_ascii(), "a server without 8BITMIME takes it too");
         assert_eq!(one.envelope.to().len(), 2);
     }
@@ -171,10 +142,7 @@ mod tests {
     fn a_file_is_named_by_time_and_subject() {
         let now = Utc.with_ymd_and_hms(2026, 3, 2, 6, 5, 12).unwrap();
         let stem = |subject: &str| composed(subject).file_stem(now);
-        assert_eq!(
-            stem("storekeeper: 2 of 10 runs need you"),
-            "20260302T060512Z-2-of-10-runs-need-you"
-        );
+        assert_eq!(stem("storekeeper: 2 of 10 runs need you"), "20260302T060512Z-2-of-10-runs-need-you");
         assert_eq!(
             stem("storekeeper: all 10 runs fine, 235,112 rows loaded"),
             "20260302T060512Z-all-10-runs-fine-235112-rows-loaded"
@@ -184,11 +152,7 @@ mod tests {
 
     #[test]
     fn a_mail_to_nobody_is_refused() {
-        let rendered = Rendered {
-            subject: "a".into(),
-            html: String::new(),
-            text: String::new(),
-        };
+        let rendered = Rendered { subject: "a".into(), html: String::new(), text: String::new() };
         let from = "storekeeper@example.com".parse().unwrap();
         let refused = Message::compose("key", &from, &[], &rendered, Utc::now());
         assert!(matches!(refused, Err(Error::NoRecipients)));

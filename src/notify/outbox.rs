@@ -128,22 +128,14 @@ pub async fn send_summary_through(
     now: DateTime<Utc>,
 ) -> Result<Sent, Error> {
     if mailer.off() {
-        return Ok(Sent {
-            message_id: None,
-            state: State::Off,
-            eml: None,
-            html: None,
-        });
+        return Ok(Sent { message_id: None, state: State::Off, eml: None, html: None });
     }
     let pool = warehouse.pool();
     let message = mailer.compose(&key_of(summary, now), &summary.render(now)?, now)?;
     let Some(mail_id) = tables::queue(pool, &message, now).await? else {
         let Some(known) = tables::find(pool, &message.key).await? else {
             let source = sqlx::Error::RowNotFound;
-            return Err(Error::Outbox {
-                action: "read",
-                source,
-            });
+            return Err(Error::Outbox { action: "read", source });
         };
         let path = |text: Option<String>| text.map(PathBuf::from);
         let sent = Sent {
@@ -152,38 +144,20 @@ pub async fn send_summary_through(
             eml: path(known.eml_path),
             html: path(known.html_path),
         };
-        info!(
-            mail.id = known.mail_id,
-            mail.state = known.state.as_str(),
-            "mail was queued before"
-        );
+        info!(mail.id = known.mail_id, mail.state = known.state.as_str(), "mail was queued before");
         return Ok(sent);
     };
     let (mut eml, mut html) = (None, None);
     match mailer.keep(&message, now) {
         Ok(None) => {}
         Ok(Some((message_file, html_file))) => {
-            tables::note_files(
-                pool,
-                mail_id,
-                &message_file.to_string_lossy(),
-                &html_file.to_string_lossy(),
-            )
-            .await?;
+            tables::note_files(pool, mail_id, &message_file.to_string_lossy(), &html_file.to_string_lossy()).await?;
             (eml, html) = (Some(message_file), Some(html_file));
         }
         Err(error) if mailer.only_keeps() => {
             if let Some(claimed) = tables::claim(pool, Some(mail_id), now).await? {
                 let reason = chain(&error);
-                tables::settle(
-                    pool,
-                    claimed.mail_id,
-                    State::Failed,
-                    Some(&reason),
-                    None,
-                    now,
-                )
-                .await?;
+                tables::settle(pool, claimed.mail_id, State::Failed, Some(&reason), None, now).await?;
             }
             return Err(error);
         }
@@ -192,28 +166,17 @@ pub async fn send_summary_through(
     let state = match tables::claim(pool, Some(mail_id), now).await? {
         Some(claimed) => match attempt(warehouse, mailer, &claimed, now).await? {
             (State::Queued, reason) => {
-                return Err(Error::Send {
-                    reason,
-                    queued: true,
-                });
+                return Err(Error::Send { reason, queued: true });
             }
             (State::Failed, reason) => {
-                return Err(Error::Send {
-                    reason,
-                    queued: false,
-                });
+                return Err(Error::Send { reason, queued: false });
             }
             (state, _) => state,
         },
         // Another process looked into the outbox in between.
         None => State::Sending,
     };
-    Ok(Sent {
-        message_id: Some(message.message_id),
-        state,
-        eml,
-        html,
-    })
+    Ok(Sent { message_id: Some(message.message_id), state, eml, html })
 }
 
 /// Tries again what is due, and gives up on what a process left in the middle.
@@ -221,11 +184,7 @@ pub async fn send_summary_through(
 ///
 /// # Errors
 /// When the outbox cannot be read or written.
-pub async fn flush(
-    warehouse: &Warehouse,
-    mailer: &Mailer,
-    now: DateTime<Utc>,
-) -> Result<Flushed, Error> {
+pub async fn flush(warehouse: &Warehouse, mailer: &Mailer, now: DateTime<Utc>) -> Result<Flushed, Error> {
     let pool = warehouse.pool();
     let mut flushed = Flushed::default();
     if mailer.off() {
@@ -233,10 +192,7 @@ pub async fn flush(
     }
     let abandoned = tables::give_up_abandoned(pool, now - ABANDONED_AFTER, now).await?;
     if abandoned > 0 {
-        warn!(
-            mails = abandoned,
-            "mails were left in the middle and may have arrived"
-        );
+        warn!(mails = abandoned, "mails were left in the middle and may have arrived");
         flushed.uncertain += abandoned;
     }
     while let Some(claimed) = tables::claim(pool, None, now).await? {
@@ -263,34 +219,17 @@ async fn attempt(
 ) -> Result<(State, String), Error> {
     let outcome = match &claimed.envelope {
         Some(envelope) => mailer.deliver(envelope, &claimed.eml).await,
-        None => Outcome::Failed {
-            reason: "its recipients cannot be read".to_owned(),
-            passing: false,
-        },
+        None => Outcome::Failed { reason: "its recipients cannot be read".to_owned(), passing: false },
     };
     let (state, reason, next_attempt_at) = decide(outcome, claimed.attempts, now);
-    tables::settle(
-        warehouse.pool(),
-        claimed.mail_id,
-        state,
-        reason.as_deref(),
-        next_attempt_at,
-        now,
-    )
-    .await?;
+    tables::settle(warehouse.pool(), claimed.mail_id, state, reason.as_deref(), next_attempt_at, now).await?;
     let (mail_id, message_id) = (claimed.mail_id, &claimed.message_id);
     match (state, &reason) {
         (State::Sent, None) => info!(mail.id = mail_id, message_id, "sent mail"),
-        (State::Sent, Some(reason)) => warn!(
-            mail.id = mail_id,
-            message_id, reason, "sent mail to some only"
-        ),
+        (State::Sent, Some(reason)) => warn!(mail.id = mail_id, message_id, reason, "sent mail to some only"),
         (State::Uncertain, reason) => {
             let reason = reason.as_deref().unwrap_or_default();
-            warn!(
-                mail.id = mail_id,
-                message_id, reason, "mail may have arrived and is not repeated"
-            );
+            warn!(mail.id = mail_id, message_id, reason, "mail may have arrived and is not repeated");
         }
         _ => {}
     }
@@ -298,29 +237,17 @@ async fn attempt(
 }
 
 /// What follows from an attempt: the state, why, and when to try again.
-fn decide(
-    outcome: Outcome,
-    attempts: i32,
-    now: DateTime<Utc>,
-) -> (State, Option<String>, Option<DateTime<Utc>>) {
+fn decide(outcome: Outcome, attempts: i32, now: DateTime<Utc>) -> (State, Option<String>, Option<DateTime<Utc>>) {
     match outcome {
         Outcome::Accepted { refused: 0 } => (State::Sent, None, None),
-        Outcome::Accepted { refused } => (
-            State::Sent,
-            Some(format!("the server refused {refused} of the recipients")),
-            None,
-        ),
+        Outcome::Accepted { refused } => {
+            (State::Sent, Some(format!("the server refused {refused} of the recipients")), None)
+        }
         Outcome::Uncertain { reason } => (State::Uncertain, Some(reason), None),
         Outcome::Failed { reason, passing } => {
-            let pause = usize::try_from(attempts - 1)
-                .ok()
-                .and_then(|done| PAUSES_MINUTES.get(done));
+            let pause = usize::try_from(attempts - 1).ok().and_then(|done| PAUSES_MINUTES.get(done));
             match pause {
-                Some(minutes) if passing => (
-                    State::Queued,
-                    Some(reason),
-                    Some(now + TimeDelta::minutes(*minutes)),
-                ),
+                Some(minutes) if passing => (State::Queued, Some(reason), Some(now + TimeDelta::minutes(*minutes))),
                 _ => (State::Failed, Some(reason), None),
             }
         }
@@ -350,14 +277,7 @@ mod tests {
     fn attempts_are_bounded_and_pauses_grow() {
         let now = Utc.with_ymd_and_hms(2026, 3, 2, 6, 0, 0).unwrap();
         let after = |attempts: i32, passing: bool| {
-            let (state, _, next) = decide(
-                Outcome::Failed {
-                    reason: "busy".into(),
-                    passing,
-                },
-                attempts,
-                now,
-            );
+            let (state, _, next) = decide(Outcome::Failed { reason: "busy".into(), passing }, attempts, now);
             (state, next.map(|next| (next - now).num_minutes()))
         };
         let pauses: Vec<_> = (1..=5).map(|attempts| after(attempts, true)).collect();
@@ -376,14 +296,9 @@ mod tests {
 
     #[test]
     fn what_may_have_arrived_is_never_tried_again() {
-        let outcome = Outcome::Uncertain {
-            reason: "no answer".into(),
-        };
+        let outcome = Outcome::Uncertain { reason: "no answer".into() };
         let (state, reason, next) = decide(outcome, 1, Utc::now());
-        assert_eq!(
-            (state, reason.as_deref(), next),
-            (State::Uncertain, Some("no answer"), None)
-        );
+        assert_eq!((state, reason.as_deref(), next), (State::Uncertain, Some("no answer"), None));
     }
 
     #[test]
@@ -394,9 +309,6 @@ mod tests {
         let two = Summary::new(vec![run(2, "sales", 5)]);
         assert_eq!(key_of(&one, early), key_of(&one, late));
         assert_ne!(key_of(&one, early), key_of(&two, early));
-        assert_ne!(
-            key_of(&Summary::default(), early),
-            key_of(&Summary::default(), late)
-        );
+        assert_ne!(key_of(&Summary::default(), early), key_of(&Summary::default(), late));
     }
 }

@@ -33,18 +33,12 @@ impl Summary {
     /// When a template of ours cannot be filled.
     pub fn render(&self, now: DateTime<Utc>) -> Result<Rendered, Error> {
         let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|name| {
-            if name.ends_with(".html") {
-                AutoEscape::Html
-            } else {
-                AutoEscape::None
-            }
-        });
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build()
-            .map_err(Error::Render)?;
+        environment.set_auto_escape_callback(
+            |name| {
+                if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None }
+            },
+        );
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(Error::Render)?;
         environment.set_syntax(syntax);
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.add_filter("code", code);
@@ -53,9 +47,7 @@ impl Summary {
             ("summary.html", include_str!("templates/summary.html")),
             ("summary.txt", include_str!("templates/summary.txt")),
         ] {
-            environment
-                .add_template(name, source)
-                .map_err(Error::Render)?;
+            environment.add_template(name, source).map_err(Error::Render)?;
         }
         let view = Value::from(Serde(View::of(self, now)));
         let fill = |name: &str| environment.get_template(name)?.render(view.clone());
@@ -172,23 +164,11 @@ impl NeedView {
     fn of(need: Need) -> Self {
         let mut place: Vec<String> = need.brand.into_iter().collect();
         place.extend(need.run.map(|run| format!("run {run}")));
-        let mut files = need
-            .files
-            .iter()
-            .take(FILES_SHOWN)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(", ");
+        let mut files = need.files.iter().take(FILES_SHOWN).cloned().collect::<Vec<_>>().join(", ");
         if need.files.len() > FILES_SHOWN {
             files.push_str(&format!(" and {} more", need.files.len() - FILES_SHOWN));
         }
-        Self {
-            title: need.subject,
-            place: place.join(", "),
-            files,
-            happened: need.happened,
-            remedy: need.remedy,
-        }
+        Self { title: need.subject, place: place.join(", "), files, happened: need.happened, remedy: need.remedy }
     }
 }
 
@@ -215,33 +195,18 @@ impl QuarantineView {
             };
             groups.push((group, vec![sample.row]));
         }
-        let shown: u64 = groups
-            .iter()
-            .take(GROUPS_SHOWN)
-            .map(|(_, rows)| rows.len() as u64)
-            .sum();
+        let shown: u64 = groups.iter().take(GROUPS_SHOWN).map(|(_, rows)| rows.len() as u64).sum();
         let left = run.rows_quarantined.saturating_sub(shown);
         Self {
             pipeline: run.pipeline.to_string(),
             brand: run.brand.to_string(),
-            total: format!(
-                "{} {}",
-                grouped(run.rows_quarantined),
-                counted(run.rows_quarantined, "row", "rows")
-            ),
+            total: format!("{} {}", grouped(run.rows_quarantined), counted(run.rows_quarantined, "row", "rows")),
             groups: groups
                 .into_iter()
                 .take(GROUPS_SHOWN)
-                .map(|(group, rows)| Group {
-                    rows: ranges(rows),
-                    ..group
-                })
+                .map(|(group, rows)| Group { rows: ranges(rows), ..group })
                 .collect(),
-            left: if left == 0 {
-                String::new()
-            } else {
-                grouped(left)
-            },
+            left: if left == 0 { String::new() } else { grouped(left) },
             run: run.run_id.0,
         }
     }
@@ -252,18 +217,12 @@ impl RunView {
         let (outcome, tone) = match run.status {
             Status::Failed => ("failed", "bad"),
             Status::Interrupted => ("interrupted", "bad"),
-            Status::Succeeded | Status::NothingNew if run.over_threshold => {
-                ("too much quarantined", "bad")
-            }
+            Status::Succeeded | Status::NothingNew if run.over_threshold => ("too much quarantined", "bad"),
             Status::NothingNew => ("nothing new", "quiet"),
             Status::Succeeded => ("loaded", "good"),
         };
         let zero_as_dash = |number: u64| {
-            if number == 0 {
-                "–".to_owned()
-            } else {
-                grouped(number)
-            }
+            if number == 0 { "–".to_owned() } else { grouped(number) }
         };
         Self {
             pipeline: run.pipeline.to_string(),
@@ -295,10 +254,7 @@ fn bar(run: &RunReport) -> Vec<Segment> {
     let mut segments: Vec<Segment> = parts
         .into_iter()
         .filter(|(_, rows)| *rows > 0)
-        .map(|(color, rows)| Segment {
-            color,
-            percent: (rows * 100 / total).max(1),
-        })
+        .map(|(color, rows)| Segment { color, percent: (rows * 100 / total).max(1) })
         .collect();
     let sum: u64 = segments.iter().map(|segment| segment.percent).sum();
     if let Some(largest) = segments.iter_mut().max_by_key(|segment| segment.percent) {
@@ -312,28 +268,15 @@ fn overview(summary: &Summary, needs: &[Need]) -> String {
     if total == 0 {
         return String::new();
     }
-    let new = summary
-        .runs
-        .iter()
-        .filter(|run| run.status == Status::Succeeded)
-        .count() as u64;
+    let new = summary.runs.iter().filter(|run| run.status == Status::Succeeded).count() as u64;
     let took = seconds(summary.runs.iter().map(|run| run.duration_ms).sum());
-    let brought = format!(
-        "{} of {} {} brought data",
-        grouped(new),
-        grouped(total),
-        counted(total, "run", "runs")
-    );
+    let brought = format!("{} of {} {} brought data", grouped(new), grouped(total), counted(total, "run", "runs"));
     if needs.is_empty() {
         return format!("Nothing to do. {brought}, in {took}.");
     }
     let (loaded, quarantined) = (summary.rows_loaded(), summary.rows_quarantined());
     let rows = counted(loaded, "row", "rows");
-    format!(
-        "{brought}: {} {rows} loaded, {} quarantined, in {took}.",
-        grouped(loaded),
-        grouped(quarantined)
-    )
+    format!("{brought}: {} {rows} loaded, {} quarantined, in {took}.", grouped(loaded), grouped(quarantined))
 }
 
 fn facts(summary: &Summary) -> Vec<Fact> {
@@ -343,45 +286,20 @@ fn facts(summary: &Summary) -> Vec<Fact> {
             Some(error) => (error.clone(), "bad"),
             None => {
                 let series = counted(forecast.series, "series", "series");
-                (
-                    format!(
-                        "{} {series}, {} days ahead",
-                        grouped(forecast.series),
-                        forecast.horizon_days
-                    ),
-                    "good",
-                )
+                (format!("{} {series}, {} days ahead", grouped(forecast.series), forecast.horizon_days), "good")
             }
         };
-        facts.push(Fact {
-            name: "Forecast",
-            text,
-            tone,
-        });
+        facts.push(Fact { name: "Forecast", text, tone });
     }
     if let Some(plan) = &summary.plan {
         let changes = counted(plan.applied, "change", "changes");
         let (text, tone) = match (&plan.error, plan.remaining) {
             (Some(error), _) => (error.clone(), "bad"),
             (None, 0) if plan.applied == 0 => ("as desired, nothing to change".to_owned(), "good"),
-            (None, 0) => (
-                format!("{} {changes} applied, none pending", grouped(plan.applied)),
-                "good",
-            ),
-            (None, left) => (
-                format!(
-                    "{} {changes} applied, {} pending",
-                    grouped(plan.applied),
-                    grouped(left)
-                ),
-                "bad",
-            ),
+            (None, 0) => (format!("{} {changes} applied, none pending", grouped(plan.applied)), "good"),
+            (None, left) => (format!("{} {changes} applied, {} pending", grouped(plan.applied), grouped(left)), "bad"),
         };
-        facts.push(Fact {
-            name: "Metabase",
-            text,
-            tone,
-        });
+        facts.push(Fact { name: "Metabase", text, tone });
     }
     if let Some(audit) = &summary.audit {
         let checked = format!(
@@ -393,24 +311,10 @@ fn facts(summary: &Summary) -> Vec<Fact> {
         );
         let (text, tone) = match (&audit.error, audit.leaks) {
             (Some(error), _) => (error.clone(), "bad"),
-            (None, 0) => (
-                format!("{checked}: everybody sees the granted stores and no other"),
-                "good",
-            ),
-            (None, leaks) => (
-                format!(
-                    "{checked}: {} {}",
-                    grouped(leaks),
-                    counted(leaks, "leak", "leaks")
-                ),
-                "bad",
-            ),
+            (None, 0) => (format!("{checked}: everybody sees the granted stores and no other"), "good"),
+            (None, leaks) => (format!("{checked}: {} {}", grouped(leaks), counted(leaks, "leak", "leaks")), "bad"),
         };
-        facts.push(Fact {
-            name: "Isolation",
-            text,
-            tone,
-        });
+        facts.push(Fact { name: "Isolation", text, tone });
     }
     facts
 }
@@ -436,11 +340,7 @@ fn breakable(text: &str) -> Value {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 /// `all 3 runs fine` becomes `All 3 runs fine.`
@@ -455,11 +355,7 @@ fn sentence(text: &str) -> String {
 fn seconds(milliseconds: u64) -> String {
     match milliseconds {
         0..60_000 => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
-        _ => format!(
-            "{} min {:02} s",
-            milliseconds / 60_000,
-            milliseconds % 60_000 / 1000
-        ),
+        _ => format!("{} min {:02} s", milliseconds / 60_000, milliseconds % 60_000 / 1000),
     }
 }
 
@@ -476,19 +372,9 @@ fn ranges(mut rows: Vec<u64>) -> String {
     }
     let texts: Vec<String> = spans
         .into_iter()
-        .map(|(start, end)| {
-            if start == end {
-                start.to_string()
-            } else {
-                format!("{start}–{end}")
-            }
-        })
+        .map(|(start, end)| if start == end { start.to_string() } else { format!("{start}–{end}") })
         .collect();
-    format!(
-        "{} {}",
-        if rows.len() == 1 { "row" } else { "rows" },
-        texts.join(", ")
-    )
+    format!("{} {}", if rows.len() == 1 { "row" } else { "rows" }, texts.join(", "))
 }
 
 #[cfg(test)]

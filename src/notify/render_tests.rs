@@ -25,22 +25,9 @@ fn morning() -> Summary {
     ];
     sales.notes = vec!["left out 7 subtotal rows".into()];
     Summary {
-        forecast: Some(ForecastFacts {
-            series: 270,
-            horizon_days: 35,
-            error: None,
-        }),
-        plan: Some(PlanFacts {
-            applied: 1_204,
-            remaining: 0,
-            error: None,
-        }),
-        audit: Some(AuditFacts {
-            people: 61,
-            checks: 183,
-            leaks: 0,
-            error: None,
-        }),
+        forecast: Some(ForecastFacts { series: 270, horizon_days: 35, error: None }),
+        plan: Some(PlanFacts { applied: 1_204, remaining: 0, error: None }),
+        audit: Some(AuditFacts { people: 61, checks: 183, leaks: 0, error: None }),
         ..Summary::new(vec![sales, failed(13, "daily_metrics")])
     }
 }
@@ -82,10 +69,7 @@ fn the_text_puts_failures_first_and_names_file_rows_and_remedy() {
 
 #[test]
 fn nothing_to_do_is_said_in_the_first_two_lines() {
-    let text = Summary::new(vec![run(1, "stores", 45)])
-        .render(now())
-        .unwrap()
-        .text;
+    let text = Summary::new(vec![run(1, "stores", 45)]).render(now()).unwrap().text;
     assert_snapshot!(text.lines().take(2).collect::<Vec<_>>().join("\n"), @r"
     1 run fine, 45 rows loaded.
     Nothing to do. 1 of 1 run brought data, in 1.2 s.
@@ -109,9 +93,7 @@ fn what_a_file_is_called_cannot_become_markup() {
 #[test]
 fn the_html_fetches_nothing() {
     let html = morning().render(now()).unwrap().html;
-    for outside in [
-        "http:", "https:", "url(", "<link", "<img", "src=", "@import",
-    ] {
+    for outside in ["http:", "https:", "url(", "<link", "<img", "src=", "@import"] {
         assert!(!html.contains(outside), "{outside}");
     }
 }
@@ -133,8 +115,5 @@ fn rows_are_written_as_ranges() {
 
 #[test]
 fn durations_past_a_minute_are_minutes() {
-    assert_eq!(
-        (seconds(1_250), seconds(61_000)),
-        ("1.2 s".to_owned(), "1 min 01 s".to_owned())
-    );
+    assert_eq!((seconds(1_250), seconds(61_000)), ("1.2 s".to_owned(), "1 min 01 s".to_owned()));
 }

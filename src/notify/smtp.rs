@@ -38,9 +38,7 @@ struct Stopped {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server")
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
+        f.debug_struct("Server").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
@@ -50,10 +48,7 @@ impl Server {
             SmtpSecurity::None => None,
             SmtpSecurity::Starttls | SmtpSecurity::Tls => Some(tls(settings)?),
         };
-        Ok(Self {
-            settings: settings.clone(),
-            tls,
-        })
+        Ok(Self { settings: settings.clone(), tls })
     }
 
     pub(super) async fn send(&self, envelope: &Envelope, eml: &[u8]) -> Outcome {
@@ -71,9 +66,7 @@ impl Server {
         let outcome = content(&mut connection, eml, refused).await;
         match &outcome {
             // The answer is in; how the other side takes our leave changes nothing.
-            Outcome::Accepted { .. } => {
-                drop(tokio::time::timeout(CONNECT_TIMEOUT, connection.quit()).await)
-            }
+            Outcome::Accepted { .. } => drop(tokio::time::timeout(CONNECT_TIMEOUT, connection.quit()).await),
             _ => drop(tokio::time::timeout(CONNECT_TIMEOUT, connection.abort()).await),
         }
         outcome
@@ -87,24 +80,14 @@ impl Server {
             SmtpSecurity::None | SmtpSecurity::Starttls => None,
         };
         let address = (smtp.host.as_str(), smtp.port);
-        let connecting = AsyncSmtpConnection::connect_tokio1(
-            address,
-            Some(CONNECT_TIMEOUT),
-            &hello,
-            first_tls,
-            None,
-        );
+        let connecting = AsyncSmtpConnection::connect_tokio1(address, Some(CONNECT_TIMEOUT), &hello, first_tls, None);
         let mut connection = within("connect", connecting).await?;
         if let (SmtpSecurity::Starttls, Some(tls)) = (smtp.security, &self.tls) {
             within("STARTTLS", connection.starttls(tls.clone(), &hello)).await?;
         }
         if let (Some(user), Some(password)) = (&smtp.username, &smtp.password) {
             let credentials = Credentials::new(user.clone(), password.expose_secret().to_owned());
-            within(
-                "sign in",
-                connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials),
-            )
-            .await?;
+            within("sign in", connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials)).await?;
         }
         Ok(connection)
     }
@@ -113,44 +96,25 @@ impl Server {
 fn tls(settings: &Smtp) -> Result<TlsParameters, Error> {
     let mut builder = TlsParameters::builder(settings.host.clone());
     if let Some(path) = &settings.ca_file {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Authorities {
-            path: path.clone(),
-            source,
-        };
+        let failed =
+            |source: Box<dyn std::error::Error + Send + Sync>| Error::Authorities { path: path.clone(), source };
         let pem = std::fs::read(path).map_err(|source| failed(source.into()))?;
         if !pem.windows(MARK.len()).any(|window| window == MARK) {
             return Err(failed("it holds no certificate".into()));
         }
-        builder = builder.add_root_certificate(
-            Certificate::from_pem(&pem).map_err(|source| failed(source.into()))?,
-        );
+        builder = builder.add_root_certificate(Certificate::from_pem(&pem).map_err(|source| failed(source.into()))?);
     }
-    builder.build().map_err(|source| Error::Tls {
-        host: settings.host.clone(),
-        source,
-    })
+    builder.build().map_err(|source| Error::Tls { host: settings.host.clone(), source })
 }
 
 /// Says who writes to whom; answers how many recipients the server refused.
-async fn introduce(
-    connection: &mut AsyncSmtpConnection,
-    envelope: &Envelope,
-) -> Result<usize, Stopped> {
+async fn introduce(connection: &mut AsyncSmtpConnection, envelope: &Envelope) -> Result<usize, Stopped> {
     let sender = envelope.from().cloned();
-    within(
-        "MAIL FROM",
-        connection.command(Mail::new(sender, Vec::new())),
-    )
-    .await?;
+    within("MAIL FROM", connection.command(Mail::new(sender, Vec::new()))).await?;
     let recipients = envelope.to();
     let mut refusals = Vec::new();
     for recipient in recipients {
-        match within(
-            "RCPT TO",
-            connection.command(Rcpt::new(recipient.clone(), Vec::new())),
-        )
-        .await
-        {
+        match within("RCPT TO", connection.command(Rcpt::new(recipient.clone(), Vec::new()))).await {
             Ok(_) => {}
             Err(stopped) if stopped.permanent() => refusals.push(stopped),
             // Put off: better all a little later than one now and one twice.
@@ -182,58 +146,40 @@ async fn content(connection: &mut AsyncSmtpConnection, eml: &[u8], refused: usiz
     match answer {
         Ok(_) => Outcome::Accepted { refused },
         Err(stopped) if !ended.load(Ordering::Relaxed) || stopped.answered() => stopped.outcome(),
-        Err(stopped) => Outcome::Uncertain {
-            reason: format!("no answer after the message was sent: {}", stopped.reason()),
-        },
+        Err(stopped) => {
+            Outcome::Uncertain { reason: format!("no answer after the message was sent: {}", stopped.reason()) }
+        }
     }
 }
 
-async fn within<T>(
-    step: &'static str,
-    work: impl Future<Output = Result<T, SmtpError>>,
-) -> Result<T, Stopped> {
+async fn within<T>(step: &'static str, work: impl Future<Output = Result<T, SmtpError>>) -> Result<T, Stopped> {
     match tokio::time::timeout(STEP_TIMEOUT, work).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(cause)) => Err(Stopped {
-            step,
-            cause: Some(cause),
-        }),
+        Ok(Err(cause)) => Err(Stopped { step, cause: Some(cause) }),
         Err(_) => Err(Stopped { step, cause: None }),
     }
 }
 
 impl Stopped {
     fn permanent(&self) -> bool {
-        self.cause
-            .as_ref()
-            .is_some_and(|cause| cause.is_permanent())
+        self.cause.as_ref().is_some_and(|cause| cause.is_permanent())
     }
 
     /// Whether the server itself said no, for now or for good.
     fn answered(&self) -> bool {
-        self.cause
-            .as_ref()
-            .is_some_and(|cause| cause.is_permanent() || cause.is_transient())
+        self.cause.as_ref().is_some_and(|cause| cause.is_permanent() || cause.is_transient())
     }
 
     fn reason(&self) -> String {
         match &self.cause {
             Some(cause) => without_addresses(&format!("{}: {}", self.step, chain(cause))),
-            None => format!(
-                "{}: no answer within {} seconds",
-                self.step,
-                STEP_TIMEOUT.as_secs()
-            ),
+            None => format!("{}: no answer within {} seconds", self.step, STEP_TIMEOUT.as_secs()),
         }
     }
 
     fn outcome(&self) -> Outcome {
         // What we refuse ourselves, such as a server without STARTTLS, stays so.
-        let lasting =
-            self.permanent() || self.cause.as_ref().is_some_and(|cause| cause.is_client());
-        Outcome::Failed {
-            reason: self.reason(),
-            passing: !lasting,
-        }
+        let lasting = self.permanent() || self.cause.as_ref().is_some_and(|cause| cause.is_client());
+        Outcome::Failed { reason: self.reason(), passing: !lasting }
     }
 }

@@ -72,10 +72,7 @@ pub struct Need {
 impl Summary {
     /// Starts a summary of runs; the facts are set by who has them.
     pub fn new(runs: Vec<RunReport>) -> Self {
-        Self {
-            runs,
-            ..Self::default()
-        }
+        Self { runs, ..Self::default() }
     }
 
     /// Lists what must be done, the gravest first.
@@ -95,44 +92,23 @@ impl Summary {
                 ));
             }
             if let Some(error) = &audit.error {
-                needs.push(general(
-                    "isolation",
-                    error.clone(),
-                    "run `storekeeper audit` again once the cause is gone",
-                ));
+                needs.push(general("isolation", error.clone(), "run `storekeeper audit` again once the cause is gone"));
             }
         }
-        needs.extend(
-            self.runs
-                .iter()
-                .filter(|run| needs_someone(run))
-                .map(need_of),
-        );
+        needs.extend(self.runs.iter().filter(|run| needs_someone(run)).map(need_of));
         if let Some(error) = self.forecast.as_ref().and_then(|facts| facts.error.clone()) {
-            needs.push(general(
-                "forecast",
-                error,
-                "run `storekeeper forecast run` once the cause is gone",
-            ));
+            needs.push(general("forecast", error, "run `storekeeper forecast run` once the cause is gone"));
         }
         if let Some(plan) = &self.plan {
             if let Some(error) = &plan.error {
-                needs.push(general(
-                    "metabase",
-                    error.clone(),
-                    "run `storekeeper apply` again once the cause is gone",
-                ));
+                needs.push(general("metabase", error.clone(), "run `storekeeper apply` again once the cause is gone"));
             } else if plan.remaining > 0 {
                 let what = format!(
                     "{} {} pending",
                     grouped(plan.remaining),
                     counted(plan.remaining, "change is", "changes are")
                 );
-                needs.push(general(
-                    "metabase",
-                    what,
-                    "look at `storekeeper plan`, then run `storekeeper apply`",
-                ));
+                needs.push(general("metabase", what, "look at `storekeeper plan`, then run `storekeeper apply`"));
             }
         }
         needs
@@ -151,28 +127,17 @@ impl Summary {
         let mut single = true;
         if let Some(audit) = &self.audit {
             if audit.leaks > 0 {
-                parts.push(format!(
-                    "{} isolation {}",
-                    grouped(audit.leaks),
-                    counted(audit.leaks, "leak", "leaks")
-                ));
+                parts.push(format!("{} isolation {}", grouped(audit.leaks), counted(audit.leaks, "leak", "leaks")));
                 single &= audit.leaks == 1;
             } else if audit.error.is_some() {
                 parts.push("the isolation audit".to_owned());
             }
         }
         if failed > 0 {
-            parts.push(format!(
-                "{failed} of {total} {}",
-                counted(total, "run", "runs")
-            ));
+            parts.push(format!("{failed} of {total} {}", counted(total, "run", "runs")));
             single &= failed == 1;
         }
-        if self
-            .forecast
-            .as_ref()
-            .is_some_and(|facts| facts.error.is_some())
-        {
+        if self.forecast.as_ref().is_some_and(|facts| facts.error.is_some()) {
             parts.push("the forecast".to_owned());
         }
         match &self.plan {
@@ -188,16 +153,8 @@ impl Summary {
             _ => {}
         }
         if let Some(last) = parts.pop() {
-            let verb = if parts.is_empty() && single {
-                "needs"
-            } else {
-                "need"
-            };
-            let list = if parts.is_empty() {
-                last
-            } else {
-                format!("{} and {last}", parts.join(", "))
-            };
+            let verb = if parts.is_empty() && single { "needs" } else { "need" };
+            let list = if parts.is_empty() { last } else { format!("{} and {last}", parts.join(", ")) };
             return format!("{list} {verb} you");
         }
         let runs = match total {
@@ -209,11 +166,7 @@ impl Summary {
         let loaded = if self.runs.iter().all(|run| run.status == Status::NothingNew) {
             "nothing new".to_owned()
         } else {
-            format!(
-                "{} {} loaded",
-                grouped(loaded),
-                counted(loaded, "row", "rows")
-            )
+            format!("{} {} loaded", grouped(loaded), counted(loaded, "row", "rows"))
         };
         match quarantined {
             0 => format!("{runs}, {loaded}"),
@@ -240,22 +193,12 @@ pub(super) fn needs_someone(run: &RunReport) -> bool {
 fn need_of(run: &RunReport) -> Need {
     let (happened, remedy) = match run.status {
         Status::Failed => (
-            run.error
-                .clone()
-                .unwrap_or_else(|| "it failed and did not say why".to_owned()),
-            format!(
-                "read the log of run {}, then run `storekeeper run {}` again",
-                run.run_id, run.pipeline
-            ),
+            run.error.clone().unwrap_or_else(|| "it failed and did not say why".to_owned()),
+            format!("read the log of run {}, then run `storekeeper run {}` again", run.run_id, run.pipeline),
         ),
         Status::Interrupted => (
-            run.error.clone().unwrap_or_else(|| {
-                "the process ended in the middle; nothing was changed".to_owned()
-            }),
-            format!(
-                "run `storekeeper run {}` again; nothing is loaded twice",
-                run.pipeline
-            ),
+            run.error.clone().unwrap_or_else(|| "the process ended in the middle; nothing was changed".to_owned()),
+            format!("run `storekeeper run {}` again; nothing is loaded twice", run.pipeline),
         ),
         Status::Succeeded | Status::NothingNew => (
             format!(
@@ -263,8 +206,7 @@ fn need_of(run: &RunReport) -> Need {
                 grouped(run.rows_quarantined),
                 grouped(run.rows_read)
             ),
-            "correct the rows below in the file and save it; the next run reads it again"
-                .to_owned(),
+            "correct the rows below in the file and save it; the next run reads it again".to_owned(),
         ),
     };
     Need {
@@ -278,14 +220,7 @@ fn need_of(run: &RunReport) -> Need {
 }
 
 fn general(subject: &str, happened: String, remedy: &str) -> Need {
-    Need {
-        subject: subject.to_owned(),
-        brand: None,
-        run: None,
-        files: Vec::new(),
-        happened,
-        remedy: remedy.to_owned(),
-    }
+    Need { subject: subject.to_owned(), brand: None, run: None, files: Vec::new(), happened, remedy: remedy.to_owned() }
 }
 
 /// Writes a number with commas: `235,112`.
@@ -323,11 +258,7 @@ pub(super) mod tests {
             brand: "harbor".into(),
             trigger: Trigger::Schedule,
             status: Status::Succeeded,
-            files: vec![FileReport {
-                name: format!("{pipeline}.xlsx"),
-                content_hash: "00".into(),
-                rows_read: rows,
-            }],
+            files: vec![FileReport { name: format!("{pipeline}.xlsx"), content_hash: "00".into(), rows_read: rows }],
             rows_read: rows,
             rows_loaded: rows,
             rows_inserted: rows,
@@ -372,110 +303,46 @@ pub(super) mod tests {
     fn the_subject_says_whether_anything_needs_doing() {
         let fine: Vec<RunReport> = (0..10).map(|id| run(id, "sales", 23_511)).collect();
         let subject = |summary: &Summary| summary.subject();
-        assert_eq!(
-            subject(&Summary::new(fine.clone())),
-            "storekeeper: all 10 runs fine, 235,110 rows loaded"
-        );
-        assert_eq!(
-            subject(&Summary::new(fine[..1].to_vec())),
-            "storekeeper: 1 run fine, 23,511 rows loaded"
-        );
-        assert_eq!(
-            subject(&Summary::default()),
-            "storekeeper: nothing ran, nothing needs you"
-        );
+        assert_eq!(subject(&Summary::new(fine.clone())), "storekeeper: all 10 runs fine, 235,110 rows loaded");
+        assert_eq!(subject(&Summary::new(fine[..1].to_vec())), "storekeeper: 1 run fine, 23,511 rows loaded");
+        assert_eq!(subject(&Summary::default()), "storekeeper: nothing ran, nothing needs you");
 
         let mut runs = fine.clone();
         runs[3] = failed(3, "stores");
-        assert_eq!(
-            subject(&Summary::new(runs.clone())),
-            "storekeeper: 1 of 10 runs needs you"
-        );
+        assert_eq!(subject(&Summary::new(runs.clone())), "storekeeper: 1 of 10 runs needs you");
         runs[4].over_threshold = true;
-        assert_eq!(
-            subject(&Summary::new(runs.clone())),
-            "storekeeper: 2 of 10 runs need you"
-        );
+        assert_eq!(subject(&Summary::new(runs.clone())), "storekeeper: 2 of 10 runs need you");
 
-        let audit = AuditFacts {
-            people: 3,
-            checks: 9,
-            leaks: 1,
-            error: None,
-        };
-        let leak = Summary {
-            audit: Some(audit),
-            ..Summary::new(fine.clone())
-        };
+        let audit = AuditFacts { people: 3, checks: 9, leaks: 1, error: None };
+        let leak = Summary { audit: Some(audit), ..Summary::new(fine.clone()) };
         assert_eq!(subject(&leak), "storekeeper: 1 isolation leak needs you");
-        assert_eq!(
-            subject(&Summary { runs, ..leak }),
-            "storekeeper: 1 isolation leak and 2 of 10 runs need you"
-        );
+        assert_eq!(subject(&Summary { runs, ..leak }), "storekeeper: 1 isolation leak and 2 of 10 runs need you");
 
-        let same = fine.into_iter().map(|run| RunReport {
-            status: Status::NothingNew,
-            rows_loaded: 0,
-            ..run
-        });
-        assert_eq!(
-            subject(&Summary::new(same.collect())),
-            "storekeeper: all 10 runs fine, nothing new"
-        );
+        let same = fine.into_iter().map(|run| RunReport { status: Status::NothingNew, rows_loaded: 0, ..run });
+        assert_eq!(subject(&Summary::new(same.collect())), "storekeeper: all 10 runs fine, nothing new");
     }
 
     #[test]
     fn a_few_quarantined_rows_are_told_and_need_nobody() {
-        let held = RunReport {
-            rows_quarantined: 3,
-            ..run(1, "sales", 100)
-        };
+        let held = RunReport { rows_quarantined: 3, ..run(1, "sales", 100) };
         let summary = Summary::new(vec![held]);
-        assert_eq!(
-            summary.headline(),
-            "1 run fine, 100 rows loaded, 3 quarantined"
-        );
+        assert_eq!(summary.headline(), "1 run fine, 100 rows loaded, 3 quarantined");
         assert_eq!(summary.needs(), Vec::new());
     }
 
     #[test]
     fn every_need_has_a_remedy_and_leaks_come_first() {
-        let interrupted = RunReport {
-            status: Status::Interrupted,
-            ..run(2, "stores", 0)
-        };
+        let interrupted = RunReport { status: Status::Interrupted, ..run(2, "stores", 0) };
         let summary = Summary {
-            audit: Some(AuditFacts {
-                people: 2,
-                checks: 8,
-                leaks: 2,
-                error: None,
-            }),
-            plan: Some(PlanFacts {
-                applied: 0,
-                remaining: 5,
-                error: None,
-            }),
-            forecast: Some(ForecastFacts {
-                error: Some("too little history".into()),
-                ..ForecastFacts::default()
-            }),
+            audit: Some(AuditFacts { people: 2, checks: 8, leaks: 2, error: None }),
+            plan: Some(PlanFacts { applied: 0, remaining: 5, error: None }),
+            forecast: Some(ForecastFacts { error: Some("too little history".into()), ..ForecastFacts::default() }),
             ..Summary::new(vec![failed(1, "sales"), interrupted])
         };
         let needs = summary.needs();
         let subjects: Vec<&str> = needs.iter().map(|need| need.subject.as_str()).collect();
-        assert_eq!(
-            subjects,
-            ["isolation", "sales", "stores", "forecast", "metabase"]
-        );
-        assert!(
-            needs
-                .iter()
-                .all(|need| !need.remedy.is_empty() && !need.happened.is_empty())
-        );
-        assert_eq!(
-            summary.headline(),
-            "2 isolation leaks, 2 of 2 runs, the forecast and 5 Metabase changes need you"
-        );
+        assert_eq!(subjects, ["isolation", "sales", "stores", "forecast", "metabase"]);
+        assert!(needs.iter().all(|need| !need.remedy.is_empty() && !need.happened.is_empty()));
+        assert_eq!(summary.headline(), "2 isolation leaks, 2 of 2 runs, the forecast and 5 Metabase changes need you");
     }
 }

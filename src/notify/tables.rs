@@ -27,17 +27,8 @@ pub(super) struct Known {
 }
 
 /// Queues a mail; answers nothing when one with its key is there already.
-pub(super) async fn queue(
-    pool: &PgPool,
-    message: &Message,
-    now: DateTime<Utc>,
-) -> Result<Option<i64>, Error> {
-    let recipients: Vec<String> = message
-        .envelope
-        .to()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+pub(super) async fn queue(pool: &PgPool, message: &Message, now: DateTime<Utc>) -> Result<Option<i64>, Error> {
+    let recipients: Vec<String> = message.envelope.to().iter().map(ToString::to_string).collect();
     sqlx::query_scalar(
         "INSERT INTO ops.mail_outbox (idempotency_key, message_id, subject, sender, recipients, eml, queued_at, next_attempt_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
@@ -57,12 +48,7 @@ pub(super) async fn queue(
 }
 
 /// Notes where a mail is kept.
-pub(super) async fn note_files(
-    pool: &PgPool,
-    mail_id: i64,
-    eml: &str,
-    html: &str,
-) -> Result<(), Error> {
+pub(super) async fn note_files(pool: &PgPool, mail_id: i64, eml: &str, html: &str) -> Result<(), Error> {
     sqlx::query("UPDATE ops.mail_outbox SET eml_path = $2, html_path = $3 WHERE mail_id = $1")
         .bind(mail_id)
         .bind(eml)
@@ -75,11 +61,13 @@ pub(super) async fn note_files(
 
 /// Finds the mail with a key.
 pub(super) async fn find(pool: &PgPool, key: &str) -> Result<Option<Known>, Error> {
-    let row = sqlx::query("SELECT mail_id, message_id, state, eml_path, html_path FROM ops.mail_outbox WHERE idempotency_key = $1")
-        .bind(key)
-        .fetch_optional(pool)
-        .await
-        .map_err(read)?;
+    let row = sqlx::query(
+        "SELECT mail_id, message_id, state, eml_path, html_path FROM ops.mail_outbox WHERE idempotency_key = $1",
+    )
+    .bind(key)
+    .fetch_optional(pool)
+    .await
+    .map_err(read)?;
     row.map(|row| {
         Ok(Known {
             mail_id: row.try_get("mail_id")?,
@@ -95,11 +83,7 @@ pub(super) async fn find(pool: &PgPool, key: &str) -> Result<Option<Known>, Erro
 
 /// Claims one mail that is due: the given one, or the oldest. Two processes
 /// that ask at once get two different mails, or one of them none.
-pub(super) async fn claim(
-    pool: &PgPool,
-    mail_id: Option<i64>,
-    now: DateTime<Utc>,
-) -> Result<Option<Claimed>, Error> {
+pub(super) async fn claim(pool: &PgPool, mail_id: Option<i64>, now: DateTime<Utc>) -> Result<Option<Claimed>, Error> {
     let row = sqlx::query(
         "UPDATE ops.mail_outbox AS mail
          SET state = 'sending', attempts = attempts + 1, claimed_at = $2
@@ -179,37 +163,23 @@ pub(super) async fn give_up_abandoned(
 
 /// Counts the mails that wait for another attempt.
 pub(super) async fn waiting(pool: &PgPool) -> Result<u64, Error> {
-    let count: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM ops.mail_outbox WHERE state = 'queued'")
-            .fetch_one(pool)
-            .await
-            .map_err(read)?;
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM ops.mail_outbox WHERE state = 'queued'")
+        .fetch_one(pool)
+        .await
+        .map_err(read)?;
     Ok(count.unsigned_abs())
 }
 
 fn envelope(sender: &str, recipients: &[String]) -> Option<Envelope> {
-    let from: Option<Address> = if sender.is_empty() {
-        None
-    } else {
-        Some(sender.parse().ok()?)
-    };
-    let to = recipients
-        .iter()
-        .map(|text| text.parse().ok())
-        .collect::<Option<Vec<Address>>>()?;
+    let from: Option<Address> = if sender.is_empty() { None } else { Some(sender.parse().ok()?) };
+    let to = recipients.iter().map(|text| text.parse().ok()).collect::<Option<Vec<Address>>>()?;
     Envelope::new(from, to).ok()
 }
 
 fn read(source: sqlx::Error) -> Error {
-    Error::Outbox {
-        action: "read",
-        source,
-    }
+    Error::Outbox { action: "read", source }
 }
 
 fn written(source: sqlx::Error) -> Error {
-    Error::Outbox {
-        action: "write",
-        source,
-    }
+    Error::Outbox { action: "write", source }
 }

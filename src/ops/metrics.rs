@@ -10,11 +10,7 @@ use super::tables::RunFigures;
 const RUNNING: &str = "running";
 
 /// Writes figures as Prometheus reads them.
-pub(super) fn text(
-    figures: &[RunFigures],
-    mails: &[(String, i64)],
-    last_tick: Option<DateTime<Utc>>,
-) -> String {
+pub(super) fn text(figures: &[RunFigures], mails: &[(String, i64)], last_tick: Option<DateTime<Utc>>) -> String {
     let mut text = String::new();
     let mut family = |name: &str, kind: &str, help: &str, samples: Vec<(String, i64)>| {
         let _infallible = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
@@ -24,28 +20,12 @@ pub(super) fn text(
     };
     let by_status = |of: fn(&RunFigures) -> i64| {
         let sample = |figure: &RunFigures| (labels(figure, true), of(figure));
-        figures
-            .iter()
-            .filter(|figure| figure.status != RUNNING)
-            .map(sample)
-            .collect::<Vec<_>>()
+        figures.iter().filter(|figure| figure.status != RUNNING).map(sample).collect::<Vec<_>>()
     };
     let going = figures.iter().filter(|figure| figure.status == RUNNING);
-    let going = going
-        .map(|figure| (labels(figure, false), figure.runs))
-        .collect();
-    family(
-        "storekeeper_runs_going",
-        "gauge",
-        "Runs that are going.",
-        going,
-    );
-    family(
-        "storekeeper_runs_total",
-        "counter",
-        "Runs by how they ended.",
-        by_status(|figure| figure.runs),
-    );
+    let going = going.map(|figure| (labels(figure, false), figure.runs)).collect();
+    family("storekeeper_runs_going", "gauge", "Runs that are going.", going);
+    family("storekeeper_runs_total", "counter", "Runs by how they ended.", by_status(|figure| figure.runs));
     family(
         "storekeeper_rows_loaded_total",
         "counter",
@@ -59,10 +39,7 @@ pub(super) fn text(
         by_status(|figure| figure.rows_quarantined),
     );
     let mut successes: Vec<(String, i64)> = Vec::new();
-    for figure in figures
-        .iter()
-        .filter(|figure| matches!(figure.status.as_str(), "succeeded" | "nothing_new"))
-    {
+    for figure in figures.iter().filter(|figure| matches!(figure.status.as_str(), "succeeded" | "nothing_new")) {
         let Some(finished_at) = figure.last_finished_at else {
             continue;
         };
@@ -72,47 +49,20 @@ pub(super) fn text(
             None => successes.push((labels, at)),
         }
     }
-    family(
-        "storekeeper_last_success_timestamp_seconds",
-        "gauge",
-        "When a pipeline last ended well.",
-        successes,
-    );
-    let mails = mails
-        .iter()
-        .map(|(state, count)| (format!("{{state=\"{state}\"}}"), *count))
-        .collect();
-    family(
-        "storekeeper_mails",
-        "gauge",
-        "Mails by how far they came.",
-        mails,
-    );
-    let tick = last_tick
-        .map(|at| (String::new(), at.timestamp()))
-        .into_iter()
-        .collect();
-    family(
-        "storekeeper_scheduler_last_tick_timestamp_seconds",
-        "gauge",
-        "When the scheduler last looked.",
-        tick,
-    );
+    family("storekeeper_last_success_timestamp_seconds", "gauge", "When a pipeline last ended well.", successes);
+    let mails = mails.iter().map(|(state, count)| (format!("{{state=\"{state}\"}}"), *count)).collect();
+    family("storekeeper_mails", "gauge", "Mails by how far they came.", mails);
+    let tick = last_tick.map(|at| (String::new(), at.timestamp())).into_iter().collect();
+    family("storekeeper_scheduler_last_tick_timestamp_seconds", "gauge", "When the scheduler last looked.", tick);
     text
 }
 
 fn labels(figure: &RunFigures, with_status: bool) -> String {
     let pair = |name: &str, value: &str| {
-        let value = value
-            .replace('\\', "\\\\")
-            .replace('"', "\\\"")
-            .replace('\n', "\\n");
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         format!("{name}=\"{value}\"")
     };
-    let mut pairs = vec![
-        pair("pipeline", &figure.pipeline),
-        pair("brand", &figure.brand),
-    ];
+    let mut pairs = vec![pair("pipeline", &figure.pipeline), pair("brand", &figure.brand)];
     if with_status {
         pairs.push(pair("status", &figure.status));
     }
@@ -136,12 +86,8 @@ mod tests {
             rows_quarantined: 1,
             last_finished_at: DateTime::from_timestamp(second, 0),
         };
-        let figures = [
-            figure("running", 350),
-            figure("failed", 300),
-            figure("nothing_new", 200),
-            figure("succeeded", 100),
-        ];
+        let figures =
+            [figure("running", 350), figure("failed", 300), figure("nothing_new", 200), figure("succeeded", 100)];
         assert_snapshot!(text(&figures, &[("sent".into(), 4)], DateTime::from_timestamp(400, 0)), @r#"
         # HELP storekeeper_runs_going Runs that are going.
         # TYPE storekeeper_runs_going gauge

@@ -54,11 +54,7 @@ impl State {
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn serve(
-    listener: TcpListener,
-    state: State,
-    shutdown: watch::Receiver<bool>,
-) -> Result<(), Error> {
+pub async fn serve(listener: TcpListener, state: State, shutdown: watch::Receiver<bool>) -> Result<(), Error> {
     let stop = |mut shutdown: watch::Receiver<bool>| async move {
         // A sender that is gone means the same as one that says stop.
         let _either = shutdown.wait_for(|stop| *stop).await.map(drop);
@@ -66,8 +62,7 @@ pub async fn serve(
     if let Ok(address) = listener.local_addr() {
         info!(%address, "serving HTTP");
     }
-    let server =
-        axum::serve(listener, routes(state)).with_graceful_shutdown(stop(shutdown.clone()));
+    let server = axum::serve(listener, routes(state)).with_graceful_shutdown(stop(shutdown.clone()));
     let overdue = async {
         stop(shutdown).await;
         tokio::time::sleep(STOP_LIMIT).await;
@@ -90,23 +85,18 @@ fn routes(state: State) -> Router {
 }
 
 async fn ready(Extract(state): Extract<State>) -> Response {
-    let database =
-        match tokio::time::timeout(ANSWER_LIMIT, tables::answers(state.warehouse.pool())).await {
-            Ok(Ok(())) => "ok",
-            Ok(Err(error)) => {
-                warn!(error = %chain(&error), "database did not answer");
-                "failed"
-            }
-            Err(_) => "silent",
-        };
+    let database = match tokio::time::timeout(ANSWER_LIMIT, tables::answers(state.warehouse.pool())).await {
+        Ok(Ok(())) => "ok",
+        Ok(Err(error)) => {
+            warn!(error = %chain(&error), "database did not answer");
+            "failed"
+        }
+        Err(_) => "silent",
+    };
     let last_tick = state.last_tick();
     let scheduler = scheduler_word(state.ticked.is_some(), last_tick, state.clock.now());
     let ready = database == "ok" && matches!(scheduler, "ok" | "off");
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "status": if ready { "ready" } else { "not ready" },
         "database": database,
@@ -116,11 +106,7 @@ async fn ready(Extract(state): Extract<State>) -> Response {
     (status, Json(body)).into_response()
 }
 
-fn scheduler_word(
-    enabled: bool,
-    last_tick: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-) -> &'static str {
+fn scheduler_word(enabled: bool, last_tick: Option<DateTime<Utc>>, now: DateTime<Utc>) -> &'static str {
     match last_tick {
         _ if !enabled => "off",
         None => "starting",
@@ -138,10 +124,7 @@ async fn scrape(Extract(state): Extract<State>) -> Response {
     };
     match figures.await {
         Ok(text) => {
-            let content_type = [(
-                header::CONTENT_TYPE,
-                "text/plain; version=0.0.4; charset=utf-8",
-            )];
+            let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
             (content_type, text).into_response()
         }
         Err(error) => {
@@ -160,13 +143,7 @@ mod tests {
         let now: DateTime<Utc> = "2026-03-02T06:00:00Z".parse().unwrap();
         assert_eq!(scheduler_word(false, None, now), "off");
         assert_eq!(scheduler_word(true, None, now), "starting");
-        assert_eq!(
-            scheduler_word(true, Some(now - TimeDelta::seconds(30)), now),
-            "ok"
-        );
-        assert_eq!(
-            scheduler_word(true, Some(now - TimeDelta::seconds(61)), now),
-            "stuck"
-        );
+        assert_eq!(scheduler_word(true, Some(now - TimeDelta::seconds(30)), now), "ok");
+        assert_eq!(scheduler_word(true, Some(now - TimeDelta::seconds(61)), now), "stuck");
     }
 }

@@ -29,9 +29,7 @@ pub(super) async fn answers(pool: &PgPool) -> Result<(), sqlx::Error> {
 
 /// Sums up all runs; nothing where the engine's tables are not there yet.
 pub(super) async fn run_figures(pool: &PgPool) -> Result<Vec<RunFigures>, sqlx::Error> {
-    let there: bool = sqlx::query_scalar("SELECT to_regclass('ops.runs') IS NOT NULL")
-        .fetch_one(pool)
-        .await?;
+    let there: bool = sqlx::query_scalar("SELECT to_regclass('ops.runs') IS NOT NULL").fetch_one(pool).await?;
     if !there {
         return Ok(Vec::new());
     }
@@ -63,13 +61,9 @@ pub(super) async fn run_figures(pool: &PgPool) -> Result<Vec<RunFigures>, sqlx::
 
 /// Counts mails by how far they came: one that cannot be sent cannot tell of itself.
 pub(super) async fn mail_figures(pool: &PgPool) -> Result<Vec<(String, i64)>, sqlx::Error> {
-    let there: bool = sqlx::query_scalar("SELECT to_regclass('ops.mail_outbox') IS NOT NULL")
-        .fetch_one(pool)
-        .await?;
+    let there: bool = sqlx::query_scalar("SELECT to_regclass('ops.mail_outbox') IS NOT NULL").fetch_one(pool).await?;
     if !there {
         return Ok(Vec::new());
     }
-    sqlx::query_as("SELECT state, count(*) FROM ops.mail_outbox GROUP BY state ORDER BY state")
-        .fetch_all(pool)
-        .await
+    sqlx::query_as("SELECT state, count(*) FROM ops.mail_outbox GROUP BY state ORDER BY state").fetch_all(pool).await
 }

@@ -30,12 +30,10 @@ impl Error {
     /// Says what the operator can do about it, if anything.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Schedule { .. } => Some(
-                "write five fields: minute, hour, day of month, month, day of week, e.g. `0 6 * * *`",
-            ),
-            Self::Ledger { .. } => {
-                Some("run `storekeeper db status`; a missing table means `db migrate` has not run")
+            Self::Schedule { .. } => {
+                Some("write five fields: minute, hour, day of month, month, day of week, e.g. `0 6 * * *`")
             }
+            Self::Ledger { .. } => Some("run `storekeeper db status`; a missing table means `db migrate` has not run"),
             Self::Ticks(_) => None,
         }
     }

@@ -138,22 +138,13 @@ impl Schedule {
             .year(Year::Disallowed)
             .build()
             .parse(&scheduled.cron)
-            .map_err(|source| ScheduleError::Cron {
-                cron: scheduled.cron.clone(),
-                source,
-            })?;
-        let schedule = Self {
-            cron,
-            zone: scheduled.time_zone,
-            overlap: scheduled.overlap,
-            catch_up: scheduled.catch_up,
-        };
+            .map_err(|source| ScheduleError::Cron { cron: scheduled.cron.clone(), source })?;
+        let schedule =
+            Self { cron, zone: scheduled.time_zone, overlap: scheduled.overlap, catch_up: scheduled.catch_up };
         // Any moment does: what never comes due after it never does at all.
         match schedule.next_after(DateTime::UNIX_EPOCH) {
             Some(_) => Ok(schedule),
-            None => Err(ScheduleError::Never {
-                cron: scheduled.cron.clone(),
-            }),
+            None => Err(ScheduleError::Never { cron: scheduled.cron.clone() }),
         }
     }
 
@@ -190,19 +181,11 @@ impl Schedule {
         // Clocks jump by less than a day but for two islands' date-line days;
         // zones change on whole seconds, and between two whole hours' halves the
         // answer is found by halving.
-        let exists = |seconds: i64| {
-            self.zone
-                .from_local_datetime(&(local + TimeDelta::seconds(seconds)))
-                .earliest()
-        };
+        let exists = |seconds: i64| self.zone.from_local_datetime(&(local + TimeDelta::seconds(seconds))).earliest();
         let (mut missing, mut found) = (0, 2 * 24 * 3600);
         while found - missing > 1 {
             let middle = missing + (found - missing) / 2;
-            if exists(middle).is_some() {
-                found = middle
-            } else {
-                missing = middle
-            }
+            if exists(middle).is_some() { found = middle } else { missing = middle }
         }
         exists(found).map_or_else(|| local.and_utc(), |moment| moment.to_utc())
     }
@@ -233,11 +216,7 @@ pub fn decide(schedule: &Schedule, memory: Memory, now: DateTime<Utc>) -> Vec<De
     let missed_some = due.iter().any(|due_at| now - *due_at > ON_TIME);
     for due_at in due {
         let missed = now - due_at > ON_TIME;
-        let trigger = if missed {
-            Trigger::CatchUp
-        } else {
-            Trigger::Schedule
-        };
+        let trigger = if missed { Trigger::CatchUp } else { Trigger::Schedule };
         let queues = schedule.catch_up == CatchUp::All && missed_some;
         let wanted = !missed
             || match schedule.catch_up {

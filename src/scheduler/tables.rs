@@ -25,11 +25,7 @@ pub(super) struct Open {
 
 /// Makes the ledger know exactly these schedules. One that is new, or whose
 /// times changed, counts from now.
-pub(super) async fn register(
-    pool: &PgPool,
-    schedules: &[Scheduled],
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
+pub(super) async fn register(pool: &PgPool, schedules: &[Scheduled], now: DateTime<Utc>) -> Result<(), Error> {
     let column = |of: fn(&Scheduled) -> String| schedules.iter().map(of).collect::<Vec<String>>();
     let pipelines = column(|scheduled| scheduled.pipeline.to_string());
     let brands = column(|scheduled| scheduled.brand.to_string());
@@ -132,10 +128,7 @@ pub(super) async fn remembered(
             running: count("running")? > 0,
             waiting: count("waiting")?,
         };
-        Ok(Open {
-            memory,
-            lost: count("lost")?,
-        })
+        Ok(Open { memory, lost: count("lost")? })
     };
     row.map(parse).transpose().map_err(read)
 }
@@ -204,12 +197,7 @@ pub(super) async fn record(
     .fetch_optional(connection)
     .await
     .map_err(written)?;
-    Ok(occurrence_id
-        .filter(|_| starts)
-        .map(|occurrence_id| Started {
-            occurrence_id,
-            trigger,
-        }))
+    Ok(occurrence_id.filter(|_| starts).map(|occurrence_id| Started { occurrence_id, trigger }))
 }
 
 /// Starts the oldest occurrence that waits.
@@ -239,27 +227,15 @@ pub(super) async fn start_waiting(
     .map_err(written)?;
     row.map(|row| {
         let trigger: &str = row.try_get("trigger")?;
-        let trigger = if trigger == "catch_up" {
-            Trigger::CatchUp
-        } else {
-            Trigger::Schedule
-        };
-        Ok(Started {
-            occurrence_id: row.try_get("occurrence_id")?,
-            trigger,
-        })
+        let trigger = if trigger == "catch_up" { Trigger::CatchUp } else { Trigger::Schedule };
+        Ok(Started { occurrence_id: row.try_get("occurrence_id")?, trigger })
     })
     .transpose()
     .map_err(read)
 }
 
 /// Says that this daemon still runs these occurrences.
-pub(super) async fn beat(
-    pool: &PgPool,
-    occurrence_ids: &[i64],
-    daemon: &str,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
+pub(super) async fn beat(pool: &PgPool, occurrence_ids: &[i64], daemon: &str, now: DateTime<Utc>) -> Result<(), Error> {
     sqlx::query(
         "UPDATE ops.schedule_occurrences SET seen_at = $3
          WHERE occurrence_id = ANY($1) AND daemon = $2 AND decision = 'started' AND finished_at IS NULL",
@@ -316,15 +292,9 @@ fn status_word(report: &RunReport) -> &'static str {
 }
 
 fn read(source: sqlx::Error) -> Error {
-    Error::Ledger {
-        action: "read",
-        source,
-    }
+    Error::Ledger { action: "read", source }
 }
 
 fn written(source: sqlx::Error) -> Error {
-    Error::Ledger {
-        action: "write",
-        source,
-    }
+    Error::Ledger { action: "write", source }
 }

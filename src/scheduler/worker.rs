@@ -52,10 +52,7 @@ where
     ) -> Result<Self, Error> {
         let read = |scheduled: Scheduled| match Schedule::parse(&scheduled) {
             Ok(schedule) => Ok((scheduled, schedule)),
-            Err(source) => Err(Error::Schedule {
-                pipeline: scheduled.pipeline.to_string(),
-                source,
-            }),
+            Err(source) => Err(Error::Schedule { pipeline: scheduled.pipeline.to_string(), source }),
         };
         tables::register(warehouse.pool(), &schedules, now).await?;
         Ok(Self {
@@ -98,11 +95,7 @@ where
             self.ended.pop();
         }
         let alive: Vec<i64> = self.occurrences.values().copied().collect();
-        if alive.is_empty() {
-            Ok(())
-        } else {
-            tables::beat(pool, &alive, &self.daemon, now).await
-        }
+        if alive.is_empty() { Ok(()) } else { tables::beat(pool, &alive, &self.daemon, now).await }
     }
 
     /// Says whether runs are going.
@@ -130,11 +123,7 @@ where
 
     async fn tick_one(&mut self, index: usize, now: DateTime<Utc>) -> Result<usize, Error> {
         let (scheduled, schedule) = &self.schedules[index];
-        let (pool, daemon, lost_before) = (
-            self.warehouse.pool(),
-            self.daemon.as_str(),
-            now - LOST_AFTER,
-        );
+        let (pool, daemon, lost_before) = (self.warehouse.pool(), self.daemon.as_str(), now - LOST_AFTER);
         let Some(open) = tables::open(pool, scheduled, lost_before).await? else {
             return Ok(0);
         };
@@ -143,25 +132,14 @@ where
             return Ok(0);
         }
         // Another daemon may have decided in between: ask again under the lock.
-        let Some((mut transaction, mut open)) = tables::lock(pool, scheduled, lost_before).await?
-        else {
+        let Some((mut transaction, mut open)) = tables::lock(pool, scheduled, lost_before).await? else {
             return Ok(0);
         };
         if open.lost > 0 {
             let again = schedule.catch_up().makes_up();
-            let lost = tables::end_lost(
-                &mut transaction,
-                scheduled,
-                lost_before,
-                again,
-                ATTEMPTS,
-                now,
-            )
-            .await?;
+            let lost = tables::end_lost(&mut transaction, scheduled, lost_before, again, ATTEMPTS, now).await?;
             warn!(pipeline = %scheduled.pipeline, brand = %scheduled.brand, runs = lost, "runs ended with their daemon");
-            if let Some(after) =
-                tables::remembered(&mut transaction, scheduled, lost_before).await?
-            {
+            if let Some(after) = tables::remembered(&mut transaction, scheduled, lost_before).await? {
                 open = after;
             }
         }
@@ -170,16 +148,12 @@ where
             if let Action::Skip(reason) = decision.action {
                 warn!(pipeline = %scheduled.pipeline, brand = %scheduled.brand, due_at = %decision.due_at, %reason, "occurrence was skipped");
             }
-            starts
-                .extend(tables::record(&mut transaction, scheduled, decision, daemon, now).await?);
+            starts.extend(tables::record(&mut transaction, scheduled, decision, daemon, now).await?);
         }
         if starts.is_empty() && !open.memory.running {
             starts.extend(tables::start_waiting(&mut transaction, scheduled, daemon, now).await?);
         }
-        transaction.commit().await.map_err(|source| Error::Ledger {
-            action: "write",
-            source,
-        })?;
+        transaction.commit().await.map_err(|source| Error::Ledger { action: "write", source })?;
         let count = starts.len();
         let (pipeline, brand) = (scheduled.pipeline.clone(), scheduled.brand.clone());
         for started in starts {

@@ -56,10 +56,7 @@ impl Dataverse {
     /// When the address makes no sense.
     pub fn new(client: &Client, tokens: &Tokens, url: &str, page_size: u32) -> Result<Self, Error> {
         let (name, what) = ("Dataverse", "`dataverse_url`");
-        Ok(Self {
-            service: Service::new(name, what, client, tokens, url)?,
-            page_size: page_size.clamp(1, 5000),
-        })
+        Ok(Self { service: Service::new(name, what, client, tokens, url)?, page_size: page_size.clamp(1, 5000) })
     }
 
     /// Asks the cheapest question, to see whether we are let in.
@@ -83,12 +80,7 @@ impl Dataverse {
     ///
     /// # Errors
     /// When a page did not come, is none, or leads elsewhere.
-    pub async fn fetch_table(
-        &self,
-        query: &TableQuery,
-        into: &Path,
-        limit_bytes: u64,
-    ) -> Result<Fetched, Error> {
+    pub async fn fetch_table(&self, query: &TableQuery, into: &Path, limit_bytes: u64) -> Result<Fetched, Error> {
         query.validate()?;
         let operation = format!("read table `{}`", query.entity_set);
         let order = self.stable_order(query).await?;
@@ -135,7 +127,7 @@ impl Dataverse {
     /// Pages are no snapshot: only an order without ties keeps rows from being
     /// passed over, and gives an unchanged table an unchanged file.
     async fn stable_order(&self, query: &TableQuery) -> Result<Option<String>, Error> {
-        let primary_id = match self.table(&query.entity_set, false).await {
+        let primary_id = match self.table(&query.entity_set).await {
             Ok(Some(table)) => table.primary_id_attribute,
             Ok(None) => {
                 let entity_set = query.entity_set.clone();
@@ -152,29 +144,16 @@ impl Dataverse {
         let Some(order) = &query.order_by else {
             return Ok(Some(primary_id));
         };
-        let named = order
-            .split(',')
-            .any(|part| part.split_whitespace().next() == Some(&primary_id));
-        Ok(Some(if named {
-            order.clone()
-        } else {
-            format!("{order},{primary_id}")
-        }))
+        let named = order.split(',').any(|part| part.split_whitespace().next() == Some(&primary_id));
+        Ok(Some(if named { order.clone() } else { format!("{order},{primary_id}") }))
     }
 }
 
 impl TableQuery {
     /// Checks what can be checked without asking the service.
     pub(super) fn validate(&self) -> Result<(), Error> {
-        let wrong = |message: String| {
-            Err(Error::Query {
-                entity_set: self.entity_set.clone(),
-                message,
-            })
-        };
-        let is_name = |text: &str| {
-            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        };
+        let wrong = |message: String| Err(Error::Query { entity_set: self.entity_set.clone(), message });
+        let is_name = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if !is_name(&self.entity_set) {
             return wrong("the entity set's name is a word of letters, digits and `_`".to_owned());
         }
@@ -192,11 +171,7 @@ impl TableQuery {
     }
 
     fn path(&self, order: Option<&str>) -> String {
-        let mut path = format!(
-            "/api/data/v9.2/{}?$select={}",
-            self.entity_set,
-            self.select.join(",")
-        );
+        let mut path = format!("/api/data/v9.2/{}?$select={}", self.entity_set, self.select.join(","));
         for (option, value) in [("$filter", self.filter.as_deref()), ("$orderby", order)] {
             if let Some(value) = value {
                 path.push_str(&format!("&{option}={}", encoded(value)));
@@ -207,9 +182,9 @@ impl TableQuery {
 
     fn refusal(&self, operation: &str, response: &Response) -> Error {
         match response.status.as_u16() {
-            404 => Error::TableNotFound {
-                entity_set: self.entity_set.clone(),
-            },
+            404 => Error::TableNotFound { entity_set: self.entity_set.clone() },
+            // A column that is not there, or a condition that makes no sense.
+            400 => Error::Query { entity_set: self.entity_set.clone(), message: Problem::of(response).message },
             _ => refusal(operation, response),
         }
     }
@@ -231,10 +206,9 @@ pub(super) fn refusal(operation: &str, response: &Response) -> Error {
     let operation = operation.to_owned();
     match response.status.as_u16() {
         403 if problem.is("0x80072560") => Error::NotAMember { operation },
-        403 => Error::TableForbidden {
-            operation,
-            message: missing_privilege(&problem.message).unwrap_or(problem.message),
-        },
+        403 => {
+            Error::TableForbidden { operation, message: missing_privilege(&problem.message).unwrap_or(problem.message) }
+        }
         status => problem.refused(&operation, status),
     }
 }
@@ -243,9 +217,7 @@ pub(super) fn refusal(operation: &str, response: &Response) -> Error {
 fn missing_privilege(message: &str) -> Option<String> {
     let rest = message.split_once("is missing ")?.1;
     let privilege = rest.split_whitespace().next()?;
-    privilege
-        .starts_with("prv")
-        .then(|| format!("its security role lacks `{privilege}`"))
+    privilege.starts_with("prv").then(|| format!("its security role lacks `{privilege}`"))
 }
 
 /// One page of rows. Without `value` it is none, and surely not an empty one.
@@ -327,11 +299,9 @@ mod tests {
 
     #[test]
     fn a_missing_privilege_is_named() {
-        let message = "Principal user (Id=d93e, type=8) is missing prvReadAccount privilege on OTC=1 for entity 'account'.";
-        assert_eq!(
-            missing_privilege(message).as_deref(),
-            Some("its security role lacks `prvReadAccount`")
-        );
+        let message =
+            "Principal user (Id=d93e, type=8) is missing prvReadAccount privilege on OTC=1 for entity 'account'.";
+        assert_eq!(missing_privilege(message).as_deref(), Some("its security role lacks `prvReadAccount`"));
         assert_eq!(missing_privilege("Access is denied."), None);
     }
 }

@@ -23,21 +23,19 @@ const HOPS: u32 = 5;
 
 /// Into these SharePoint writes the library's columns on the way out, so that
 /// neither the size nor the hash it lists is that of what it sends.
-const OFFICE: [&str; 12] = [
-    "xlsx", "xlsm", "xlsb", "xls", "xltx", "docx", "docm", "doc", "pptx", "pptm", "ppt", "one",
-];
+const OFFICE: [&str; 12] = ["xlsx", "xlsm", "xlsb", "xls", "xltx", "docx", "docm", "doc", "pptx", "pptm", "ppt", "one"];
 
 /// Where the bytes are.
 enum Content {
     /// Behind a link that is a credential by itself.
     Link(String),
     /// In this answer already.
-    Here(Answer),
+    Here(Box<Answer>),
 }
 
 /// How one download went.
 enum Taken {
-    Whole(Intake),
+    Whole(Box<Intake>),
     Replaced(RemoteFile),
 }
 
@@ -56,12 +54,7 @@ impl Drive {
     ///
     /// # Errors
     /// When it is too large, gone, forbidden, infected, or did not come whole.
-    pub async fn fetch(
-        &self,
-        file: &RemoteFile,
-        limit_bytes: u64,
-        into: &Path,
-    ) -> Result<Fetched, Error> {
+    pub async fn fetch(&self, file: &RemoteFile, limit_bytes: u64, into: &Path) -> Result<Fetched, Error> {
         let library = self.resolve().await?.kind.as_deref() != Some("personal");
         let mut wanted = file.clone();
         let mut notes = Vec::new();
@@ -72,7 +65,7 @@ impl Drive {
                 return Err(Error::TooLarge { name, limit_bytes });
             }
             let intake = match self.download(&wanted, limit_bytes, into).await? {
-                Taken::Whole(intake) => intake,
+                Taken::Whole(intake) => *intake,
                 Taken::Replaced(fresh) => {
                     wanted = fresh;
                     continue;
@@ -105,32 +98,20 @@ impl Drive {
                 }
             }
             if wanted.version != file.version {
-                notes.push(format!(
-                    "`{}`: replaced after it was listed; the new version was read",
-                    wanted.name
-                ));
+                notes.push(format!("`{}`: replaced after it was listed; the new version was read", wanted.name));
             }
-            return Ok(Fetched {
-                remote: Some(wanted),
-                notes,
-                ..intake.finish().await?
-            });
+            return Ok(Fetched { remote: Some(wanted), notes, ..intake.finish().await? });
         }
         Err(Error::KeepsChanging { name: wanted.name })
     }
 
-    async fn download(
-        &self,
-        wanted: &RemoteFile,
-        limit_bytes: u64,
-        into: &Path,
-    ) -> Result<Taken, Error> {
+    async fn download(&self, wanted: &RemoteFile, limit_bytes: u64, into: &Path) -> Result<Taken, Error> {
         let mut intake = Intake::new(&wanted.name, limit_bytes, into).await?;
         let (mut breaks, mut idle_breaks, mut refusals) = (0, 0, 0);
         loop {
             let before = intake.size_bytes();
             let answer = match self.content(wanted).await? {
-                Content::Here(answer) => answer,
+                Content::Here(answer) => *answer,
                 Content::Link(link) => self.behind(wanted, link, before).await?,
             };
             let broken = match answer.status.as_u16() {
@@ -166,22 +147,14 @@ impl Drive {
                 }
             };
             let Some(error) = broken else {
-                return Ok(Taken::Whole(intake));
+                return Ok(Taken::Whole(Box::new(intake)));
             };
             breaks += 1;
-            idle_breaks = if intake.size_bytes() > before {
-                0
-            } else {
-                idle_breaks + 1
-            };
+            idle_breaks = if intake.size_bytes() > before { 0 } else { idle_breaks + 1 };
             if breaks > BREAKS || idle_breaks >= self.service.client().attempts() {
                 return Err(error);
             }
-            warn!(
-                name = wanted.name,
-                received_bytes = intake.size_bytes(),
-                "download broke off"
-            );
+            warn!(name = wanted.name, received_bytes = intake.size_bytes(), "download broke off");
             self.service.client().back_off(idle_breaks + 1).await;
             let fresh = self.look(wanted).await?;
             if fresh.version != wanted.version {
@@ -198,7 +171,7 @@ impl Drive {
         let request = prepared(request).header("accept-encoding", "identity");
         let answer = self.service.open(&operation, request).await?;
         match answer.status.as_u16() {
-            200 => return Ok(Content::Here(answer)),
+            200 => return Ok(Content::Here(Box::new(answer))),
             301 | 302 | 303 | 307 | 308 => {
                 if let Some(link) = answer.header("location") {
                     return Ok(Content::Link(link.to_owned()));
@@ -212,10 +185,7 @@ impl Drive {
         }
         let infected = answer.header("x-virus-infected").is_some();
         let outcome = answer.whole().await;
-        let response = outcome.map_err(|source| Error::Send {
-            operation: operation.clone(),
-            source,
-        })?;
+        let response = outcome.map_err(|source| Error::Send { operation: operation.clone(), source })?;
         if infected || Problem::of(&response).is("malwareDetected") {
             let name = wanted.name.clone();
             return Err(Error::Infected { name });
@@ -228,17 +198,12 @@ impl Drive {
         let operation = format!("download file `{}`", wanted.name);
         let mut link = link;
         for _ in 0..HOPS {
-            let mut request = self
-                .openable(&operation, &link)?
-                .header("accept-encoding", "identity");
+            let mut request = self.openable(&operation, &link)?.header("accept-encoding", "identity");
             if from > 0 {
                 request = request.header("range", &format!("bytes={from}-"));
             }
             let outcome = self.service.client().open(&request).await;
-            let answer = outcome.map_err(|source| Error::Send {
-                operation: operation.clone(),
-                source,
-            })?;
+            let answer = outcome.map_err(|source| Error::Send { operation: operation.clone(), source })?;
             match answer.header("location") {
                 Some(next) if answer.status.is_redirection() => {
                     link = absolute(request.url(), next);
@@ -252,10 +217,7 @@ impl Drive {
     /// Refuses links that are none, and such as would give up the protection
     /// that Graph itself has.
     fn openable(&self, operation: &str, link: &str) -> Result<Request, Error> {
-        let foreign = |host: String| Error::ForeignLink {
-            operation: operation.to_owned(),
-            host,
-        };
+        let foreign = |host: String| Error::ForeignLink { operation: operation.to_owned(), host };
         let request = Request::follow(link).map_err(|_| foreign("no address".to_owned()))?;
         match request.url().scheme() {
             "https" => Ok(request),
@@ -267,9 +229,7 @@ impl Drive {
 
 /// Takes the body in. What came before a break stays; the break is the answer.
 async fn receive(mut answer: Answer, intake: &mut Intake) -> Result<Option<Error>, Error> {
-    let announced = answer
-        .header("content-length")
-        .and_then(|length| length.trim().parse::<u64>().ok());
+    let announced = answer.header("content-length").and_then(|length| length.trim().parse::<u64>().ok());
     let before = intake.size_bytes();
     loop {
         match answer.piece().await {
@@ -282,13 +242,11 @@ async fn receive(mut answer: Answer, intake: &mut Intake) -> Result<Option<Error
         }
     }
     let received_bytes = intake.size_bytes() - before;
-    Ok(announced
-        .filter(|announced| *announced != received_bytes)
-        .map(|expected_bytes| Error::Truncated {
-            name: intake.name().to_owned(),
-            expected_bytes,
-            received_bytes,
-        }))
+    Ok(announced.filter(|announced| *announced != received_bytes).map(|expected_bytes| Error::Truncated {
+        name: intake.name().to_owned(),
+        expected_bytes,
+        received_bytes,
+    }))
 }
 
 fn starts_at(answer: &Answer, from: u64) -> bool {
@@ -301,9 +259,7 @@ fn starts_at(answer: &Answer, from: u64) -> bool {
 fn absolute(from: &Url, link: &str) -> String {
     match Url::parse(link) {
         Ok(_) => link.to_owned(),
-        Err(_) => from
-            .join(link)
-            .map_or_else(|_| link.to_owned(), String::from),
+        Err(_) => from.join(link).map_or_else(|_| link.to_owned(), String::from),
     }
 }
 
@@ -317,6 +273,5 @@ fn compare(wanted: &RemoteFile, intake: &Intake) -> Comparison {
 }
 
 fn is_office(name: &str) -> bool {
-    name.rsplit_once('.')
-        .is_some_and(|(_, end)| OFFICE.contains(&end.to_lowercase().as_str()))
+    name.rsplit_once('.').is_some_and(|(_, end)| OFFICE.contains(&end.to_lowercase().as_str()))
 }

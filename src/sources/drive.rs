@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use reqwest::Method;
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -12,13 +11,11 @@ use tokio::sync::OnceCell;
 
 use super::error::Error;
 use super::file::{Listing, RemoteFile, hex};
+use super::item::{Item, Page, SELECT, Sifted};
 use super::pattern::Pattern;
 use super::service::{Problem, Service, encoded, encoded_path, read};
 use crate::http::{Client, Request, Response, Tokens};
 use crate::settings;
-
-const SELECT: &str = "id,name,size,eTag,cTag,file,folder,package,remoteItem,deleted,malware,\
-     parentReference,lastModifiedDateTime,lastModifiedBy";
 
 /// Lists, fetches and puts away files of one drive.
 #[derive(Debug)]
@@ -53,8 +50,8 @@ pub struct DriveInfo {
 }
 
 impl Drive {
-    /// Prepares; nothing is asked before it is needed. Give all drives of one
-    /// tenant clones of one client, for Graph throttles the tenant as a whole.
+    /// Prepares; nothing is asked before it is needed. All drives that stem from
+    /// one client wait together, for Graph throttles the application as a whole.
     ///
     /// # Errors
     /// When the settings name no drive, several, or nonsense.
@@ -90,27 +87,17 @@ impl Drive {
         let (operation, path) = match &self.place {
             Place::Site { host, path } => (
                 format!("find the library of site `{host}:/{path}`"),
-                format!(
-                    "/sites/{}:/{}:/drive",
-                    encoded(host),
-                    encoded_segments(path)?
-                ),
+                format!("/sites/{}:/{}:/drive", encoded(host), encoded_segments(path)?),
             ),
-            Place::Id(id) => (
-                format!("find drive `{id}`"),
-                format!("/drives/{}", encoded(id)),
-            ),
-            Place::User(user) => (
-                "find the OneDrive of the user".to_owned(),
-                format!("/users/{}/drive", encoded(user)),
-            ),
+            Place::Id(id) => (format!("find drive `{id}`"), format!("/drives/{}", encoded(id))),
+            Place::User(user) => {
+                ("find the OneDrive of the user".to_owned(), format!("/users/{}/drive", encoded(user)))
+            }
         };
         let path = format!("{path}?$select=id,name,driveType,webUrl");
         let outcome = self.get(&operation, &path).await;
         let response = match (outcome, &self.place) {
-            (Err(Error::TokenRefused { code, .. }), Place::User(_))
-                if code.eq_ignore_ascii_case("unauthenticated") =>
-            {
+            (Err(Error::TokenRefused { code, .. }), Place::User(_)) if code.eq_ignore_ascii_case("unauthenticated") => {
                 return Err(Error::NotProvisioned);
             }
             (outcome, _) => outcome?,
@@ -118,9 +105,7 @@ impl Drive {
         let problem = Problem::of(&response);
         match (response.status.as_u16(), &self.place) {
             (200, _) => read(&operation, &response.body),
-            (404, Place::User(_)) if problem.message.contains("mysite") => {
-                Err(Error::NotProvisioned)
-            }
+            (404, Place::User(_)) if problem.message.contains("mysite") => Err(Error::NotProvisioned),
             (404, _) => Err(Error::DriveNotFound { operation }),
             _ => Err(refusal(&operation, &response)),
         }
@@ -201,32 +186,21 @@ impl Drive {
         }
         let item: Item = read(&operation, &response.body)?;
         match item.sift(&Pattern::new("*")) {
-            Sifted::Taken(fresh) => Ok(RemoteFile {
-                drive_id: file.drive_id.clone(),
-                ..fresh
-            }),
+            Sifted::Taken(fresh) => Ok(RemoteFile { drive_id: file.drive_id.clone(), ..fresh }),
             Sifted::Left(_) | Sifted::Other => Err(vanished()),
         }
     }
 
     /// Moves a read file into a folder beside it, under a name of its own. That
     /// is a courtesy to people: what could not be done comes back as a note.
-    pub async fn archive(
-        &self,
-        file: &RemoteFile,
-        folder_name: &str,
-        now: DateTime<Utc>,
-    ) -> Option<String> {
+    pub async fn archive(&self, file: &RemoteFile, folder_name: &str, now: DateTime<Utc>) -> Option<String> {
         let outcome = self.move_into(file, folder_name, now).await;
         let reason = match outcome {
             Ok(None) => return None,
             Ok(Some(reason)) => reason,
             Err(error) => crate::telemetry::chain(&error),
         };
-        Some(format!(
-            "`{}` was not moved to `{folder_name}`: {reason}",
-            file.name
-        ))
+        Some(format!("`{}` was not moved to `{folder_name}`: {reason}", file.name))
     }
 
     async fn move_into(
@@ -247,10 +221,7 @@ impl Drive {
         }
         let operation = format!("move file `{}`", file.name);
         let drive = encoded(&file.drive_id);
-        let folder = match self
-            .folder_in(&operation, &drive, parent, folder_name)
-            .await?
-        {
+        let folder = match self.folder_in(&operation, &drive, parent, folder_name).await? {
             Ok(id) => id,
             Err(reason) => return Ok(Some(reason)),
         };
@@ -304,9 +275,7 @@ impl Drive {
             }
         }
         if !response.status.is_success() {
-            return Ok(Err(format!(
-                "folder `{folder_name}` is not there and could not be made"
-            )));
+            return Ok(Err(format!("folder `{folder_name}` is not there and could not be made")));
         }
         let item: Item = read(operation, &response.body)?;
         let id = item.id.filter(|_| item.folder.is_some());
@@ -322,9 +291,7 @@ impl Drive {
 
 /// A request with what Graph wants on each.
 pub(super) fn prepared(request: Request) -> Request {
-    request
-        .header("accept", "application/json")
-        .header("client-request-id", &uuid::Uuid::new_v4().to_string())
+    request.header("accept", "application/json").header("client-request-id", &uuid::Uuid::new_v4().to_string())
 }
 
 /// Path of a file below the version of Graph.
@@ -337,37 +304,23 @@ pub(super) fn item_path(file: &RemoteFile) -> String {
 pub(super) fn refusal(operation: &str, response: &Response) -> Error {
     let problem = Problem::of(response);
     match response.status.as_u16() {
-        403 => Error::DriveForbidden {
-            operation: operation.to_owned(),
-        },
+        403 => Error::DriveForbidden { operation: operation.to_owned() },
         status => problem.refused(operation, status),
     }
 }
 
 fn site_of(site: &str) -> Result<Place, Error> {
     let parts = site.split_once(":/").filter(|(host, path)| {
-        !host.is_empty()
-            && !path.trim_matches('/').is_empty()
-            && !path.starts_with('/')
-            && !host.contains('/')
+        !host.is_empty() && !path.trim_matches('/').is_empty() && !path.starts_with('/') && !host.contains('/')
     });
     let Some((host, path)) = parts else {
-        return Err(Error::Address {
-            what: "site",
-            value: site.to_owned(),
-        });
+        return Err(Error::Address { what: "site", value: site.to_owned() });
     };
-    Ok(Place::Site {
-        host: host.to_owned(),
-        path: path.trim_matches('/').to_owned(),
-    })
+    Ok(Place::Site { host: host.to_owned(), path: path.trim_matches('/').to_owned() })
 }
 
 fn encoded_segments(path: &str) -> Result<String, Error> {
-    encoded_path(path).ok_or_else(|| Error::Address {
-        what: "path",
-        value: path.to_owned(),
-    })
+    encoded_path(path).ok_or_else(|| Error::Address { what: "path", value: path.to_owned() })
 }
 
 /// A name that nothing in the archive has: file, moment and version make it.
@@ -381,182 +334,9 @@ pub(super) fn archived_name(file: &RemoteFile, now: DateTime<Utc>) -> String {
     }
 }
 
-/// One page of children. Without `value` it is none, and surely not an empty one.
-#[derive(Deserialize)]
-struct Page {
-    value: Vec<Item>,
-    #[serde(rename = "@odata.nextLink")]
-    next_link: Option<String>,
-}
-
-/// A drive item: which facets are there says what it is.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Item {
-    id: Option<String>,
-    name: Option<String>,
-    size: Option<u64>,
-    #[serde(rename = "eTag")]
-    e_tag: Option<String>,
-    #[serde(rename = "cTag")]
-    c_tag: Option<String>,
-    file: Option<FileFacet>,
-    folder: Option<IgnoredAny>,
-    package: Option<IgnoredAny>,
-    remote_item: Option<IgnoredAny>,
-    deleted: Option<IgnoredAny>,
-    malware: Option<IgnoredAny>,
-    parent_reference: Option<Parent>,
-    last_modified_date_time: Option<DateTime<Utc>>,
-    last_modified_by: Option<Identities>,
-}
-
-#[derive(Debug, Deserialize)]
-struct FileFacet {
-    hashes: Option<Hashes>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Hashes {
-    quick_xor_hash: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Parent {
-    id: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Identities {
-    user: Option<Identity>,
-    application: Option<Identity>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Identity {
-    display_name: Option<String>,
-}
-
-/// What a listing makes of an item.
-#[derive(Debug)]
-enum Sifted {
-    /// A file to read.
-    Taken(RemoteFile),
-    /// It fits the pattern, but is left out for this reason.
-    Left(String),
-    /// Nobody asked for it.
-    Other,
-}
-
-impl Item {
-    fn sift(self, pattern: &Pattern) -> Sifted {
-        let (Some(item_id), Some(name)) = (self.id, self.name) else {
-            return Sifted::Other;
-        };
-        if let Some(rest) = name.strip_prefix("~$") {
-            return if pattern.matches(rest) {
-                Sifted::Left(format!("`{name}`: somebody has the file open in Office"))
-            } else {
-                Sifted::Other
-            };
-        }
-        if !pattern.matches(&name) {
-            return Sifted::Other;
-        }
-        let left = |reason: &str| Sifted::Left(format!("`{name}`: {reason}"));
-        if self.deleted.is_some() {
-            return Sifted::Other;
-        }
-        if self.malware.is_some() {
-            return left("held back by the virus scanner");
-        }
-        if self.package.is_some() {
-            return left("a notebook, not a file");
-        }
-        if self.remote_item.is_some() {
-            return left("a shortcut to another drive; name that drive in the settings");
-        }
-        if self.folder.is_some() {
-            return left("a folder");
-        }
-        let Some(facet) = self.file else {
-            return left("not a file");
-        };
-        let size_bytes = self.size.unwrap_or_default();
-        if size_bytes == 0 {
-            return left("empty, or still being uploaded");
-        }
-        let modified_by = self.last_modified_by.and_then(|by| {
-            let identity = by.user.or(by.application)?;
-            identity.display_name
-        });
-        // Without any tag the time is all there is to tell versions apart.
-        let version = self.c_tag.or(self.e_tag).or_else(|| {
-            let moment = self.last_modified_date_time?;
-            Some(moment.to_rfc3339())
-        });
-        Sifted::Taken(RemoteFile {
-            drive_id: String::new(),
-            item_id,
-            folder_id: self.parent_reference.and_then(|parent| parent.id),
-            name,
-            version: version.unwrap_or_default(),
-            size_bytes,
-            modified_at: self.last_modified_date_time,
-            modified_by,
-            quick_xor_hash: facet.hashes.and_then(|hashes| hashes.quick_xor_hash),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn sifted(item: &str) -> Sifted {
-        let item: Item = serde_json::from_str(item).unwrap();
-        item.sift(&Pattern::new("b*"))
-    }
-
-    #[test]
-    fn only_real_and_settled_files_are_taken() {
-        let left = |item: &str| match sifted(item) {
-            Sifted::Left(note) => note,
-            other => panic!("{other:?}"),
-        };
-        assert!(left(r#"{"id":"1","name":"b","folder":{}}"#).contains("folder"));
-        assert!(
-            left(r#"{"id":"1","name":"b","package":{"type":"oneNote"},"size":5}"#)
-                .contains("notebook")
-        );
-        assert!(left(r#"{"id":"1","name":"~$b.xlsx","size":165,"file":{}}"#).contains("open"));
-        assert!(left(r#"{"id":"1","name":"b.csv","size":0,"file":{}}"#).contains("empty"));
-        assert!(left(r#"{"id":"1","name":"b","remoteItem":{"id":"2"}}"#).contains("shortcut"));
-        assert!(left(r#"{"id":"1","name":"b","size":1,"file":{},"malware":{}}"#).contains("virus"));
-        for nothing in [
-            r#"{"id":"1","name":"a.csv","size":1,"file":{}}"#,
-            r#"{"id":"1","deleted":{}}"#,
-            r#"{"name":"b.csv","size":1,"file":{}}"#,
-        ] {
-            assert!(matches!(sifted(nothing), Sifted::Other), "{nothing}");
-        }
-    }
-
-    #[test]
-    fn a_file_without_a_content_tag_has_a_version_all_the_same() {
-        let version = |item: &str| match sifted(item) {
-            Sifted::Taken(file) => file.version,
-            other => panic!("{other:?}"),
-        };
-        let tags = r#"{"id":"1","name":"b","size":1,"file":null,"eTag":"e","cTag":"c","file":{}}"#;
-        assert_eq!(version(&tags.replace("\"file\":null,", "")), "c");
-        let e_tag = r#"{"id":"1","name":"b","size":1,"file":{},"eTag":"e"}"#;
-        assert_eq!(version(e_tag), "e");
-        let bare = r#"{"id":"1","name":"b","size":1,"file":{},"lastModifiedDateTime":"2026-02-01T06:00:05Z"}"#;
-        assert_eq!(version(bare), "2026-02-01T06:00:05+00:00");
-    }
 
     #[test]
     fn an_archived_name_keeps_its_end_and_is_its_own() {
@@ -581,15 +361,8 @@ mod tests {
 
     #[test]
     fn a_site_is_a_host_and_a_path() {
-        assert!(
-            matches!(site_of("a.sharepoint.com:/sites/x/"), Ok(Place::Site { path, .. }) if path == "sites/x")
-        );
-        for wrong in [
-            "a.sharepoint.com",
-            "https://a.sharepoint.com/sites/x",
-            "a:/",
-            ":/sites/x",
-        ] {
+        assert!(matches!(site_of("a.sharepoint.com:/sites/x/"), Ok(Place::Site { path, .. }) if path == "sites/x"));
+        for wrong in ["a.sharepoint.com", "https://a.sharepoint.com/sites/x", "a:/", ":/sites/x"] {
             assert!(site_of(wrong).is_err(), "{wrong}");
         }
     }

@@ -7,10 +7,7 @@ use crate::http::{self, TokenError};
 
 /// Why a source gave nothing. `operation` is what was tried, as in "list folder `A`".
 #[derive(Debug, thiserror::Error)]
-#[allow(
-    missing_docs,
-    reason = "each variant's message says what its fields are"
-)]
+#[allow(missing_docs, reason = "each variant's message says what its fields are")]
 pub enum Error {
     /// The settings name no drive, or more than one.
     #[error("a drive needs exactly one of `site`, `id` and `user`")]
@@ -23,16 +20,10 @@ pub enum Error {
     Query { entity_set: String, message: String },
     /// There is no token.
     #[error("failed to sign in to {service}")]
-    SignIn {
-        service: &'static str,
-        source: TokenError,
-    },
+    SignIn { service: &'static str, source: TokenError },
     /// No answer came.
     #[error("failed to {operation}")]
-    Send {
-        operation: String,
-        source: http::Error,
-    },
+    Send { operation: String, source: http::Error },
     /// A fresh token was refused as well.
     #[error("failed to {operation}: a fresh token was refused as well (`{code}`)")]
     TokenRefused { operation: String, code: String },
@@ -67,18 +58,10 @@ pub enum Error {
     TableNotFound { entity_set: String },
     /// The service said no in another way.
     #[error("failed to {operation}: status {status}, `{code}`, {message}")]
-    Refused {
-        operation: String,
-        status: u16,
-        code: String,
-        message: String,
-    },
+    Refused { operation: String, status: u16, code: String, message: String },
     /// The answer is not what the service promises.
     #[error("failed to {operation}: the answer was not understood")]
-    Unreadable {
-        operation: String,
-        source: serde_json::Error,
-    },
+    Unreadable { operation: String, source: serde_json::Error },
     /// A link leads away from the service.
     #[error("failed to {operation}: a link leads to `{host}`, which is not the service")]
     ForeignLink { operation: String, host: String },
@@ -93,20 +76,10 @@ pub enum Error {
     DownloadRefused { name: String, status: u16 },
     /// Fewer bytes came than were announced, again and again.
     #[error("download of `{name}` ended after {received_bytes} of {expected_bytes} bytes")]
-    Truncated {
-        name: String,
-        expected_bytes: u64,
-        received_bytes: u64,
-    },
+    Truncated { name: String, expected_bytes: u64, received_bytes: u64 },
     /// What came is not what the drive says it holds.
-    #[error(
-        "file `{name}` came with {received_bytes} bytes where {expected_bytes} are listed, or with another hash"
-    )]
-    Mismatch {
-        name: String,
-        expected_bytes: u64,
-        received_bytes: u64,
-    },
+    #[error("file `{name}` came with {received_bytes} bytes where {expected_bytes} are listed, or with another hash")]
+    Mismatch { name: String, expected_bytes: u64, received_bytes: u64 },
     /// Somebody keeps writing to it.
     #[error("file `{name}` changed during every attempt to fetch it")]
     KeepsChanging { name: String },
@@ -153,9 +126,7 @@ impl Error {
                 "check `[brands.<id>.drive]`; a drive the application may not see counts as missing"
             }
             Self::FolderNotFound { .. } => "check the folder's name in the pipeline's `[source]`",
-            Self::TableNotFound { .. } => {
-                "check the entity set name: it is not always the table's name with an `s`"
-            }
+            Self::TableNotFound { .. } => "check the entity set name: it is not always the table's name with an `s`",
             Self::Infected { .. } => "have the file checked and replaced",
             Self::Mismatch { .. } => "save the file again, or upload it anew",
             Self::TooLarge { .. } => "split the file, or raise `sources.file_limit_bytes`",
@@ -180,10 +151,7 @@ impl Error {
         match self {
             Self::SignIn { source, .. } => source.is_passing(),
             Self::Send { source, .. } => {
-                matches!(
-                    source,
-                    http::Error::Send { .. } | http::Error::WaitTooLong { .. }
-                )
+                matches!(source, http::Error::Send { .. } | http::Error::WaitTooLong { .. })
             }
             Self::Refused { status, .. } | Self::DownloadRefused { status, .. } => {
                 matches!(status, 408 | 423 | 425 | 429 | 500 | 502 | 503 | 504 | 509)

@@ -76,10 +76,7 @@ pub(super) struct Intake {
 
 impl Intake {
     pub(super) async fn new(name: &str, limit_bytes: u64, into: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::Write {
-            path: into.to_owned(),
-            source,
-        };
+        let failed = |source| Error::Write { path: into.to_owned(), source };
         tokio::fs::create_dir_all(into).await.map_err(failed)?;
         let temporary = NamedTempFile::with_prefix_in(".coming-", into).map_err(failed)?;
         let file = tokio::fs::File::from_std(temporary.reopen().map_err(failed)?);
@@ -110,10 +107,7 @@ impl Intake {
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.size_bytes += bytes.len() as u64;
         if self.size_bytes > self.limit_bytes {
-            return Err(Error::TooLarge {
-                name: self.name.clone(),
-                limit_bytes: self.limit_bytes,
-            });
+            return Err(Error::TooLarge { name: self.name.clone(), limit_bytes: self.limit_bytes });
         }
         self.digest.update(bytes);
         self.quick_xor_hash.update(bytes);
@@ -144,14 +138,9 @@ impl Intake {
         let outcome = self.file.flush().await;
         outcome.map_err(|source| self.failed(source))?;
         let content_hash = hex(&self.digest.finalize());
-        let path = self
-            .into
-            .join(format!("{}-{}", &content_hash[..16], plain(&self.name)));
+        let path = self.into.join(format!("{}-{}", &content_hash[..16], plain(&self.name)));
         let outcome = self.temporary.persist(&path);
-        outcome.map_err(|failure| Error::Write {
-            path: path.clone(),
-            source: failure.error,
-        })?;
+        outcome.map_err(|failure| Error::Write { path: path.clone(), source: failure.error })?;
         Ok(Fetched {
             path,
             name: self.name,
@@ -163,10 +152,7 @@ impl Intake {
     }
 
     fn failed(&self, source: std::io::Error) -> Error {
-        Error::Write {
-            path: self.into.clone(),
-            source,
-        }
+        Error::Write { path: self.into.clone(), source }
     }
 }
 

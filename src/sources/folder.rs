@@ -43,12 +43,7 @@ impl Folder {
     ///
     /// # Errors
     /// When it is too large, gone, or leads out.
-    pub async fn fetch(
-        &self,
-        file: &RemoteFile,
-        limit_bytes: u64,
-        into: &Path,
-    ) -> Result<Fetched, Error> {
+    pub async fn fetch(&self, file: &RemoteFile, limit_bytes: u64, into: &Path) -> Result<Fetched, Error> {
         if file.size_bytes > limit_bytes {
             let name = file.name.clone();
             return Err(Error::TooLarge { name, limit_bytes });
@@ -59,46 +54,29 @@ impl Folder {
         loop {
             let (back, outcome) = blocking(move || {
                 let mut piece = Vec::with_capacity(PIECE_BYTES);
-                let outcome = source
-                    .by_ref()
-                    .take(PIECE_BYTES as u64)
-                    .read_to_end(&mut piece);
+                let outcome = source.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut piece);
                 Ok((source, outcome.map(|_| piece)))
             })
             .await?;
             source = back;
-            let piece = outcome.map_err(|source| Error::Read {
-                path: path.clone(),
-                source,
-            })?;
+            let piece = outcome.map_err(|source| Error::Read { path: path.clone(), source })?;
             if piece.is_empty() {
                 break;
             }
             intake.write(&piece).await?;
         }
-        let metadata = source.metadata().map_err(|source| Error::Read {
-            path: path.clone(),
-            source,
-        })?;
+        let metadata = source.metadata().map_err(|source| Error::Read { path: path.clone(), source })?;
         let now = self.described(file.item_id.clone(), file.name.clone(), &metadata);
         if now.size_bytes != intake.size_bytes() {
             let name = file.name.clone();
             return Err(Error::KeepsChanging { name });
         }
-        Ok(Fetched {
-            remote: Some(now),
-            ..intake.finish().await?
-        })
+        Ok(Fetched { remote: Some(now), ..intake.finish().await? })
     }
 
     /// Moves a read file into a folder beside it, under a name of its own; what
     /// could not be done comes back as a note.
-    pub async fn archive(
-        &self,
-        file: &RemoteFile,
-        folder_name: &str,
-        now: DateTime<Utc>,
-    ) -> Option<String> {
+    pub async fn archive(&self, file: &RemoteFile, folder_name: &str, now: DateTime<Utc>) -> Option<String> {
         let (this, moved, folder) = (self.clone(), file.clone(), folder_name.to_owned());
         let outcome = blocking(move || this.moved(&moved, &folder, now)).await;
         outcome.err().map(|error| {
@@ -110,10 +88,7 @@ impl Folder {
     fn listed(&self, folder: &str, pattern: &Pattern) -> Result<Listing, Error> {
         let relative = Path::new(folder.trim_matches('/'));
         let place = self.inside(relative)?;
-        let failed = |source| Error::Read {
-            path: place.clone(),
-            source,
-        };
+        let failed = |source| Error::Read { path: place.clone(), source };
         if !place.is_dir() {
             let folder = folder.to_owned();
             return Err(Error::FolderNotFound { folder });
@@ -127,9 +102,7 @@ impl Folder {
                 listing.notes.push(note);
                 continue;
             };
-            let open_elsewhere = name
-                .strip_prefix("~$")
-                .is_some_and(|rest| pattern.matches(rest));
+            let open_elsewhere = name.strip_prefix("~$").is_some_and(|rest| pattern.matches(rest));
             if open_elsewhere || !pattern.matches(&name) || name.starts_with('.') {
                 continue;
             }
@@ -158,10 +131,7 @@ impl Folder {
         let from = self.inside(item)?;
         let beside = item.parent().unwrap_or(Path::new("")).join(folder);
         let target = plain_join(&self.root, &beside)?;
-        let failed = |source| Error::Write {
-            path: target.clone(),
-            source,
-        };
+        let failed = |source| Error::Write { path: target.clone(), source };
         std::fs::create_dir_all(&target).map_err(failed)?;
         let target = self.inside(&beside)?;
         let name = super::drive::archived_name(file, now);
@@ -187,13 +157,8 @@ impl Folder {
     fn inside(&self, relative: &Path) -> Result<PathBuf, Error> {
         let path = plain_join(&self.root, relative)?;
         let failed = |path: &Path, source: std::io::Error| match source.kind() {
-            std::io::ErrorKind::NotFound => Error::FolderNotFound {
-                folder: path.display().to_string(),
-            },
-            _ => Error::Read {
-                path: path.to_owned(),
-                source,
-            },
+            std::io::ErrorKind::NotFound => Error::FolderNotFound { folder: path.display().to_string() },
+            _ => Error::Read { path: path.to_owned(), source },
         };
         let root = self.root.canonicalize();
         let root = root.map_err(|source| failed(&self.root, source))?;
@@ -232,9 +197,7 @@ impl Folder {
 
 /// Joins a path that only leads downwards.
 fn plain_join(root: &Path, relative: &Path) -> Result<PathBuf, Error> {
-    let downwards = relative
-        .components()
-        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let downwards = relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if !downwards {
         let path = relative.to_owned();
         return Err(Error::Outside { path });
@@ -242,17 +205,12 @@ fn plain_join(root: &Path, relative: &Path) -> Result<PathBuf, Error> {
     Ok(root.join(relative))
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(failure) => match failure.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(source) => Err(Error::Read {
-                path: PathBuf::new(),
-                source: std::io::Error::other(source),
-            }),
+            Err(source) => Err(Error::Read { path: PathBuf::new(), source: std::io::Error::other(source) }),
         },
     }
 }
@@ -280,11 +238,7 @@ mod tests {
     async fn files_that_fit_are_listed_and_links_are_not() {
         let (_place, folder) = folder();
         let listing = folder.list("BI Import", "*.csv").await.unwrap();
-        let names: Vec<_> = listing
-            .files
-            .iter()
-            .map(|file| file.name.as_str())
-            .collect();
+        let names: Vec<_> = listing.files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["A.csv", "b.csv"]);
         assert_eq!(listing.notes.len(), 2);
         let missing = folder.list("Nowhere", "*").await;
@@ -296,26 +250,15 @@ mod tests {
         let (_place, folder) = folder();
         for way in ["..", "BI Import/../..", "out", "/etc"] {
             let outcome = folder.list(way, "*").await;
-            let out = matches!(
-                outcome,
-                Err(Error::Outside { .. } | Error::FolderNotFound { .. })
-            );
+            let out = matches!(outcome, Err(Error::Outside { .. } | Error::FolderNotFound { .. }));
             assert!(out, "{way}: {outcome:?}");
         }
         let into = tempfile::tempdir().unwrap();
-        let mut file = folder
-            .list("BI Import", "b.csv")
-            .await
-            .unwrap()
-            .files
-            .remove(0);
+        let mut file = folder.list("BI Import", "b.csv").await.unwrap().files.remove(0);
         for way in ["../secret.csv", "BI Import/link.csv", "out/secret.csv"] {
             file.item_id = way.to_owned();
             let outcome = folder.fetch(&file, 100, into.path()).await;
-            assert!(
-                matches!(outcome, Err(Error::Outside { .. })),
-                "{way}: {outcome:?}"
-            );
+            assert!(matches!(outcome, Err(Error::Outside { .. })), "{way}: {outcome:?}");
         }
     }
 
@@ -323,12 +266,7 @@ mod tests {
     async fn a_file_is_copied_with_its_hash_and_put_away() {
         let (_place, folder) = folder();
         let into = tempfile::tempdir().unwrap();
-        let file = folder
-            .list("BI Import", "b.csv")
-            .await
-            .unwrap()
-            .files
-            .remove(0);
+        let file = folder.list("BI Import", "b.csv").await.unwrap().files.remove(0);
         let fetched = folder.fetch(&file, 3, into.path()).await.unwrap();
         assert!(fetched.content_hash.starts_with("ba7816bf"));
         assert_eq!(std::fs::read(&fetched.path).unwrap(), b"abc");
@@ -336,27 +274,10 @@ mod tests {
         let outcome = folder.fetch(&file, 2, into.path()).await;
         assert!(matches!(outcome, Err(Error::TooLarge { .. })));
 
-        let now = DateTime::parse_from_rfc3339("2026-02-01T06:01:05Z")
-            .unwrap()
-            .to_utc();
+        let now = DateTime::parse_from_rfc3339("2026-02-01T06:01:05Z").unwrap().to_utc();
         assert_eq!(folder.archive(&file, "Archive", now).await, None);
-        assert!(
-            folder
-                .list("BI Import", "b.csv")
-                .await
-                .unwrap()
-                .files
-                .is_empty()
-        );
-        assert_eq!(
-            folder
-                .list("BI Import/Archive", "*")
-                .await
-                .unwrap()
-                .files
-                .len(),
-            1
-        );
+        assert!(folder.list("BI Import", "b.csv").await.unwrap().files.is_empty());
+        assert_eq!(folder.list("BI Import/Archive", "*").await.unwrap().files.len(), 1);
         let note = folder.archive(&file, "Archive", now).await.unwrap();
         assert!(note.contains("was not moved"), "{note}");
     }

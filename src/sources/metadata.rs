@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use reqwest::Method;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::dataverse::{Dataverse, TableQuery, prepared, refusal};
 use super::error::Error;
@@ -13,8 +14,13 @@ use super::service::{encoded, read};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Table {
+    logical_name: String,
     pub(super) primary_id_attribute: String,
-    #[serde(default)]
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Columns {
     attributes: Vec<Attribute>,
 }
 
@@ -33,29 +39,24 @@ struct Found {
 
 impl Dataverse {
     /// Finds a table by the name under which its rows are asked for.
-    pub(super) async fn table(
-        &self,
-        entity_set: &str,
-        with_columns: bool,
-    ) -> Result<Option<Table>, Error> {
-        let operation = format!("read the definition of table `{entity_set}`");
-        let quoted = entity_set.replace('\'', "''");
-        let mut path = format!(
-            "/api/data/v9.2/EntityDefinitions?$select=LogicalName,EntitySetName,PrimaryIdAttribute&$filter={}",
-            encoded(&format!("EntitySetName eq '{quoted}'"))
+    pub(super) async fn table(&self, entity_set: &str) -> Result<Option<Table>, Error> {
+        let operation = definition_of(entity_set);
+        let path = format!(
+            "/api/data/v9.2/EntityDefinitions\
+             ?$select=LogicalName,EntitySetName,PrimaryIdAttribute&$filter={}",
+            encoded(&format!("EntitySetName eq '{entity_set}'"))
         );
-        if with_columns {
-            path.push_str(
-                "&$expand=Attributes($select=LogicalName,AttributeType,IsValidForRead,AttributeOf)",
-            );
-        }
-        let request = self.service.request(&operation, Method::GET, &path)?;
-        let response = self.service.send(&operation, prepared(request)).await?;
-        if response.status.as_u16() != 200 {
-            return Err(refusal(&operation, &response));
-        }
-        let found: Found = read(&operation, &response.body)?;
+        let found: Found = self.described(&operation, &path).await?;
         Ok(found.value.into_iter().next())
+    }
+
+    async fn described<T: DeserializeOwned>(&self, operation: &str, path: &str) -> Result<T, Error> {
+        let request = self.service.request(operation, Method::GET, path)?;
+        let response = self.service.send(operation, prepared(request)).await?;
+        match response.status.as_u16() {
+            200 => read(operation, &response.body),
+            _ => Err(refusal(operation, &response)),
+        }
     }
 
     /// Asks what a query would meet, without reading its rows: a missing table,
@@ -66,12 +67,16 @@ impl Dataverse {
     pub async fn check(&self, query: &TableQuery) -> Result<Vec<String>, Error> {
         query.validate()?;
         let set = &query.entity_set;
-        let Some(table) = self.table(set, true).await? else {
-            return Ok(vec![format!(
-                "there is no table whose entity set is called `{set}`"
-            )]);
+        let Some(table) = self.table(set).await? else {
+            return Ok(vec![format!("there is no table whose entity set is called `{set}`")]);
         };
-        let problems = table.missing(&query.select);
+        let path = format!(
+            "/api/data/v9.2/EntityDefinitions(LogicalName='{}')?$select=LogicalName\
+             &$expand=Attributes($select=LogicalName,IsValidForRead,AttributeOf)",
+            encoded(&table.logical_name)
+        );
+        let columns: Columns = self.described(&definition_of(set), &path).await?;
+        let problems = columns.missing(&query.select);
         if problems.is_empty() {
             self.probe(query).await?;
         }
@@ -79,20 +84,18 @@ impl Dataverse {
     }
 }
 
-impl Table {
+fn definition_of(entity_set: &str) -> String {
+    format!("read the definition of table `{entity_set}`")
+}
+
+impl Columns {
     /// What of these columns cannot be read, in words.
     fn missing(&self, select: &[String]) -> Vec<String> {
         let mut problems = Vec::new();
         for column in select {
             // A lookup `x` is asked for as `_x_value`.
-            let inner = column
-                .strip_prefix('_')
-                .and_then(|rest| rest.strip_suffix("_value"));
-            let known = |name: &str| {
-                self.attributes
-                    .iter()
-                    .find(|known| known.logical_name == name)
-            };
+            let inner = column.strip_prefix('_').and_then(|rest| rest.strip_suffix("_value"));
+            let known = |name: &str| self.attributes.iter().find(|known| known.logical_name == name);
             let Some(attribute) = known(inner.unwrap_or(column)).or_else(|| known(column)) else {
                 let mut problem = format!("there is no column `{column}`");
                 if let Some(near) = self.nearest(column) {
@@ -110,10 +113,7 @@ impl Table {
     }
 
     fn nearest(&self, column: &str) -> Option<&str> {
-        let names = self
-            .attributes
-            .iter()
-            .map(|attribute| attribute.logical_name.as_str());
+        let names = self.attributes.iter().map(|attribute| attribute.logical_name.as_str());
         names
             .map(|name| (strsim::damerau_levenshtein(name, column), name))
             .min()
@@ -128,20 +128,17 @@ mod tests {
 
     #[test]
     fn missing_columns_are_named_with_their_nearest_neighbour() {
-        let table: Table = serde_json::from_str(
-            r#"{"LogicalName":"t","PrimaryIdAttribute":"tid","Attributes":[
+        let columns: Columns = serde_json::from_str(
+            r#"{"LogicalName":"t","Attributes":[
                 {"LogicalName":"net_sales","IsValidForRead":true,"AttributeOf":null},
                 {"LogicalName":"store","IsValidForRead":true},
                 {"LogicalName":"storename","IsValidForRead":true,"AttributeOf":"store"}]}"#,
         )
         .unwrap();
-        let missing = |column: &str| table.missing(&[column.to_owned()]);
+        let missing = |column: &str| columns.missing(&[column.to_owned()]);
         assert!(missing("net_sales").is_empty());
         assert!(missing("_store_value").is_empty());
-        assert_eq!(
-            missing("net_sale"),
-            ["there is no column `net_sale`; `net_sales` is spelled most alike"]
-        );
+        assert_eq!(missing("net_sale"), ["there is no column `net_sale`; `net_sales` is spelled most alike"]);
         assert_eq!(missing("region_name"), ["there is no column `region_name`"]);
         assert_eq!(missing("storename"), ["column `storename` cannot be read"]);
     }

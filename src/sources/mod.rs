@@ -14,6 +14,7 @@ mod drive;
 mod error;
 mod file;
 mod folder;
+mod item;
 mod metadata;
 mod pattern;
 mod quick_xor_hash;

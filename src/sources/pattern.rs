@@ -56,10 +56,7 @@ mod tests {
 
     #[test]
     fn stars_and_question_marks_stand_for_text() {
-        assert!(fits(
-            "Sales Channel*.xlsx",
-            "sales channel - Daily 2025-11-28.XLSX"
-        ));
+        assert!(fits("Sales Channel*.xlsx", "sales channel - Daily 2025-11-28.XLSX"));
         assert!(fits("Sales Channel*.xlsx", "Sales Channel.xlsx"));
         assert!(!fits("Sales Channel*.xlsx", "Sales Channel.xlsx.tmp"));
         assert!(!fits("Sales Channel*.xlsx", "~$Sales Channel.xlsx"));

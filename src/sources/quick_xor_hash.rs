@@ -68,10 +68,7 @@ mod tests {
             ("a", "YQAAAAAAAAAAAAAAAQAAAAAAAAA="),
             ("abc", "YRDDGAAAAAAAAAAAAwAAAAAAAAA="),
             ("hello world", "aCgDG9jwBhDc4Q1yawMZAAAAAAA="),
-            (
-                "id;name\r\n1;Zażółć gęślą jaźń\r\n",
-                "SbgwKzsYiGkW8BWNn1gmcjZeInw=",
-            ),
+            ("id;name\r\n1;Zażółć gęślą jaźń\r\n", "SbgwKzsYiGkW8BWNn1gmcjZeInw="),
         ] {
             assert_eq!(hash(text.as_bytes()), expected);
         }
@@ -96,9 +93,7 @@ mod tests {
             (262_144, "cdt2bZleqEwnUh2LESBY61mrcLo="),
             (1_048_579, "LWu/jPIpsnjPiWgIlpFoTEUJVWI="),
         ] {
-            let bytes: Vec<u8> = (0..length)
-                .map(|i: u32| ((i * 7 + 13) % 251) as u8)
-                .collect();
+            let bytes: Vec<u8> = (0..length).map(|i: u32| ((i * 7 + 13) % 251) as u8).collect();
             assert_eq!(hash(&bytes), expected, "{length} bytes");
         }
     }

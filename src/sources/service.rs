@@ -1,5 +1,7 @@
 //! Requests that carry a token: to the one origin it was made for.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
@@ -42,7 +44,7 @@ impl Service {
         };
         Ok(Self {
             name,
-            client: client.clone(),
+            client: client.for_origin(&url.origin().ascii_serialization()),
             tokens: tokens.clone(),
             base,
             origin: url.origin(),
@@ -60,26 +62,16 @@ impl Service {
     }
 
     /// Starts a request to a path of ours, its segments encoded already.
-    pub(super) fn request(
-        &self,
-        operation: &str,
-        method: Method,
-        path: &str,
-    ) -> Result<Request, Error> {
+    pub(super) fn request(&self, operation: &str, method: Method, path: &str) -> Result<Request, Error> {
         let url = Url::parse(&format!("{}{path}", self.base));
-        let url = url.map_err(|_| Error::Address {
-            what: "the service's address",
-            value: operation.to_owned(),
-        })?;
+        let url = url.map_err(|_| Error::Address { what: "the service's address", value: operation.to_owned() })?;
         Ok(Request::new(method, url))
     }
 
     /// Starts a GET of a link that the service gave us.
     pub(super) fn follow(&self, operation: &str, link: &str) -> Result<Request, Error> {
-        let request = Request::follow(link).map_err(|_| Error::ForeignLink {
-            operation: operation.to_owned(),
-            host: "no address".to_owned(),
-        })?;
+        let request = Request::follow(link)
+            .map_err(|_| Error::ForeignLink { operation: operation.to_owned(), host: "no address".to_owned() })?;
         self.at_home(operation, &request)?;
         Ok(request)
     }
@@ -97,8 +89,7 @@ impl Service {
             if response.status.as_u16() != 401 {
                 return Ok(response);
             }
-            self.unauthorized(operation, &response, &token, &mut replays)
-                .await?;
+            self.unauthorized(operation, &response, &token, &mut replays).await?;
         }
     }
 
@@ -118,17 +109,13 @@ impl Service {
             }
             let outcome = answer.whole().await;
             let response = outcome.map_err(|source| unsent(operation, source))?;
-            self.unauthorized(operation, &response, &token, &mut replays)
-                .await?;
+            self.unauthorized(operation, &response, &token, &mut replays).await?;
         }
     }
 
     async fn token(&self) -> Result<Token, Error> {
         let outcome = self.tokens.bearer(&self.base).await;
-        outcome.map_err(|source| Error::SignIn {
-            service: self.name,
-            source,
-        })
+        outcome.map_err(|source| Error::SignIn { service: self.name, source })
     }
 
     /// Refuses to send a token elsewhere.
@@ -137,10 +124,7 @@ impl Service {
         if url.origin() == self.origin {
             return Ok(());
         }
-        Err(Error::ForeignLink {
-            operation: operation.to_owned(),
-            host: url.origin().ascii_serialization(),
-        })
+        Err(Error::ForeignLink { operation: operation.to_owned(), host: url.origin().ascii_serialization() })
     }
 
     /// Prepares the one replay with a fresh token, or says why there is none.
@@ -154,9 +138,7 @@ impl Service {
         let problem = Problem::of(response);
         let operation = operation.to_owned();
         // OneDrive's side says so at random; the same token works a moment later.
-        if problem.message.contains("Unable to initialize RPS")
-            && replays.spurious + 1 < self.client.attempts()
-        {
+        if problem.message.contains("Unable to initialize RPS") && replays.spurious + 1 < self.client.attempts() {
             replays.spurious += 1;
             self.client.back_off(replays.spurious).await;
             return Ok(());
@@ -169,23 +151,30 @@ impl Service {
             return Err(Error::TokenRefused { operation, code });
         }
         replays.renewed = true;
-        self.tokens.refused(&self.base, token).await;
+        let claims = claims_of(response);
+        self.tokens.challenged(&self.base, token, claims).await;
         Ok(())
     }
 }
 
+/// What a service wants a fresh token to claim: sent to those who never said
+/// that they understand it only by mistake, but then nothing else helps.
+fn claims_of(response: &Response) -> Option<String> {
+    let headers = response.headers.get_all("www-authenticate");
+    headers.iter().find_map(|header| {
+        let rest = header.to_str().ok()?.split_once("claims=\"")?.1;
+        let claims = STANDARD.decode(rest.split_once('"')?.0).ok()?;
+        String::from_utf8(claims).ok()
+    })
+}
+
 fn unsent(operation: &str, source: http::Error) -> Error {
-    Error::Send {
-        operation: operation.to_owned(),
-        source,
-    }
+    Error::Send { operation: operation.to_owned(), source }
 }
 
 /// Keeps the ids by which Microsoft finds a request again.
 fn log(service: &str, request: &Request, headers: &reqwest::header::HeaderMap) {
-    let id = ["request-id", "x-ms-service-request-id"]
-        .iter()
-        .find_map(|name| headers.get(*name)?.to_str().ok());
+    let id = ["request-id", "x-ms-service-request-id"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
     debug!(service, ?request, request_id = id, "service answered");
 }
 
@@ -206,10 +195,7 @@ impl Problem {
             return Self::default();
         };
         let message = error["message"].as_str().unwrap_or_default();
-        let mut problem = Self {
-            codes: Vec::new(),
-            message: message.split_whitespace().collect::<Vec<_>>().join(" "),
-        };
+        let mut problem = Self { codes: Vec::new(), message: message.split_whitespace().collect::<Vec<_>>().join(" ") };
         let mut level = Some(&error);
         while let Some(inner) = level {
             if let Some(code) = inner["code"].as_str() {
@@ -222,9 +208,7 @@ impl Problem {
 
     /// Whether any level says so.
     pub(super) fn is(&self, code: &str) -> bool {
-        self.codes
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(code))
+        self.codes.iter().any(|known| known.eq_ignore_ascii_case(code))
     }
 
     /// The outermost code.
@@ -245,10 +229,7 @@ impl Problem {
 
 /// Reads a page or an item.
 pub(super) fn read<'a, T: Deserialize<'a>>(operation: &str, body: &'a [u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|source| Error::Unreadable {
-        operation: operation.to_owned(),
-        source,
-    })
+    serde_json::from_slice(body).map_err(|source| Error::Unreadable { operation: operation.to_owned(), source })
 }
 
 /// Encodes a path segment or a value of a query.
@@ -292,15 +273,21 @@ mod tests {
         );
         assert!(deep.is("a") && deep.is("B") && deep.is("c") && !deep.is("d"));
         assert_eq!((deep.code(), deep.message.as_str()), ("a", "x y"));
-        for none in [
-            "",
-            "<html>",
-            "[]",
-            r#"{"error":null}"#,
-            r#"{"error":{"code":""}}"#,
-        ] {
+        for none in ["", "<html>", "[]", r#"{"error":null}"#, r#"{"error":{"code":""}}"#] {
             assert_eq!(problem(none).code(), "");
         }
+    }
+
+    #[test]
+    fn a_claims_challenge_is_found_in_any_of_the_headers() {
+        let mut headers = reqwest::header::HeaderMap::new();
+        let mut add = |value: &'static str| headers.append("www-authenticate", value.parse().unwrap());
+        add("Basic realm=\"x\"");
+        add("Bearer realm=\"\", claims=\"eyJhIjoxfQ==\", error=\"insufficient_claims\"");
+        let mut response = Response { status: reqwest::StatusCode::UNAUTHORIZED, headers, body: "".into() };
+        assert_eq!(claims_of(&response).as_deref(), Some(r#"{"a":1}"#));
+        response.headers.clear();
+        assert_eq!(claims_of(&response), None);
     }
 
     #[test]

@@ -47,7 +47,15 @@ async fn a_role_sees_the_stores_of_its_scope_in_every_table_and_view() {
     assert_eq!(reconciled.roles_created, 1 + 2 + 3 + 6);
     for table in ["stores", "store_hours", "sales_channel", "daily_store_metrics", "clock_in_out", "forecast"]
         .into_iter()
-        .chain(["as_of", "sales_days", "sales_by_day", "sales_by_daypart", "forecast_by_daypart", "labor_by_day", "hours_by_week"])
+        .chain([
+            "as_of",
+            "sales_days",
+            "sales_by_day",
+            "sales_by_daypart",
+            "forecast_by_daypart",
+            "labor_by_day",
+            "hours_by_week",
+        ])
     {
         let table = format!("mart_harbor.{table}");
         assert_eq!(stores(&chain, "store:harbor/000125", &table).await, set(&["000125"]), "{table}");
@@ -64,7 +72,8 @@ async fn a_role_sees_nothing_of_how_the_walls_are_kept() {
     let chain = Chain::small().await;
     chain.reconcile().await;
     let mut store = connect(&chain, "store:harbor/000101").await.unwrap();
-    let mine: Vec<String> = sqlx::query_scalar("SELECT store_id FROM walls.stores").fetch_all(&mut store).await.unwrap();
+    let mine: Vec<String> =
+        sqlx::query_scalar("SELECT store_id FROM walls.stores").fetch_all(&mut store).await.unwrap();
     assert_eq!(mine, ["000101"]);
     for statement in [
         "SELECT 1 FROM walls.roles",
@@ -224,7 +233,8 @@ async fn an_import_replaces_what_an_import_brought_and_nothing_else() {
     let again = chain.import(&[ANA, BO, BO_MESA]).await.unwrap();
     assert_eq!((again.people_added, again.people_changed, again.grants_added, again.grants_removed), (0, 0, 0, 0));
     let tree = chain.tree().await;
-    let given = access::grant(&chain.warehouse, &tree, "Ana@example.com", "region:harbor/North", Level::Owner, now()).await;
+    let given =
+        access::grant(&chain.warehouse, &tree, "Ana@example.com", "region:harbor/North", Level::Owner, now()).await;
     assert!(given.unwrap());
     // Both leave the list; Ana still has what a hand gave her.
     let imported = chain.import(&["cy@example.com,Cy,Dee,es,chain,owner"]).await.unwrap();
@@ -243,7 +253,8 @@ async fn an_import_replaces_what_an_import_brought_and_nothing_else() {
 async fn a_list_with_mistakes_changes_nothing() {
     let chain = Chain::small().await;
     chain.import(&[ANA]).await.unwrap();
-    let error = chain.import(&[BO, "x@example.com,X,Y,en,store:harbor/125,viewer", "y@example.com,Y,Z,en,chain,king"]).await;
+    let error =
+        chain.import(&[BO, "x@example.com,X,Y,en,store:harbor/125,viewer", "y@example.com,Y,Z,en,chain,king"]).await;
     insta::assert_snapshot!(error.unwrap_err(), @r"
     2 mistakes in `people.csv`:
       line 3: unknown scope `store:harbor/125`; did you mean `store:harbor/000125`?
@@ -264,7 +275,8 @@ async fn only_a_hand_takes_back_what_a_hand_gave() {
     assert!(matches!(revoke("store:harbor/000102").await, Err(access::Error::NotGranted(_))));
     access::grant(&chain.warehouse, &tree, "ana@example.com", "chain", Level::Viewer, now()).await.unwrap();
     revoke("chain").await.unwrap();
-    let error = access::grant(&chain.warehouse, &tree, "ana@example.com", "region:harbor/Nord", Level::Viewer, now()).await;
+    let error =
+        access::grant(&chain.warehouse, &tree, "ana@example.com", "region:harbor/Nord", Level::Viewer, now()).await;
     insta::assert_snapshot!(error.unwrap_err(), @"unknown scope `region:harbor/Nord`; did you mean `region:harbor/North`?");
     assert!(matches!(access::show(&chain.warehouse, "nobody@example.com").await, Err(access::Error::UnknownPerson)));
 }

@@ -7,4 +7,5 @@ mod nginx;
 mod notify;
 mod ops;
 mod scheduler;
+mod sources;
 mod support;

@@ -126,7 +126,8 @@ impl World {
         let session: Value =
             client.post(url("session")).json(&login).send().await.expect("an answer").json().await.expect("a session");
         let method = method.parse().expect("a method");
-        let request = client.request(method, url(path)).header("x-metabase-session", session["id"].as_str().expect("an id"));
+        let request =
+            client.request(method, url(path)).header("x-metabase-session", session["id"].as_str().expect("an id"));
         let answer = request.json(&body).send().await.expect("an answer");
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
         answer.json().await.unwrap_or_default()
@@ -451,7 +452,10 @@ async fn a_broken_apply_is_taken_up_where_it_ended() {
     let audit = world.audit().await;
     assert!(audit.leaks.is_empty() && audit.failures.is_empty(), "{audit}");
     let snapshot = world.metabase.snapshot();
-    assert_eq!(snapshot["dashboards"].as_object().unwrap().values().filter(|board| board["archived"] == false).count(), 9);
+    assert_eq!(
+        snapshot["dashboards"].as_object().unwrap().values().filter(|board| board["archived"] == false).count(),
+        9
+    );
 }
 
 /// Databases of ours on which somebody may ask who was not granted it.

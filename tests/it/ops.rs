@@ -32,62 +32,35 @@ impl Face {
         let address = listener.local_addr().expect("its address");
         let (ticked, ticks) = watch::channel(None);
         let (stop, shutdown) = watch::channel(false);
-        let state = State {
-            warehouse: warehouse.clone(),
-            clock: Clock::Fixed(now()),
-            ticked: Some(ticks),
-        };
+        let state = State { warehouse: warehouse.clone(), clock: Clock::Fixed(now()), ticked: Some(ticks) };
         let server = tokio::spawn(serve(listener, state, shutdown));
-        Self {
-            address,
-            ticked,
-            stop,
-            server,
-            warehouse,
-        }
+        Self { address, ticked, stop, server, warehouse }
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
-        let answer = reqwest::get(format!("http://{}{path}", self.address))
-            .await
-            .expect("an answer");
-        (
-            answer.status().as_u16(),
-            answer.text().await.expect("its body"),
-        )
+        let answer = reqwest::get(format!("http://{}{path}", self.address)).await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("its body"))
     }
 
     async fn ready(&self) -> (u16, String) {
         let (status, body) = self.get("/health/ready").await;
         let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-        (
-            status,
-            format!("{} {}", body["database"], body["scheduler"]).replace('"', ""),
-        )
+        (status, format!("{} {}", body["database"], body["scheduler"]).replace('"', ""))
     }
 }
 
 #[tokio::test]
 async fn a_daemon_is_ready_while_its_scheduler_ticks_and_its_database_answers() {
     let face = Face::start().await;
-    assert_eq!(
-        face.get("/health").await,
-        (200, "{\"status\":\"ok\"}".to_owned())
-    );
+    assert_eq!(face.get("/health").await, (200, "{\"status\":\"ok\"}".to_owned()));
     assert_eq!(face.ready().await, (503, "ok starting".to_owned()));
-    face.ticked
-        .send_replace(Some(now() - TimeDelta::seconds(12)));
+    face.ticked.send_replace(Some(now() - TimeDelta::seconds(12)));
     assert_eq!(face.ready().await, (200, "ok ok".to_owned()));
-    face.ticked
-        .send_replace(Some(now() - TimeDelta::minutes(5)));
+    face.ticked.send_replace(Some(now() - TimeDelta::minutes(5)));
     assert_eq!(face.ready().await, (503, "ok stuck".to_owned()));
     face.warehouse.close().await;
     assert_eq!(face.ready().await, (503, "failed stuck".to_owned()));
-    assert_eq!(
-        face.get("/health").await.0,
-        200,
-        "it lives without a database"
-    );
+    assert_eq!(face.get("/health").await.0, 200, "it lives without a database");
     assert_eq!(face.get("/metrics").await.0, 503);
 }
 
@@ -113,10 +86,7 @@ async fn a_scrape_tells_of_the_runs_in_the_ledger() {
         "storekeeper_rows_loaded_total{pipeline=\"sales\",brand=\"harbor\",status=\"succeeded\"} 42",
         "storekeeper_runs_going{pipeline=\"stores\",brand=\"harbor\"} 1",
     ] {
-        assert!(
-            text.lines().any(|known| known == line),
-            "{line} is not in\n{text}"
-        );
+        assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
     }
     let success = format!(
         "storekeeper_last_success_timestamp_seconds{{pipeline=\"sales\",brand=\"harbor\"}} {}",

@@ -62,10 +62,7 @@ struct Runs {
 
 impl Runs {
     fn new() -> Self {
-        Self {
-            started: Arc::default(),
-            gate: Arc::new(Semaphore::new(0)),
-        }
+        Self { started: Arc::default(), gate: Arc::new(Semaphore::new(0)) }
     }
 
     fn started(&self) -> Vec<Trigger> {
@@ -74,11 +71,7 @@ impl Runs {
 
     fn starter(
         &self,
-    ) -> impl Fn(
-        PipelineName,
-        BrandId,
-        Trigger,
-    ) -> std::pin::Pin<Box<dyn Future<Output = RunReport> + Send>>
+    ) -> impl Fn(PipelineName, BrandId, Trigger) -> std::pin::Pin<Box<dyn Future<Output = RunReport> + Send>>
     + Send
     + Sync
     + 'static {
@@ -108,45 +101,24 @@ async fn ledger(warehouse: &Warehouse) -> Vec<String> {
 
 macro_rules! worker {
     ($database:expr, $schedules:expr, $runs:expr, $now:expr) => {
-        Worker::new(
-            $database.warehouse().await,
-            $schedules,
-            $runs.starter(),
-            at($now),
-        )
-        .await
-        .unwrap()
+        Worker::new($database.warehouse().await, $schedules, $runs.starter(), at($now)).await.unwrap()
     };
 }
 
 #[tokio::test]
 async fn a_schedule_starts_when_due_and_is_written_down() {
     let (database, runs) = (Database::migrated().await, Runs::new());
-    let mut worker = worker!(
-        database,
-        hourly(Overlap::Skip, CatchUp::Latest),
-        runs,
-        "06:30:00"
-    );
-    assert_eq!(
-        worker.tick(at("06:30:00")).await.unwrap(),
-        0,
-        "06:00 was before anybody knew it"
-    );
+    let mut worker = worker!(database, hourly(Overlap::Skip, CatchUp::Latest), runs, "06:30:00");
+    assert_eq!(worker.tick(at("06:30:00")).await.unwrap(), 0, "06:00 was before anybody knew it");
     assert_eq!(worker.tick(at("07:00:05")).await.unwrap(), 1);
     assert_eq!(worker.tick(at("07:00:15")).await.unwrap(), 0);
     runs.gate.add_permits(1);
     worker.ended().await;
     worker.tick(at("07:00:25")).await.unwrap();
     let warehouse = database.warehouse().await;
-    assert_eq!(
-        ledger(&warehouse).await,
-        ["07:00 schedule started succeeded"]
-    );
-    let run_id: i64 = sqlx::query_scalar("SELECT run_id FROM ops.schedule_occurrences")
-        .fetch_one(warehouse.pool())
-        .await
-        .unwrap();
+    assert_eq!(ledger(&warehouse).await, ["07:00 schedule started succeeded"]);
+    let run_id: i64 =
+        sqlx::query_scalar("SELECT run_id FROM ops.schedule_occurrences").fetch_one(warehouse.pool()).await.unwrap();
     assert_eq!(run_id, 7);
 }
 
@@ -157,13 +129,8 @@ async fn two_daemons_start_one_occurrence_once() {
         let mut all = Vec::new();
         for brand in ["harbor", "cedar"] {
             for pipeline in ["sales", "stores", "labor", "calendar"] {
-                let [one] =
-                    <[Scheduled; 1]>::try_from(hourly(Overlap::Skip, CatchUp::All)).unwrap();
-                all.push(Scheduled {
-                    pipeline: pipeline.into(),
-                    brand: brand.into(),
-                    ..one
-                });
+                let [one] = <[Scheduled; 1]>::try_from(hourly(Overlap::Skip, CatchUp::All)).unwrap();
+                all.push(Scheduled { pipeline: pipeline.into(), brand: brand.into(), ..one });
             }
         }
         all
@@ -180,52 +147,45 @@ async fn two_daemons_start_one_occurrence_once() {
 }
 
 #[tokio::test]
+async fn a_run_of_another_daemon_is_an_overlap_too() {
+    let (database, runs) = (Database::migrated().await, Runs::new());
+    let schedules = || hourly(Overlap::Skip, CatchUp::Latest);
+    let mut one = worker!(database, schedules(), runs, "06:30:00");
+    let mut two = worker!(database, schedules(), runs, "06:30:00");
+    assert_eq!(one.tick(at("07:00:00")).await.unwrap(), 1);
+    one.beat(at("07:59:50")).await.unwrap();
+    assert_eq!(two.tick(at("08:00:00")).await.unwrap(), 0);
+    assert_eq!(
+        ledger(&database.warehouse().await).await,
+        ["07:00 schedule started", "08:00 schedule skipped a run was still going"]
+    );
+}
+
+#[tokio::test]
 async fn an_overlap_is_skipped() {
     let (database, runs) = (Database::migrated().await, Runs::new());
-    let mut worker = worker!(
-        database,
-        hourly(Overlap::Skip, CatchUp::Latest),
-        runs,
-        "06:30:00"
-    );
+    let mut worker = worker!(database, hourly(Overlap::Skip, CatchUp::Latest), runs, "06:30:00");
     worker.tick(at("07:00:00")).await.unwrap();
     for minute in 1..60 {
-        worker
-            .tick(at(&format!("07:{minute:02}:00")))
-            .await
-            .unwrap();
+        worker.tick(at(&format!("07:{minute:02}:00"))).await.unwrap();
     }
     assert_eq!(worker.tick(at("08:00:00")).await.unwrap(), 0);
     assert_eq!(
         ledger(&database.warehouse().await).await,
-        [
-            "07:00 schedule started",
-            "08:00 schedule skipped a run was still going"
-        ]
+        ["07:00 schedule started", "08:00 schedule skipped a run was still going"]
     );
 }
 
 #[tokio::test]
 async fn one_overlap_waits_and_starts_when_the_run_has_ended() {
     let (database, runs) = (Database::migrated().await, Runs::new());
-    let mut worker = worker!(
-        database,
-        hourly(Overlap::BufferOne, CatchUp::Latest),
-        runs,
-        "06:30:00"
-    );
+    let mut worker = worker!(database, hourly(Overlap::BufferOne, CatchUp::Latest), runs, "06:30:00");
     worker.tick(at("07:00:00")).await.unwrap();
     for hour in ["07", "08"] {
         for minute in 1..60 {
-            worker
-                .beat(at(&format!("{hour}:{minute:02}:00")))
-                .await
-                .unwrap();
+            worker.beat(at(&format!("{hour}:{minute:02}:00"))).await.unwrap();
         }
-        worker
-            .tick(at(if hour == "07" { "08:00:00" } else { "09:00:00" }))
-            .await
-            .unwrap();
+        worker.tick(at(if hour == "07" { "08:00:00" } else { "09:00:00" })).await.unwrap();
     }
     assert_eq!(runs.started().len(), 1);
     runs.gate.add_permits(1);
@@ -244,36 +204,13 @@ async fn one_overlap_waits_and_starts_when_the_run_has_ended() {
 #[tokio::test]
 async fn a_restart_makes_up_for_what_was_missed_as_told() {
     let wanted: [(CatchUp, &[&str]); 3] = [
-        (
-            CatchUp::None,
-            &[
-                "07:00 schedule skipped missed",
-                "08:00 schedule skipped missed",
-            ],
-        ),
-        (
-            CatchUp::Latest,
-            &[
-                "07:00 schedule skipped missed",
-                "08:00 catch_up started succeeded",
-            ],
-        ),
-        (
-            CatchUp::All,
-            &[
-                "07:00 catch_up started succeeded",
-                "08:00 catch_up started succeeded",
-            ],
-        ),
+        (CatchUp::None, &["07:00 schedule skipped missed", "08:00 schedule skipped missed"]),
+        (CatchUp::Latest, &["07:00 schedule skipped missed", "08:00 catch_up started succeeded"]),
+        (CatchUp::All, &["07:00 catch_up started succeeded", "08:00 catch_up started succeeded"]),
     ];
     for (catch_up, wanted) in wanted {
         let (database, runs) = (Database::migrated().await, Runs::new());
-        drop(worker!(
-            database,
-            hourly(Overlap::Skip, catch_up),
-            runs,
-            "06:30:00"
-        ));
+        drop(worker!(database, hourly(Overlap::Skip, catch_up), runs, "06:30:00"));
         let mut worker = worker!(database, hourly(Overlap::Skip, catch_up), runs, "08:30:00");
         runs.gate.add_permits(5);
         worker.tick(at("08:30:00")).await.unwrap();
@@ -281,11 +218,7 @@ async fn a_restart_makes_up_for_what_was_missed_as_told() {
             worker.ended().await;
             worker.tick(at("08:31:00")).await.unwrap();
         }
-        assert_eq!(
-            ledger(&database.warehouse().await).await,
-            wanted,
-            "{catch_up:?}"
-        );
+        assert_eq!(ledger(&database.warehouse().await).await, wanted, "{catch_up:?}");
     }
 }
 
@@ -300,10 +233,7 @@ async fn a_run_that_ended_with_its_daemon_is_started_again_a_few_times() {
         ("07:01:00", "07:00 schedule started"),
         ("07:05:00", "07:00 schedule started 2 attempts"),
         ("07:10:00", "07:00 schedule started 3 attempts"),
-        (
-            "07:15:00",
-            "07:00 schedule started interrupted its daemon ended in the middle 3 attempts",
-        ),
+        ("07:15:00", "07:00 schedule started interrupted its daemon ended in the middle 3 attempts"),
     ] {
         drop(dead);
         dead = worker!(database, schedules(), runs, now);
@@ -319,30 +249,20 @@ async fn a_run_that_falls_over_takes_nothing_with_it() {
     let database = Database::migrated().await;
     let falls = |_: PipelineName, _: BrandId, _: Trigger| async { panic!("as planned") };
     let schedules = hourly(Overlap::Skip, CatchUp::Latest);
-    let mut worker = Worker::new(database.warehouse().await, schedules, falls, at("06:30:00"))
-        .await
-        .unwrap();
+    let mut worker = Worker::new(database.warehouse().await, schedules, falls, at("06:30:00")).await.unwrap();
     worker.tick(at("07:00:00")).await.unwrap();
     worker.ended().await;
     assert_eq!(worker.tick(at("08:00:00")).await.unwrap(), 1);
     assert_eq!(
         ledger(&database.warehouse().await).await,
-        [
-            "07:00 schedule started failed the run fell over",
-            "08:00 schedule started"
-        ]
+        ["07:00 schedule started failed the run fell over", "08:00 schedule started"]
     );
 }
 
 #[tokio::test]
 async fn a_changed_schedule_counts_from_the_change() {
     let (database, runs) = (Database::migrated().await, Runs::new());
-    drop(worker!(
-        database,
-        hourly(Overlap::Skip, CatchUp::All),
-        runs,
-        "06:30:00"
-    ));
+    drop(worker!(database, hourly(Overlap::Skip, CatchUp::All), runs, "06:30:00"));
     let every_minute = || {
         let mut schedules = hourly(Overlap::Skip, CatchUp::All);
         schedules[0].cron = "* * * * *".into();
@@ -351,10 +271,7 @@ async fn a_changed_schedule_counts_from_the_change() {
     let mut worker = worker!(database, every_minute(), runs, "12:00:30");
     assert_eq!(worker.tick(at("12:00:40")).await.unwrap(), 0);
     assert_eq!(worker.tick(at("12:01:00")).await.unwrap(), 1);
-    assert_eq!(
-        ledger(&database.warehouse().await).await,
-        ["12:01 schedule started"]
-    );
+    assert_eq!(ledger(&database.warehouse().await).await, ["12:01 schedule started"]);
 }
 
 #[tokio::test]
@@ -362,18 +279,9 @@ async fn a_schedule_that_cannot_be_read_names_its_pipeline() {
     let (database, runs) = (Database::migrated().await, Runs::new());
     let mut schedules = hourly(Overlap::Skip, CatchUp::Latest);
     schedules[0].cron = "every day".into();
-    let outcome = Worker::new(
-        database.warehouse().await,
-        schedules,
-        runs.starter(),
-        at("06:30:00"),
-    )
-    .await;
+    let outcome = Worker::new(database.warehouse().await, schedules, runs.starter(), at("06:30:00")).await;
     let error = outcome.map(drop).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "failed to read the schedule of pipeline `sales`"
-    );
+    assert_eq!(error.to_string(), "failed to read the schedule of pipeline `sales`");
     assert!(error.hint().is_some());
 }
 
@@ -386,26 +294,13 @@ async fn a_clean_stop_waits_for_the_runs_that_are_going() {
     let (stop, shutdown) = watch::channel(false);
     let clock = Clock::Fixed(at("07:00:10"));
     let warehouse = database.warehouse().await;
-    let daemon = tokio::spawn(scheduler::run(
-        warehouse,
-        schedules,
-        clock,
-        runs.starter(),
-        ticked,
-        shutdown,
-    ));
-    ticks
-        .wait_for(|tick| *tick == Some(at("07:00:10")))
-        .await
-        .unwrap();
+    let daemon = tokio::spawn(scheduler::run(warehouse, schedules, clock, runs.starter(), ticked, shutdown));
+    ticks.wait_for(|tick| *tick == Some(at("07:00:10"))).await.unwrap();
     assert_eq!(runs.started(), [Trigger::Schedule]);
     stop.send(true).unwrap();
     tokio::task::yield_now().await;
     assert!(!daemon.is_finished());
     runs.gate.add_permits(1);
     daemon.await.unwrap().unwrap();
-    assert_eq!(
-        ledger(&database.warehouse().await).await,
-        ["07:00 schedule started succeeded"]
-    );
+    assert_eq!(ledger(&database.warehouse().await).await, ["07:00 schedule started succeeded"]);
 }

@@ -17,11 +17,7 @@ pub(super) struct Caller {
 impl Caller {
     /// Refuses everybody but administrators.
     pub(super) fn must_be_admin(&self) -> Result<(), Reply> {
-        if self.superuser {
-            Ok(())
-        } else {
-            Err(forbidden())
-        }
+        if self.superuser { Ok(()) } else { Err(forbidden()) }
     }
 }
 
@@ -48,11 +44,7 @@ impl Queries {
 
 /// Refuses a level below the one needed.
 pub(super) fn need(level: Level, needed: Level) -> Result<(), Reply> {
-    if level >= needed {
-        Ok(())
-    } else {
-        Err(forbidden())
-    }
+    if level >= needed { Ok(()) } else { Err(forbidden()) }
 }
 
 impl State {
@@ -76,11 +68,7 @@ impl State {
             return Level::Write;
         }
         if let Some(owner) = self.personal_owner(id) {
-            return if owner == caller.user_id {
-                Level::Write
-            } else {
-                Level::None
-            };
+            return if owner == caller.user_id { Level::Write } else { Level::None };
         }
         self.granted(caller, &id.to_string())
     }
@@ -146,9 +134,7 @@ impl State {
             .filter_map(|permission| permission.create_queries.get(&table.schema))
             .any(|schema| match schema {
                 Value::String(level) => level != "no",
-                Value::Object(tables) => tables
-                    .get(&table_id.to_string())
-                    .is_some_and(|level| level != "no"),
+                Value::Object(tables) => tables.get(&table_id.to_string()).is_some_and(|level| level != "no"),
                 _ => false,
             })
     }
@@ -178,8 +164,5 @@ pub(super) fn root_key(namespace: Option<&str>) -> String {
 
 /// The ids in a location such as `/4/9/`, outermost first.
 pub(super) fn ancestors(location: &str) -> Vec<i64> {
-    location
-        .split('/')
-        .filter_map(|part| part.parse().ok())
-        .collect()
+    location.split('/').filter_map(|part| part.parse().ok()).collect()
 }

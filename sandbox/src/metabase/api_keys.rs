@@ -14,13 +14,7 @@ use super::state::{ALL_USERS, ApiKey, State, User, digest, stamp};
 pub(super) fn handle(state: &mut State, caller: &Caller, call: &Call, rest: &[&str]) -> Answer {
     caller.must_be_admin()?;
     match (call.method.as_str(), rest) {
-        ("GET", []) => Ok(Reply::ok(
-            state
-                .api_keys
-                .values()
-                .map(|key| describe(state, key))
-                .collect::<Vec<_>>(),
-        )),
+        ("GET", []) => Ok(Reply::ok(state.api_keys.values().map(|key| describe(state, key)).collect::<Vec<_>>())),
         ("GET", ["count"]) => Ok(Reply::ok(state.api_keys.len())),
         ("POST", []) => create(state, caller, call),
         ("PUT", [key]) => update(state, caller, call, id(key)?),
@@ -37,11 +31,7 @@ fn create(state: &mut State, caller: &Caller, call: &Call) -> Answer {
         return Err(state.not_found());
     }
     if state.api_keys.values().any(|key| key.name == name) {
-        return Err(invalid(
-            "name",
-            "Name must be unique.",
-            "an API key with that name exists",
-        ));
+        return Err(invalid("name", "Name must be unique.", "an API key with that name exists"));
     }
     let user_id = state.add_user(User {
         id: 0,
@@ -79,18 +69,12 @@ fn create(state: &mut State, caller: &Caller, call: &Call) -> Answer {
 fn update(state: &mut State, caller: &Caller, call: &Call, key_id: i64) -> Answer {
     let name = call.optional_text("name")?;
     let group_id = call.optional_id("group_id")?;
-    let mut key = state
-        .api_keys
-        .get(&key_id)
-        .cloned()
-        .ok_or_else(|| state.not_found())?;
+    let mut key = state.api_keys.get(&key_id).cloned().ok_or_else(|| state.not_found())?;
     if let Some(group_id) = group_id {
         if !state.groups.contains_key(&group_id) {
             return Err(state.not_found());
         }
-        state
-            .memberships
-            .retain(|_, member| member.user_id != key.user_id || member.group_id == ALL_USERS);
+        state.memberships.retain(|_, member| member.user_id != key.user_id || member.group_id == ALL_USERS);
         state.join(key.user_id, group_id);
         key.group_id = group_id;
     }
@@ -126,13 +110,8 @@ fn regenerate(state: &mut State, caller: &Caller, key_id: i64) -> Answer {
 }
 
 fn delete(state: &mut State, key_id: i64) -> Answer {
-    let key = state
-        .api_keys
-        .remove(&key_id)
-        .ok_or_else(|| state.not_found())?;
-    state
-        .memberships
-        .retain(|_, member| member.user_id != key.user_id);
+    let key = state.api_keys.remove(&key_id).ok_or_else(|| state.not_found())?;
+    state.memberships.retain(|_, member| member.user_id != key.user_id);
     if let Some(user) = state.users.get_mut(&key.user_id) {
         user.active = false;
     }
@@ -161,10 +140,7 @@ fn describe(state: &State, key: &ApiKey) -> Value {
 fn new_secret() -> String {
     let mut bytes = [0_u8; 32];
     rand::rng().fill_bytes(&mut bytes);
-    format!(
-        "mb_{}",
-        base64::engine::general_purpose::STANDARD.encode(bytes)
-    )
+    format!("mb_{}", base64::engine::general_purpose::STANDARD.encode(bytes))
 }
 
 fn mask(secret: &str) -> String {

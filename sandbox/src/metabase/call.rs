@@ -19,11 +19,7 @@ pub(super) struct Call {
 impl Call {
     /// The path's parts; a trailing slash makes no difference.
     pub(super) fn segments(&self) -> Vec<String> {
-        self.path
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .map(decode)
-            .collect()
+        self.path.split('/').filter(|part| !part.is_empty()).map(decode).collect()
     }
 
     /// A header's text.
@@ -45,19 +41,12 @@ impl Call {
 
     /// The first value of a query parameter.
     pub(super) fn asked(&self, name: &str) -> Option<&str> {
-        self.query
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Every value of a query parameter.
     pub(super) fn asked_all(&self, name: &str) -> Vec<&str> {
-        self.query
-            .iter()
-            .filter(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
-            .collect()
+        self.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
     }
 
     /// A switch in the query.
@@ -72,10 +61,7 @@ impl Call {
 
     /// `(limit, offset)` when the caller asked for a page.
     pub(super) fn page(&self) -> Option<(usize, usize)> {
-        let number = |name| {
-            self.asked(name)
-                .and_then(|value| value.parse::<usize>().ok())
-        };
+        let number = |name| self.asked(name).and_then(|value| value.parse::<usize>().ok());
         match (number("limit"), number("offset")) {
             (None, None) => None,
             (limit, offset) => Some((limit.unwrap_or(50), offset.unwrap_or(0))),
@@ -85,9 +71,7 @@ impl Call {
     /// The body's keys; empty when there is no object.
     pub(super) fn fields(&self) -> &Map<String, Value> {
         static EMPTY: std::sync::OnceLock<Map<String, Value>> = std::sync::OnceLock::new();
-        self.body
-            .as_object()
-            .unwrap_or_else(|| EMPTY.get_or_init(Map::new))
+        self.body.as_object().unwrap_or_else(|| EMPTY.get_or_init(Map::new))
     }
 
     /// A key of the body, `null` included.
@@ -106,11 +90,7 @@ impl Call {
         match self.given(name) {
             None => Err(missing(name, MUST_BE)),
             Some(Value::String(text)) if !text.trim().is_empty() => Ok(text.clone()),
-            Some(other) => Err(invalid(
-                name,
-                MUST_BE,
-                &format!("should be a string, received: {other}"),
-            )),
+            Some(other) => Err(invalid(name, MUST_BE, &format!("should be a string, received: {other}"))),
         }
     }
 
@@ -119,11 +99,7 @@ impl Call {
         match self.given(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(other) => Err(invalid(
-                name,
-                "nullable string",
-                &format!("should be a string, received: {other}"),
-            )),
+            Some(other) => Err(invalid(name, "nullable string", &format!("should be a string, received: {other}"))),
         }
     }
 
@@ -132,13 +108,10 @@ impl Call {
         const MUST_BE: &str = "value must be an integer greater than zero.";
         match self.given(name) {
             None => Err(missing(name, MUST_BE)),
-            Some(value) => value.as_i64().filter(|id| *id > 0).ok_or_else(|| {
-                invalid(
-                    name,
-                    MUST_BE,
-                    &format!("should be a positive int, received: {value}"),
-                )
-            }),
+            Some(value) => value
+                .as_i64()
+                .filter(|id| *id > 0)
+                .ok_or_else(|| invalid(name, MUST_BE, &format!("should be a positive int, received: {value}"))),
         }
     }
 
@@ -155,11 +128,7 @@ impl Call {
         match self.given(name) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(other) => Err(invalid(
-                name,
-                "nullable boolean",
-                &format!("should be a boolean, received: {other}"),
-            )),
+            Some(other) => Err(invalid(name, "nullable boolean", &format!("should be a boolean, received: {other}"))),
         }
     }
 }

@@ -45,12 +45,7 @@ pub(super) fn handle(state: &mut State, caller: &Caller, call: &Call, rest: &[&s
             let dashboards: Vec<Value> = state
                 .dashboards
                 .values()
-                .filter(|dashboard| {
-                    dashboard
-                        .dashcards
-                        .iter()
-                        .any(|dashcard| dashcard.card_id == Some(card_id))
-                })
+                .filter(|dashboard| dashboard.dashcards.iter().any(|dashcard| dashcard.card_id == Some(card_id)))
                 .map(|dashboard| json!({ "id": dashboard.id, "name": dashboard.name }))
                 .collect();
             Ok(Reply::ok(dashboards))
@@ -107,10 +102,8 @@ fn create(state: &mut State, caller: &Caller, call: &Call) -> Answer {
         .filter(|settings| settings.is_object())
         .ok_or_else(|| missing("visualization_settings", "value must be a map."))?
         .clone();
-    let query = queries::accept(
-        call.given("dataset_query")
-            .ok_or_else(|| missing("dataset_query", "value must be a map."))?,
-    )?;
+    let query =
+        queries::accept(call.given("dataset_query").ok_or_else(|| missing("dataset_query", "value must be a map."))?)?;
     let kind = kind(call)?.unwrap_or_else(|| "question".to_owned());
     let description = call.optional_text("description")?;
     let dashboard_id = call.optional_id("dashboard_id")?;
@@ -143,9 +136,7 @@ fn create(state: &mut State, caller: &Caller, call: &Call) -> Answer {
         result_metadata: call.field("result_metadata").cloned().unwrap_or_default(),
         collection_id,
         dashboard_id,
-        entity_id: call
-            .optional_text("entity_id")?
-            .unwrap_or_else(|| state.entity_id("card", card_id)),
+        entity_id: call.optional_text("entity_id")?.unwrap_or_else(|| state.entity_id("card", card_id)),
         archived: false,
         archived_directly: false,
         public_uuid: None,
@@ -212,10 +203,7 @@ fn update(state: &mut State, caller: &Caller, call: &Call, card_id: i64) -> Answ
 
 fn copy(state: &mut State, caller: &Caller, card_id: i64) -> Answer {
     let mut card = state.readable_card(caller, card_id)?.clone();
-    need(
-        state.collection_level(caller, card.collection_id),
-        Level::Write,
-    )?;
+    need(state.collection_level(caller, card.collection_id), Level::Write)?;
     check_query(state, caller, &card.query, &card.kind)?;
     card.id = state.next_id("card");
     card.name = format!("Copy of {}", card.name);
@@ -232,11 +220,7 @@ fn copy(state: &mut State, caller: &Caller, card_id: i64) -> Answer {
 /// Refuses a query the caller may not run, and a model that asks for values.
 fn check_query(state: &State, caller: &Caller, query: &Value, kind: &str) -> Result<(), Reply> {
     let native = queries::sql(query).is_some();
-    let needed = if native {
-        Queries::Native
-    } else {
-        Queries::Builder
-    };
+    let needed = if native { Queries::Native } else { Queries::Builder };
     let database = queries::database(query);
     if !state.databases.contains_key(&database) || state.queries(caller, database) < needed {
         return Err(Reply::json(
@@ -249,9 +233,7 @@ fn check_query(state: &State, caller: &Caller, query: &Value, kind: &str) -> Res
             }),
         ));
     }
-    let asks = queries::tags(query)
-        .values()
-        .any(|tag| !matches!(tag["type"].as_str(), Some("snippet" | "card")));
+    let asks = queries::tags(query).values().any(|tag| !matches!(tag["type"].as_str(), Some("snippet" | "card")));
     if kind == "model" && native && asks {
         return Err(Reply::text(
             400,
@@ -262,22 +244,14 @@ fn check_query(state: &State, caller: &Caller, query: &Value, kind: &str) -> Res
 }
 
 fn needed_word(native: bool) -> &'static str {
-    if native {
-        "query-builder-and-native"
-    } else {
-        "query-builder"
-    }
+    if native { "query-builder-and-native" } else { "query-builder" }
 }
 
 fn kind(call: &Call) -> Result<Option<String>, Reply> {
     match call.optional_text("type")?.as_deref() {
         None => Ok(None),
         Some(kind @ ("question" | "model" | "metric")) => Ok(Some(kind.to_owned())),
-        Some(other) => Err(invalid(
-            "type",
-            "enum of :question, :metric, :model",
-            &format!("received: {other:?}"),
-        )),
+        Some(other) => Err(invalid("type", "enum of :question, :metric, :model", &format!("received: {other:?}"))),
     }
 }
 
@@ -293,13 +267,7 @@ pub(super) fn collection_of(state: &State, call: &Call) -> Result<Option<Option<
 fn card_ref(state: &State, part: &str) -> Result<i64, Reply> {
     part.parse()
         .ok()
-        .or_else(|| {
-            state
-                .cards
-                .values()
-                .find(|card| card.entity_id == part)
-                .map(|card| card.id)
-        })
+        .or_else(|| state.cards.values().find(|card| card.entity_id == part).map(|card| card.id))
         .ok_or_else(|| state.not_found())
 }
 
@@ -366,12 +334,7 @@ impl State {
     pub(super) fn dashboards_with(&self, card_id: i64) -> usize {
         self.dashboards
             .values()
-            .filter(|dashboard| {
-                dashboard
-                    .dashcards
-                    .iter()
-                    .any(|dashcard| dashcard.card_id == Some(card_id))
-            })
+            .filter(|dashboard| dashboard.dashcards.iter().any(|dashcard| dashcard.card_id == Some(card_id)))
             .count()
     }
 
@@ -379,9 +342,7 @@ impl State {
     pub(super) fn delete_card(&mut self, card_id: i64) {
         self.cards.remove(&card_id);
         for dashboard in self.dashboards.values_mut() {
-            dashboard
-                .dashcards
-                .retain(|dashcard| dashcard.card_id != Some(card_id));
+            dashboard.dashcards.retain(|dashcard| dashcard.card_id != Some(card_id));
         }
     }
 }

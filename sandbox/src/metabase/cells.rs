@@ -28,9 +28,9 @@ impl Serialize for Cell {
         match self {
             Self::Null => serializer.serialize_unit(),
             Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Number(digits) => RawValue::from_string(digits.clone())
-                .map_err(serde::ser::Error::custom)?
-                .serialize(serializer),
+            Self::Number(digits) => {
+                RawValue::from_string(digits.clone()).map_err(serde::ser::Error::custom)?.serialize(serializer)
+            }
             Self::Text(text) => serializer.serialize_str(text),
             Self::Date(day) => serializer.serialize_str(&format!("{day}T00:00:00Z")),
             Self::DateTime(at) => serializer.serialize_str(&format!("{}Z", time(*at))),
@@ -126,11 +126,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn float(value: f64) -> Cell {
-    if value.is_finite() {
-        Cell::Number(Value::from(value).to_string())
-    } else {
-        Cell::Null
-    }
+    if value.is_finite() { Cell::Number(Value::from(value).to_string()) } else { Cell::Null }
 }
 
 /// Days count from the first of January 2000.
@@ -192,9 +188,7 @@ fn numeric(bytes: &[u8]) -> Option<Cell> {
 }
 
 fn array(element: &PgTypeInfo, bytes: &[u8]) -> Cell {
-    let number = |at: usize| -> Option<i32> {
-        Some(i32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-    };
+    let number = |at: usize| -> Option<i32> { Some(i32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?)) };
     let read = || -> Option<Vec<Value>> {
         let dimensions = number(0)?;
         if dimensions == 0 {
@@ -271,10 +265,7 @@ mod tests {
     #[test]
     fn a_date_is_midnight_in_answers_and_a_day_in_files() {
         let cell = scalar("DATE", &9463_i32.to_be_bytes()).unwrap();
-        assert_eq!(
-            serde_json::to_string(&cell).unwrap(),
-            "\"2025-11-28T00:00:00Z\""
-        );
+        assert_eq!(serde_json::to_string(&cell).unwrap(), "\"2025-11-28T00:00:00Z\"");
         assert_eq!(cell.exported(), "2025-11-28");
     }
 }

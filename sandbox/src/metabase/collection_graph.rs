@@ -28,20 +28,15 @@ fn update(state: &mut State, call: &Call) -> Answer {
     let mut wanted = Vec::new();
     for (group, collections) in groups {
         let group_id = id(group)?;
-        let collections = collections
-            .as_object()
-            .ok_or_else(|| invalid("groups", "map of group to collection", "not a map"))?;
+        let collections =
+            collections.as_object().ok_or_else(|| invalid("groups", "map of group to collection", "not a map"))?;
         for (collection, level) in collections {
             let level = match level.as_str() {
                 Some("none") => Level::None,
                 Some("read") => Level::Read,
                 Some("write") => Level::Write,
                 _ => {
-                    return Err(invalid(
-                        "groups",
-                        "one of read, write, none",
-                        &format!("received: {level}"),
-                    ));
+                    return Err(invalid("groups", "one of read, write, none", &format!("received: {level}")));
                 }
             };
             let key = match collection.as_str() {
@@ -51,10 +46,7 @@ fn update(state: &mut State, call: &Call) -> Answer {
             // Ids nobody knows and personal collections are dropped in silence.
             let known = collection == "root"
                 || collection.parse().is_ok_and(|id| {
-                    state
-                        .collections
-                        .get(&id)
-                        .is_some_and(|collection| listed(state, collection, namespace))
+                    state.collections.get(&id).is_some_and(|collection| listed(state, collection, namespace))
                 });
             if known && group_id != ADMINISTRATORS && state.groups.contains_key(&group_id) {
                 wanted.push((group_id, key, level));
@@ -94,10 +86,7 @@ fn graph(state: &State, namespace: Option<&str>) -> Value {
             let level = if *group == ADMINISTRATORS {
                 Level::Write
             } else {
-                granted
-                    .and_then(|levels| levels.get(key))
-                    .copied()
-                    .unwrap_or(Level::None)
+                granted.and_then(|levels| levels.get(key)).copied().unwrap_or(Level::None)
             };
             if level > Level::None || !state.profile.sparse_collection_graph() {
                 levels.insert(shown.clone(), json!(level));
@@ -120,11 +109,7 @@ impl State {
     /// Sets one level; says whether that changed anything.
     pub(super) fn set_collection_level(&mut self, group: i64, key: &str, level: Level) -> bool {
         let levels = self.collection_permissions.entry(group).or_default();
-        let before = if level == Level::None {
-            levels.remove(key)
-        } else {
-            levels.insert(key.to_owned(), level)
-        };
+        let before = if level == Level::None { levels.remove(key) } else { levels.insert(key.to_owned(), level) };
         before.unwrap_or(Level::None) != level
     }
 

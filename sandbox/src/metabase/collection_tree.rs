@@ -19,9 +19,7 @@ impl State {
             }),
             _ => None,
         };
-        found
-            .filter(|id| self.collections.contains_key(id))
-            .ok_or_else(|| self.not_found())
+        found.filter(|id| self.collections.contains_key(id)).ok_or_else(|| self.not_found())
     }
 
     /// Adds a collection.
@@ -65,11 +63,7 @@ impl State {
             .values()
             .find(|collection| collection.owner_id == Some(user_id))
             .map(|collection| collection.id);
-        Some(
-            there.unwrap_or_else(|| {
-                self.add_collection(name, None, "/".into(), None, Some(user_id))
-            }),
-        )
+        Some(there.unwrap_or_else(|| self.add_collection(name, None, "/".into(), None, Some(user_id))))
     }
 
     /// Carries a new name over to the personal collection.
@@ -78,10 +72,7 @@ impl State {
             return;
         };
         let name = personal_name(&user.common_name());
-        let own = self
-            .collections
-            .values_mut()
-            .find(|collection| collection.owner_id == Some(user_id));
+        let own = self.collections.values_mut().find(|collection| collection.owner_id == Some(user_id));
         if let Some(collection) = own {
             collection.name = name;
         }
@@ -112,19 +103,12 @@ impl State {
 
     /// Whether one collection hangs somewhere under another.
     pub(super) fn under(&self, id: i64, above: i64) -> bool {
-        self.collections
-            .get(&id)
-            .is_some_and(|collection| ancestors(&collection.location).contains(&above))
+        self.collections.get(&id).is_some_and(|collection| ancestors(&collection.location).contains(&above))
     }
 
     pub(super) fn subtree(&self, id: i64) -> Vec<i64> {
         let mut ids = vec![id];
-        ids.extend(
-            self.collections
-                .keys()
-                .copied()
-                .filter(|other| self.under(*other, id)),
-        );
+        ids.extend(self.collections.keys().copied().filter(|other| self.under(*other, id)));
         ids
     }
 
@@ -168,11 +152,9 @@ impl State {
             .location_before
             .clone()
             .filter(|location| {
-                ancestors(location).iter().all(|id| {
-                    self.collections
-                        .get(id)
-                        .is_some_and(|collection| !collection.archived)
-                })
+                ancestors(location)
+                    .iter()
+                    .all(|id| self.collections.get(id).is_some_and(|collection| !collection.archived))
             })
             .unwrap_or_else(|| "/".to_owned());
         self.relocate(id, back);

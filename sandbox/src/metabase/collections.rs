@@ -62,11 +62,7 @@ fn list(state: &State, caller: &Caller, call: &Call) -> Reply {
         })
         .collect();
     collections.sort_by_key(|collection| (collection.name.to_lowercase(), collection.id));
-    answer.extend(
-        collections
-            .into_iter()
-            .map(|collection| describe(state, caller, collection)),
-    );
+    answer.extend(collections.into_iter().map(|collection| describe(state, caller, collection)));
     Reply::ok(answer)
 }
 
@@ -76,31 +72,17 @@ fn tree(state: &State, caller: &Caller, call: &Call) -> Reply {
     let seen: Vec<&Collection> = state
         .collections
         .values()
-        .filter(|collection| {
-            !(skip_archived && (collection.archived || collection.kind.as_deref() == Some("trash")))
-        })
+        .filter(|collection| !(skip_archived && (collection.archived || collection.kind.as_deref() == Some("trash"))))
         .filter(|collection| collection.namespace.as_deref() == call.asked("namespace"))
         .filter(|collection| state.collection_level(caller, Some(collection.id)) > Level::None)
-        .filter(|collection| {
-            !others
-                || state
-                    .personal_owner(collection.id)
-                    .is_none_or(|owner| owner == caller.user_id)
-        })
+        .filter(|collection| !others || state.personal_owner(collection.id).is_none_or(|owner| owner == caller.user_id))
         .collect();
     Reply::ok(branches(state, caller, &seen, None))
 }
 
-fn branches(
-    state: &State,
-    caller: &Caller,
-    seen: &[&Collection],
-    parent: Option<i64>,
-) -> Vec<Value> {
-    let mut level: Vec<&&Collection> = seen
-        .iter()
-        .filter(|collection| state.visible_parent(caller, collection) == parent)
-        .collect();
+fn branches(state: &State, caller: &Caller, seen: &[&Collection], parent: Option<i64>) -> Vec<Value> {
+    let mut level: Vec<&&Collection> =
+        seen.iter().filter(|collection| state.visible_parent(caller, collection) == parent).collect();
     level.sort_by_key(|collection| (collection.name.to_lowercase(), collection.id));
     level
         .into_iter()
@@ -108,26 +90,14 @@ fn branches(
             let mut row = describe(state, caller, collection);
             let children = branches(state, caller, seen, Some(collection.id));
             let mut here = Vec::new();
-            if state
-                .cards
-                .values()
-                .any(|card| card.collection_id == Some(collection.id) && !card.archived)
-            {
+            if state.cards.values().any(|card| card.collection_id == Some(collection.id) && !card.archived) {
                 here.push("card");
             }
-            if state
-                .dashboards
-                .values()
-                .any(|board| board.collection_id == Some(collection.id) && !board.archived)
-            {
+            if state.dashboards.values().any(|board| board.collection_id == Some(collection.id) && !board.archived) {
                 here.push("dashboard");
             }
             row["here"] = json!(here);
-            row["below"] = json!(if children.is_empty() {
-                vec![]
-            } else {
-                vec!["collection"]
-            });
+            row["below"] = json!(if children.is_empty() { vec![] } else { vec!["collection"] });
             row["children"] = json!(children);
             row
         })
@@ -196,28 +166,18 @@ fn update(state: &mut State, caller: &Caller, call: &Call, collection: &str) -> 
     if let Some(target) = moved {
         need(state.collection_level(caller, target), Level::Write)?;
         if target.is_some_and(|target| target == id || state.under(target, id)) {
-            return Err(invalid(
-                "parent_id",
-                "a collection outside this one",
-                "a loop",
-            ));
+            return Err(invalid("parent_id", "a collection outside this one", "a loop"));
         }
     }
     if before.owner_id.is_some() && (archive || moved.is_some()) {
-        return Err(Reply::text(
-            400,
-            "You are not allowed to change the location of a Personal Collection.",
-        ));
+        return Err(Reply::text(400, "You are not allowed to change the location of a Personal Collection."));
     }
     if call.given("authority_level").is_some() {
         return Err(paid_feature("Official Collections"));
     }
     let name = call.optional_text("name")?;
     let description = call.optional_text("description")?;
-    let entry = state
-        .collections
-        .get_mut(&id)
-        .expect("the collection was read above");
+    let entry = state.collections.get_mut(&id).expect("the collection was read above");
     if let Some(name) = name {
         entry.name = name;
     }
@@ -243,28 +203,19 @@ fn delete(state: &mut State, caller: &Caller, collection: &str) -> Answer {
     caller.must_be_admin()?;
     let id = state.collection_ref(&Value::from(collection))?;
     if !state.collections[&id].archived {
-        return Err(Reply::text(
-            400,
-            "Collection must be trashed before deletion.",
-        ));
+        return Err(Reply::text(400, "Collection must be trashed before deletion."));
     }
     for gone in state.subtree(id) {
         state.collections.remove(&gone);
         for levels in state.collection_permissions.values_mut() {
             levels.remove(&gone.to_string());
         }
-        let cards: Vec<i64> = state
-            .cards
-            .values()
-            .filter(|card| card.collection_id == Some(gone))
-            .map(|card| card.id)
-            .collect();
+        let cards: Vec<i64> =
+            state.cards.values().filter(|card| card.collection_id == Some(gone)).map(|card| card.id).collect();
         for card in cards {
             state.delete_card(card);
         }
-        state
-            .dashboards
-            .retain(|_, dashboard| dashboard.collection_id != Some(gone));
+        state.dashboards.retain(|_, dashboard| dashboard.collection_id != Some(gone));
     }
     Ok(Reply::empty())
 }
@@ -313,19 +264,12 @@ pub(super) fn brief(state: &State, caller: &Caller, id: Option<i64>) -> Value {
 
 /// 404 for something that lies in the trash.
 pub(super) fn archived() -> Reply {
-    Reply::json(
-        404,
-        json!({ "message": "The object has been archived.", "error_code": "archived" }),
-    )
+    Reply::json(404, json!({ "message": "The object has been archived.", "error_code": "archived" }))
 }
 
 fn describe(state: &State, caller: &Caller, collection: &Collection) -> Value {
     let write = state.collection_level(caller, Some(collection.id)) == Level::Write;
-    let visible: String = state
-        .visible_ancestors(caller, collection)
-        .iter()
-        .map(|id| format!("{id}/"))
-        .collect();
+    let visible: String = state.visible_ancestors(caller, collection).iter().map(|id| format!("{id}/")).collect();
     json!({
         "id": collection.id,
         "name": collection.name,
@@ -351,16 +295,7 @@ fn describe(state: &State, caller: &Caller, collection: &Collection) -> Value {
 }
 
 fn slug(name: &str) -> String {
-    name.to_lowercase()
-        .chars()
-        .map(|letter| {
-            if letter.is_alphanumeric() {
-                letter
-            } else {
-                '_'
-            }
-        })
-        .collect()
+    name.to_lowercase().chars().map(|letter| if letter.is_alphanumeric() { letter } else { '_' }).collect()
 }
 
 /// Keys of a body that are stored and given back untouched.

@@ -9,7 +9,7 @@ use super::collections::{archived, brief, keep};
 use super::dashcards;
 use super::items::last_edit;
 use super::reply::{Answer, Reply, invalid, no_such_route};
-use super::state::{Dashboard, Level, State, stamp};
+use super::state::{Card, Dashboard, Level, State, stamp};
 
 /// Settings of a dashboard that are stored and given back.
 const EXTRA: &[&str] = &[
@@ -59,9 +59,7 @@ pub(super) fn handle(state: &mut State, caller: &Caller, call: &Call, rest: &[&s
             need(state.dashboard_level(caller, dashboard), Level::Write)?;
             let gone = dashboard.id;
             state.dashboards.remove(&gone);
-            state
-                .cards
-                .retain(|_, card| card.dashboard_id != Some(gone));
+            state.cards.retain(|_, card| card.dashboard_id != Some(gone));
             Ok(Reply::empty())
         }
         (method, [dashboard, "public_link"]) => {
@@ -127,11 +125,7 @@ fn update(state: &mut State, caller: &Caller, call: &Call, dashboard_id: i64) ->
         None => {}
         Some(width @ ("fixed" | "full")) => next.width = width.to_owned(),
         Some(other) => {
-            return Err(invalid(
-                "width",
-                "enum of fixed, full",
-                &format!("received: {other:?}"),
-            ));
+            return Err(invalid("width", "enum of fixed, full", &format!("received: {other:?}")));
         }
     }
     if let Some(auto) = call.optional_flag("auto_apply_filters")? {
@@ -150,10 +144,7 @@ fn update(state: &mut State, caller: &Caller, call: &Call, dashboard_id: i64) ->
         // `tabs` counts only beside `dashcards`, and then its absence means none.
         let left = dashcards::replace(state, caller, call, &mut next)?;
         for card_id in left {
-            let own = state
-                .cards
-                .get_mut(&card_id)
-                .filter(|card| card.dashboard_id == Some(dashboard_id));
+            let own = state.cards.get_mut(&card_id).filter(|card| card.dashboard_id == Some(dashboard_id));
             if let Some(card) = own {
                 card.archived = true;
                 card.archived_directly = true;
@@ -170,10 +161,7 @@ fn copy(state: &mut State, caller: &Caller, call: &Call, dashboard_id: i64) -> A
     if let Some(target) = collection_of(state, call)? {
         copied.collection_id = target;
     }
-    need(
-        state.collection_level(caller, copied.collection_id),
-        Level::Write,
-    )?;
+    need(state.collection_level(caller, copied.collection_id), Level::Write)?;
     if let Some(name) = call.optional_text("name")? {
         copied.name = name;
     }
@@ -193,38 +181,47 @@ fn copy(state: &mut State, caller: &Caller, call: &Call, dashboard_id: i64) -> A
     for dashcard in &mut copied.dashcards {
         dashcard.id = state.next_id("dashcard");
         dashcard.tab_id = dashcard.tab_id.and_then(|tab| tabs.get(&tab).copied());
-        let original = dashcard
-            .card_id
-            .and_then(|id| state.cards.get(&id).cloned());
-        if let Some(mut card) = original.filter(|_| deep) {
-            card.id = state.next_id("card");
-            card.entity_id = state.entity_id("card", card.id);
-            card.collection_id = copied.collection_id;
-            dashcard.card_id = Some(card.id);
-            state.cards.insert(card.id, card);
+        let original = dashcard.card_id.and_then(|id| state.cards.get(&id).cloned());
+        if let Some(card) = original.filter(|_| deep) {
+            // What the caller may not read is not copied into their reach.
+            dashcard.card_id = match state.card_level(caller, &card) {
+                Level::None => None,
+                _ => Some(copy_card(state, caller, card, copied.collection_id)),
+            };
+            for mapping in dashcard.parameter_mappings.as_array_mut().into_iter().flatten() {
+                mapping["card_id"] = json!(dashcard.card_id);
+            }
         }
+    }
+    if deep {
+        copied.dashcards.retain(|dashcard| {
+            dashcard.card_id.is_some() || dashcard.visualization_settings.get("virtual_card").is_some()
+        });
     }
     let copy_id = copied.id;
     state.dashboards.insert(copy_id, copied);
     Ok(Reply::ok(hydrated(state, caller, copy_id)))
 }
 
+fn copy_card(state: &mut State, caller: &Caller, card: Card, collection_id: Option<i64>) -> i64 {
+    let id = state.next_id("card");
+    let entity_id = state.entity_id("card", id);
+    let creator_id = caller.user_id;
+    state.cards.insert(id, Card { id, entity_id, collection_id, creator_id, public_uuid: None, ..card });
+    id
+}
+
 fn parameters(call: &Call) -> Result<Option<Value>, Reply> {
     let Some(given) = call.given("parameters") else {
         return Ok(None);
     };
-    let sound = given.as_array().is_some_and(|list| {
-        list.iter()
-            .all(|parameter| parameter["id"].is_string() && parameter["type"].is_string())
-    });
+    let sound = given
+        .as_array()
+        .is_some_and(|list| list.iter().all(|parameter| parameter["id"].is_string() && parameter["type"].is_string()));
     if sound {
         Ok(Some(given.clone()))
     } else {
-        Err(invalid(
-            "parameters",
-            "parameter must be a map with :id and :type keys",
-            "missing required key",
-        ))
+        Err(invalid("parameters", "parameter must be a map with :id and :type keys", "missing required key"))
     }
 }
 
@@ -232,11 +229,7 @@ fn dashboard_ref(state: &State, part: &str) -> Result<i64, Reply> {
     part.parse()
         .ok()
         .or_else(|| {
-            state
-                .dashboards
-                .values()
-                .find(|dashboard| dashboard.entity_id == part)
-                .map(|dashboard| dashboard.id)
+            state.dashboards.values().find(|dashboard| dashboard.entity_id == part).map(|dashboard| dashboard.id)
         })
         .ok_or_else(|| state.not_found())
 }

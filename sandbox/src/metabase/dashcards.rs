@@ -34,17 +34,10 @@ pub(super) fn replace(
             .ok_or_else(|| invalid("tabs", "tab with a name", "missing required key"))?;
         let known = dashboard.tabs.iter().find(|tab| tab.id == sent_id);
         let tab = match known {
-            Some(tab) => Tab {
-                name: name.to_owned(),
-                ..tab.clone()
-            },
+            Some(tab) => Tab { name: name.to_owned(), ..tab.clone() },
             None => {
                 let tab_id = state.next_id("tab");
-                Tab {
-                    id: tab_id,
-                    name: name.to_owned(),
-                    entity_id: state.entity_id("tab", tab_id),
-                }
+                Tab { id: tab_id, name: name.to_owned(), entity_id: state.entity_id("tab", tab_id) }
             }
         };
         tab_ids.insert(sent_id, tab.id);
@@ -58,23 +51,14 @@ pub(super) fn replace(
             None => None,
         };
         if !tabs.is_empty() && tab_id.is_none() {
-            return Err(Reply::text(
-                400,
-                "This dashboard has tab, makes sure every card has a tab",
-            ));
+            return Err(Reply::text(400, "This dashboard has tab, makes sure every card has a tab"));
         }
         next.push(one(state, caller, dashboard, sent, tab_id)?);
     }
     let on = |dashcards: &[Dashcard]| -> BTreeSet<i64> {
-        dashcards
-            .iter()
-            .flat_map(|dashcard| dashcard.card_id.into_iter().chain(dashcard.series.clone()))
-            .collect()
+        dashcards.iter().flat_map(|dashcard| dashcard.card_id.into_iter().chain(dashcard.series.clone())).collect()
     };
-    let left = on(&dashboard.dashcards)
-        .difference(&on(&next))
-        .copied()
-        .collect();
+    let left = on(&dashboard.dashcards).difference(&on(&next)).copied().collect();
     dashboard.tabs = tabs;
     dashboard.dashcards = next;
     Ok(left)
@@ -88,11 +72,7 @@ fn one(
     tab_id: Option<i64>,
 ) -> Result<Dashcard, Reply> {
     let sent_id = whole(sent, "dashcards", "id", i64::MIN)?;
-    let known = dashboard
-        .dashcards
-        .iter()
-        .find(|dashcard| dashcard.id == sent_id)
-        .cloned();
+    let known = dashboard.dashcards.iter().find(|dashcard| dashcard.id == sent_id).cloned();
     let card_id = match (sent.get("card_id"), &known) {
         (Some(value), _) => value.as_i64(),
         (None, Some(known)) => known.card_id,
@@ -100,8 +80,7 @@ fn one(
     };
     let gone = |id: &i64| state.cards.get(id).is_none_or(|card| card.archived);
     // The trap: without `card_id`, a card in the trash leaves an empty copy.
-    let lost =
-        known.is_some() && sent.get("card_id").is_none() && card_id.as_ref().is_some_and(gone);
+    let lost = known.is_some() && sent.get("card_id").is_none() && card_id.as_ref().is_some_and(gone);
     let (known, card_id) = if lost { (None, None) } else { (known, card_id) };
     let series: Vec<i64> = sent
         .get("series")
@@ -119,9 +98,7 @@ fn one(
     let list = |key: &str| sent.get(key).filter(|value| value.is_array()).cloned();
     let mappings = match list("parameter_mappings") {
         Some(mappings) => mappings,
-        None => known
-            .as_ref()
-            .map_or_else(|| json!([]), |known| known.parameter_mappings.clone()),
+        None => known.as_ref().map_or_else(|| json!([]), |known| known.parameter_mappings.clone()),
     };
     check_mappings(state, caller, &mappings)?;
     let (id, created_at) = match &known {
@@ -164,9 +141,7 @@ fn check_mappings(state: &State, caller: &Caller, mappings: &Value) -> Result<()
         let target = &mapping["target"][1];
         if target[0] == "field"
             && let Some(field) = field_id(target)
-            && !state
-                .field(field)
-                .is_some_and(|(table, _)| caller.superuser || state.sees_table(caller, table.id))
+            && !state.field(field).is_some_and(|(table, _)| caller.superuser || state.sees_table(caller, table.id))
         {
             return Err(forbidden());
         }
@@ -175,36 +150,20 @@ fn check_mappings(state: &State, caller: &Caller, mappings: &Value) -> Result<()
 }
 
 fn list(call: &Call, key: &str) -> Result<Vec<Map<String, Value>>, Reply> {
-    let wrong = || {
-        invalid(
-            key,
-            "value must be seq of maps in which ids are unique",
-            "wrong shape",
-        )
-    };
+    let wrong = || invalid(key, "value must be seq of maps in which ids are unique", "wrong shape");
     match call.given(key) {
         None => Ok(Vec::new()),
-        Some(Value::Array(items)) => items
-            .iter()
-            .map(|item| item.as_object().cloned().ok_or_else(wrong))
-            .collect(),
+        Some(Value::Array(items)) => items.iter().map(|item| item.as_object().cloned().ok_or_else(wrong)).collect(),
         Some(_) => Err(wrong()),
     }
 }
 
 fn unique_ids(key: &str, items: &[Map<String, Value>]) -> Result<(), Reply> {
-    let ids: BTreeSet<i64> = items
-        .iter()
-        .filter_map(|item| item.get("id").and_then(Value::as_i64))
-        .collect();
+    let ids: BTreeSet<i64> = items.iter().filter_map(|item| item.get("id").and_then(Value::as_i64)).collect();
     if ids.len() == items.len() {
         Ok(())
     } else {
-        Err(invalid(
-            key,
-            "value must be seq of maps in which ids are unique",
-            "duplicate or missing ids",
-        ))
+        Err(invalid(key, "value must be seq of maps in which ids are unique", "duplicate or missing ids"))
     }
 }
 
@@ -212,27 +171,13 @@ fn whole(item: &Map<String, Value>, list: &str, key: &str, least: i64) -> Result
     item.get(key)
         .and_then(Value::as_i64)
         .filter(|value| *value >= least)
-        .ok_or_else(|| {
-            invalid(
-                list,
-                &format!("{key} must be an integer of at least {least}"),
-                "wrong or missing",
-            )
-        })
+        .ok_or_else(|| invalid(list, &format!("{key} must be an integer of at least {least}"), "wrong or missing"))
 }
 
 /// The cards as answers show them, in an order that is not to be relied on.
-pub(super) fn describe_all(
-    state: &State,
-    caller: &Caller,
-    dashboard: &Dashboard,
-    turns: u64,
-) -> Vec<Value> {
-    let mut cards: Vec<Value> = dashboard
-        .dashcards
-        .iter()
-        .map(|dashcard| describe(state, caller, dashboard, dashcard))
-        .collect();
+pub(super) fn describe_all(state: &State, caller: &Caller, dashboard: &Dashboard, turns: u64) -> Vec<Value> {
+    let mut cards: Vec<Value> =
+        dashboard.dashcards.iter().map(|dashcard| describe(state, caller, dashboard, dashcard)).collect();
     let count = cards.len();
     if count > 1 {
         let turn = usize::try_from(turns % count as u64).unwrap_or(0);
@@ -285,12 +230,7 @@ impl State {
         let Some(dashboard) = self.dashboards.get_mut(&dashboard_id) else {
             return;
         };
-        let row = dashboard
-            .dashcards
-            .iter()
-            .map(|dashcard| dashcard.row + dashcard.size_y)
-            .max()
-            .unwrap_or(0);
+        let row = dashboard.dashcards.iter().map(|dashcard| dashcard.row + dashcard.size_y).max().unwrap_or(0);
         dashboard.dashcards.push(Dashcard {
             id,
             card_id: Some(card_id),

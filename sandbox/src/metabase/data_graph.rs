@@ -9,9 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::access::{Caller, Queries};
 use super::call::{Call, id};
-use super::reply::{
-    Answer, Reply, exception, invalid, no_such_route, paid_feature, paid_permissions, stale_graph,
-};
+use super::reply::{Answer, Reply, exception, invalid, no_such_route, paid_feature, paid_permissions, stale_graph};
 use super::state::{ADMINISTRATORS, ALL_USERS, DATA_ANALYSTS, DataPermission, State};
 
 /// Everything under `/api/permissions/graph`.
@@ -44,8 +42,7 @@ pub(super) fn handle(state: &mut State, caller: &Caller, call: &Call, rest: &[&s
 
 /// Whether a graph write carries the switch that skips the revision check.
 pub(super) fn forced(state: &State, call: &Call) -> bool {
-    state.profile.graph_flags()
-        && (call.asked_flag("force") || call.given("force") == Some(&Value::Bool(true)))
+    state.profile.graph_flags() && (call.asked_flag("force") || call.given("force") == Some(&Value::Bool(true)))
 }
 
 /// Whether a graph write asks for a short answer.
@@ -69,11 +66,7 @@ fn update(state: &mut State, call: &Call) -> Answer {
     for paid in ["sandboxes", "impersonations"] {
         let given = call.given(paid).and_then(Value::as_array);
         if given.is_some_and(|list| !list.is_empty()) {
-            return Err(paid_feature(if paid == "sandboxes" {
-                "Sandboxes"
-            } else {
-                "Connection Impersonation"
-            }));
+            return Err(paid_feature(if paid == "sandboxes" { "Sandboxes" } else { "Connection Impersonation" }));
         }
     }
     let groups = call
@@ -83,20 +76,16 @@ fn update(state: &mut State, call: &Call) -> Answer {
     let mut changed: BTreeMap<(i64, i64), DataPermission> = BTreeMap::new();
     for (group, databases) in groups {
         let group_id = id(group)?;
-        let databases = databases
-            .as_object()
-            .ok_or_else(|| invalid("groups", "map of group to database", "not a map"))?;
+        let databases =
+            databases.as_object().ok_or_else(|| invalid("groups", "map of group to database", "not a map"))?;
         for (database, wanted) in databases {
             let database_id = id(database)?;
-            if !state.groups.contains_key(&group_id) || !state.databases.contains_key(&database_id)
-            {
+            if !state.groups.contains_key(&group_id) || !state.databases.contains_key(&database_id) {
                 return Err(exception(
                     "ERROR: insert or update on table \"data_permissions\" violates foreign key constraint",
                 ));
             }
-            let wanted = wanted
-                .as_object()
-                .ok_or_else(|| invalid("groups", "map of permissions", "not a map"))?;
+            let wanted = wanted.as_object().ok_or_else(|| invalid("groups", "map of permissions", "not a map"))?;
             let next = merged(state, group_id, database_id, wanted)?;
             if group_id != ADMINISTRATORS {
                 changed.insert((group_id, database_id), next);
@@ -108,20 +97,13 @@ fn update(state: &mut State, call: &Call) -> Answer {
         return Err(stale_graph());
     }
     for ((group, database), permission) in changed {
-        state
-            .data_permissions
-            .entry(group)
-            .or_default()
-            .insert(database, permission);
+        state.data_permissions.entry(group).or_default().insert(database, permission);
     }
     state.data_revision += 1;
     if skips_graph(state, call) {
         return Ok(Reply::ok(json!({ "revision": state.data_revision })));
     }
-    let named: Vec<i64> = groups
-        .keys()
-        .filter_map(|group| group.parse().ok())
-        .collect();
+    let named: Vec<i64> = groups.keys().filter_map(|group| group.parse().ok()).collect();
     Ok(Reply::ok(graph(state, &named, None)))
 }
 
@@ -141,21 +123,14 @@ fn merged(
         next.create_queries = state.merge_queries(database_id, &next.create_queries, queries)?;
     }
     for (key, slot, allowed) in [
-        (
-            "download",
-            &mut next.download,
-            &["full", "limited", "none"][..],
-        ),
+        ("download", &mut next.download, &["full", "limited", "none"][..]),
         ("data-model", &mut next.data_model, &["all", "none"][..]),
     ] {
         let Some(value) = wanted.get(key) else {
             continue;
         };
         if key == "data-model" && group_id == DATA_ANALYSTS && state.profile.data_analysts() {
-            return Err(Reply::text(
-                400,
-                "You cannot change the data model permissions of the Data Analysts group.",
-            ));
+            return Err(Reply::text(400, "You cannot change the data model permissions of the Data Analysts group."));
         }
         let schemas = value.get("schemas").unwrap_or(&Value::Null);
         match schemas {
@@ -164,10 +139,7 @@ fn merged(
             _ => return Err(unparsable(key)),
         }
     }
-    for (key, slot) in [
-        ("details", &mut next.details),
-        ("transforms", &mut next.transforms),
-    ] {
+    for (key, slot) in [("details", &mut next.details), ("transforms", &mut next.transforms)] {
         match wanted.get(key) {
             None => {}
             Some(Value::String(text)) if text == "yes" || text == "no" => {
@@ -188,22 +160,15 @@ fn check_view(view: &Value, queries: Option<&Value>) -> Result<(), Reply> {
             }
             Err(paid_permissions("blocked"))
         }
-        Value::String(text) if text == "impersonated" => {
-            Err(paid_feature("Connection Impersonation"))
-        }
-        Value::Object(_) if view.to_string().contains("sandboxed") => {
-            Err(paid_feature("Sandboxes"))
-        }
+        Value::String(text) if text == "impersonated" => Err(paid_feature("Connection Impersonation")),
+        Value::Object(_) if view.to_string().contains("sandboxed") => Err(paid_feature("Sandboxes")),
         Value::Object(_) => Ok(()),
         _ => Err(unparsable("view-data")),
     }
 }
 
 fn unparsable(key: &str) -> Reply {
-    Reply::text(
-        400,
-        &format!("Cannot parse permissions graph because it is invalid: {key}"),
-    )
+    Reply::text(400, &format!("Cannot parse permissions graph because it is invalid: {key}"))
 }
 
 fn graph(state: &State, groups: &[i64], only: Option<i64>) -> Value {
@@ -243,10 +208,7 @@ fn describe(state: &State, group: i64, database: i64) -> Value {
             answer.insert(key.into(), value);
         }
     }
-    for (key, value) in [
-        ("download", permission.download),
-        ("data-model", permission.data_model),
-    ] {
+    for (key, value) in [("download", permission.download), ("data-model", permission.data_model)] {
         if value != "none" {
             answer.insert(key.into(), json!({ "schemas": value }));
         }
@@ -257,15 +219,9 @@ fn describe(state: &State, group: i64, database: i64) -> Value {
 impl State {
     /// What a group may do with a database.
     fn permission(&self, group: i64, database: i64) -> DataPermission {
-        self.data_permissions
-            .get(&group)
-            .and_then(|databases| databases.get(&database))
-            .cloned()
-            .unwrap_or_else(|| DataPermission {
-                create_queries: Value::from("no"),
-                download: Value::from("none"),
-                ..open_permission()
-            })
+        self.data_permissions.get(&group).and_then(|databases| databases.get(&database)).cloned().unwrap_or_else(|| {
+            DataPermission { create_queries: Value::from("no"), download: Value::from("none"), ..open_permission() }
+        })
     }
 
     /// Gives a new group what All Users have.
@@ -306,13 +262,7 @@ impl State {
                 // The words grow with the rights.
                 .min_by_key(|level| level.len())
                 .unwrap_or("query-builder-and-native");
-            databases.insert(
-                database,
-                DataPermission {
-                    create_queries: Value::from(lowest),
-                    ..open_permission()
-                },
-            );
+            databases.insert(database, DataPermission { create_queries: Value::from(lowest), ..open_permission() });
         }
     }
 
@@ -325,11 +275,7 @@ impl State {
             };
         };
         let mut leaves: BTreeMap<(String, i64), String> = BTreeMap::new();
-        for table in self
-            .tables
-            .values()
-            .filter(|table| table.database_id == database)
-        {
+        for table in self.tables.values().filter(|table| table.database_id == database) {
             let now = match stored {
                 Value::String(level) if level == "no" => "no",
                 Value::String(_) => "query-builder",
@@ -339,15 +285,10 @@ impl State {
         }
         for (schema, level) in schemas {
             let tables: Vec<(i64, &Value)> = match level {
-                Value::Object(tables) => tables
-                    .iter()
-                    .filter_map(|(table, level)| Some((table.parse().ok()?, level)))
-                    .collect(),
-                level => leaves
-                    .keys()
-                    .filter(|(name, _)| name == schema)
-                    .map(|(_, table)| (*table, level))
-                    .collect(),
+                Value::Object(tables) => {
+                    tables.iter().filter_map(|(table, level)| Some((table.parse().ok()?, level))).collect()
+                }
+                level => leaves.keys().filter(|(name, _)| name == schema).map(|(_, table)| (*table, level)).collect(),
             };
             for (table, level) in tables {
                 match level.as_str() {

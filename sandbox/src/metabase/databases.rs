@@ -36,9 +36,7 @@ pub(super) async fn connected(server: &Arc<Server>, call: &Call, path: &[&str]) 
         ("POST", ["database"]) => Some(create(server, call).await),
         ("POST", ["database", "validate"]) => Some(validate(server, call).await),
         ("PUT", ["database", database]) => Some(update(server, call, database).await),
-        ("GET", ["database", database, "healthcheck"]) => {
-            Some(healthcheck(server, call, database).await)
-        }
+        ("GET", ["database", database, "healthcheck"]) => Some(healthcheck(server, call, database).await),
         ("POST", ["database", database, "sync_schema"]) => {
             Some(admin_database(server, call, database).map(|database| {
                 sync::start(server, database);
@@ -88,12 +86,7 @@ pub(super) fn handle(state: &mut State, caller: &Caller, call: &Call, rest: &[&s
             let database = readable(state, caller, id(database)?)?;
             let mut answer = describe(state, caller, database);
             if let Some(include @ ("tables" | "tables.fields")) = call.asked("include") {
-                answer["tables"] = json!(tables::listed(
-                    state,
-                    caller,
-                    database.id,
-                    include == "tables.fields"
-                ));
+                answer["tables"] = json!(tables::listed(state, caller, database.id, include == "tables.fields"));
             }
             Ok(Reply::ok(answer))
         }
@@ -132,11 +125,7 @@ async fn create(server: &Arc<Server>, call: &Call) -> Answer {
         if call.given("cache_ttl").is_some() {
             return Err(paid_feature("Cache Granular Controls"));
         }
-        Ok((
-            call.required_text("name")?,
-            call.required_text("engine")?,
-            details_of(call.given("details"))?,
-        ))
+        Ok((call.required_text("name")?, call.required_text("engine")?, details_of(call.given("details"))?))
     })?;
     must_be_postgres(&engine)?;
     let version = server.warehouse.check(&details).await?;
@@ -267,9 +256,7 @@ fn delete(state: &mut State, database_id: i64) -> Answer {
     for field in fields {
         state.field_values.remove(&field);
     }
-    state
-        .tables
-        .retain(|_, table| table.database_id != database_id);
+    state.tables.retain(|_, table| table.database_id != database_id);
     let cards: Vec<i64> = state
         .cards
         .values()
@@ -286,46 +273,24 @@ fn admin_database(server: &Server, call: &Call, database: &str) -> Result<i64, R
     server.read(|state| {
         state.caller(call)?.must_be_admin()?;
         let database_id = id(database)?;
-        if state.databases.contains_key(&database_id) {
-            Ok(database_id)
-        } else {
-            Err(state.not_found())
-        }
+        if state.databases.contains_key(&database_id) { Ok(database_id) } else { Err(state.not_found()) }
     })
 }
 
-fn readable<'a>(
-    state: &'a State,
-    caller: &Caller,
-    database_id: i64,
-) -> Result<&'a Database, Reply> {
-    let database = state
-        .databases
-        .get(&database_id)
-        .ok_or_else(|| state.not_found())?;
-    if state.queries(caller, database_id) > Queries::No {
-        Ok(database)
-    } else {
-        Err(forbidden())
-    }
+fn readable<'a>(state: &'a State, caller: &Caller, database_id: i64) -> Result<&'a Database, Reply> {
+    let database = state.databases.get(&database_id).ok_or_else(|| state.not_found())?;
+    if state.queries(caller, database_id) > Queries::No { Ok(database) } else { Err(forbidden()) }
 }
 
 fn details_of(value: Option<&Value>) -> Result<Map<String, Value>, Reply> {
-    value
-        .and_then(Value::as_object)
-        .cloned()
-        .ok_or_else(|| missing("details", "value must be a map."))
+    value.and_then(Value::as_object).cloned().ok_or_else(|| missing("details", "value must be a map."))
 }
 
 fn must_be_postgres(engine: &str) -> Result<(), Reply> {
     if engine == "postgres" {
         return Ok(());
     }
-    Err(invalid(
-        "engine",
-        "value must be a valid database engine.",
-        &format!("received: {engine:?}"),
-    ))
+    Err(invalid("engine", "value must be a valid database engine.", &format!("received: {engine:?}")))
 }
 
 /// A database as answers show it; only administrators see the connection.

@@ -44,15 +44,7 @@ const PARAMETER: &[&str] = &[
     "values_source_config",
 ];
 const MAPPING: &[&str] = &["parameter_id", "card_id", "target", "dashcard"];
-const QUERY: &[&str] = &[
-    "database",
-    "type",
-    "native",
-    "query",
-    "parameters",
-    "lib/type",
-    "stages",
-];
+const QUERY: &[&str] = &["database", "type", "native", "query", "parameters", "lib/type", "stages"];
 const NATIVE: &[&str] = &["query", "template-tags", "collection"];
 const TEMPLATE_TAG: &[&str] = &[
     "id",
@@ -68,22 +60,12 @@ const TEMPLATE_TAG: &[&str] = &[
     "snippet-name",
     "card-id",
 ];
-const DATA_PERMISSION: &[&str] = &[
-    "view-data",
-    "create-queries",
-    "download",
-    "data-model",
-    "details",
-    "transforms",
-];
+const DATA_PERMISSION: &[&str] = &["view-data", "create-queries", "download", "data-model", "details", "transforms"];
 
 /// Refuses a body with keys the route does not declare.
 pub(super) fn check(call: &Call) -> Result<(), Reply> {
     let segments = call.segments();
-    let Some(("api", rest)) = segments
-        .split_first()
-        .map(|(first, rest)| (first.as_str(), rest))
-    else {
+    let Some(("api", rest)) = segments.split_first().map(|(first, rest)| (first.as_str(), rest)) else {
         return Ok(());
     };
     let Some(keys) = declared(&call.method, rest) else {
@@ -101,20 +83,13 @@ pub(super) fn check(call: &Call) -> Result<(), Reply> {
         errors.insert(key.clone(), Value::from("disallowed key"));
         specific.insert(key, json!(["disallowed key"]));
     }
-    Err(Reply::json(
-        400,
-        json!({ "errors": errors, "specific-errors": specific }),
-    ))
+    Err(Reply::json(400, json!({ "errors": errors, "specific-errors": specific })))
 }
 
 fn declared(method: &Method, path: &[String]) -> Option<Vec<&'static str>> {
     let fits = |pattern: &str| {
         let parts: Vec<_> = pattern.split('/').collect();
-        parts.len() == path.len()
-            && parts
-                .iter()
-                .zip(path)
-                .all(|(part, given)| *part == "*" || part == given)
+        parts.len() == path.len() && parts.iter().zip(path).all(|(part, given)| *part == "*" || part == given)
     };
     // A literal path such as `collection/graph` wins over `collection/*`.
     DECLARED
@@ -145,18 +120,10 @@ fn nested(path: &[String], body: &Map<String, Value>, wrong: &mut Vec<String>) {
             }
         }
         Some("dataset") => native(body, wrong),
-        Some("user") => each(
-            body,
-            "user_group_memberships",
-            &["id", "is_group_manager"],
-            wrong,
-        ),
+        Some("user") => each(body, "user_group_memberships", &["id", "is_group_manager"], wrong),
         Some("setup") => {
             for (part, keys) in [
-                (
-                    "user",
-                    &["email", "password", "first_name", "last_name"][..],
-                ),
+                ("user", &["email", "password", "first_name", "last_name"][..]),
                 ("prefs", &["site_name", "site_locale"][..]),
             ] {
                 if let Some(Value::Object(fields)) = body.get(part) {
@@ -191,15 +158,8 @@ fn native(query: &Map<String, Value>, wrong: &mut Vec<String>) {
     }
 }
 
-fn items<'a>(
-    body: &'a Map<String, Value>,
-    key: &str,
-) -> impl Iterator<Item = &'a Map<String, Value>> {
-    body.get(key)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_object)
+fn items<'a>(body: &'a Map<String, Value>, key: &str) -> impl Iterator<Item = &'a Map<String, Value>> {
+    body.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object)
 }
 
 fn each(body: &Map<String, Value>, key: &str, keys: &[&str], wrong: &mut Vec<String>) {

@@ -33,12 +33,7 @@ pub enum Failure {
 impl Fault {
     /// Spoils the next call of a method on a path.
     pub fn new(method: &str, path: &str, failure: Failure) -> Self {
-        Self {
-            method: Some(method.to_owned()),
-            path: path.to_owned(),
-            failure,
-            times: 1,
-        }
+        Self { method: Some(method.to_owned()), path: path.to_owned(), failure, times: 1 }
     }
 
     /// Spoils as many calls as said.
@@ -49,9 +44,7 @@ impl Fault {
     }
 
     fn fits(&self, method: &str, path: &str) -> bool {
-        self.times > 0
-            && self.method.as_deref().is_none_or(|wanted| wanted == method)
-            && path.starts_with(&self.path)
+        self.times > 0 && self.method.as_deref().is_none_or(|wanted| wanted == method) && path.starts_with(&self.path)
     }
 }
 

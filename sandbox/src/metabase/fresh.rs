@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::data_graph::open_permission;
 use super::profile::Profile;
 use super::state::{
-    ADMINISTRATORS, ALL_USERS, Card, Collection, DATA_ANALYSTS, Dashboard, Dashcard, Database,
-    Field, Group, Level, State, Table,
+    ADMINISTRATORS, ALL_USERS, Card, Collection, DATA_ANALYSTS, Dashboard, Dashcard, Database, Field, Group, Level,
+    State, Table,
 };
 
 impl State {
@@ -32,25 +32,15 @@ impl State {
     }
 
     fn add_built_in_groups(&mut self) {
-        let mut groups = vec![
-            (ALL_USERS, "All Users", "all-internal-users"),
-            (ADMINISTRATORS, "Administrators", "admin"),
-        ];
+        let mut groups =
+            vec![(ALL_USERS, "All Users", "all-internal-users"), (ADMINISTRATORS, "Administrators", "admin")];
         if self.profile.data_analysts() {
             groups.push((DATA_ANALYSTS, "Data Analysts", "data-analyst"));
         }
         for (id, name, magic) in groups {
             let next = self.next_id("group");
             debug_assert_eq!(next, id);
-            self.groups.insert(
-                id,
-                Group {
-                    id,
-                    name: name.to_owned(),
-                    magic: Some(magic.to_owned()),
-                    entity_id: None,
-                },
-            );
+            self.groups.insert(id, Group { id, name: name.to_owned(), magic: Some(magic.to_owned()), entity_id: None });
         }
     }
 
@@ -74,10 +64,9 @@ impl State {
                 updated_at: self.now,
             },
         );
-        for (name, columns) in [
-            ("ORDERS", &["ID", "PRODUCT_ID", "TOTAL"][..]),
-            ("PRODUCTS", &["ID", "TITLE", "CATEGORY"][..]),
-        ] {
+        for (name, columns) in
+            [("ORDERS", &["ID", "PRODUCT_ID", "TOTAL"][..]), ("PRODUCTS", &["ID", "TITLE", "CATEGORY"][..])]
+        {
             let table_id = self.next_id("table");
             let fields = columns
                 .iter()
@@ -105,10 +94,7 @@ impl State {
         }
         for group in self.groups.keys().copied().collect::<Vec<_>>() {
             if group != ADMINISTRATORS {
-                self.data_permissions
-                    .entry(group)
-                    .or_default()
-                    .insert(id, open_permission());
+                self.data_permissions.entry(group).or_default().insert(id, open_permission());
             }
         }
         id

@@ -4,9 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::access::Caller;
 use super::call::{Call, id};
-use super::reply::{
-    Answer, Reply, exception, invalid_request, no_such_route, paid_feature, paid_permissions,
-};
+use super::reply::{Answer, Reply, exception, invalid_request, no_such_route, paid_feature, paid_permissions};
 use super::state::{ADMINISTRATORS, ALL_USERS, Group, Membership, State};
 
 /// Everything under `/api/permissions/group`.
@@ -46,9 +44,7 @@ pub(super) fn membership(state: &mut State, caller: &Caller, call: &Call, rest: 
                 return Err(all_users_is_fixed());
             }
             let group_id = group.id;
-            state
-                .memberships
-                .retain(|_, member| member.group_id != group_id);
+            state.memberships.retain(|_, member| member.group_id != group_id);
             Ok(Reply::empty())
         }
         ("DELETE", [member]) => remove(state, id(member)?),
@@ -60,12 +56,7 @@ fn list(state: &State, call: &Call) -> Reply {
     let mut groups: Vec<&Group> = state.groups.values().collect();
     groups.sort_by_key(|group| group.name.to_lowercase());
     let (limit, offset) = call.page().unwrap_or((usize::MAX, 0));
-    let page: Vec<Value> = groups
-        .into_iter()
-        .skip(offset)
-        .take(limit)
-        .map(|group| describe(state, group))
-        .collect();
+    let page: Vec<Value> = groups.into_iter().skip(offset).take(limit).map(|group| describe(state, group)).collect();
     Reply::ok(page)
 }
 
@@ -78,12 +69,7 @@ fn create(state: &mut State, call: &Call) -> Answer {
     let group_id = state.next_id("group");
     state.groups.insert(
         group_id,
-        Group {
-            id: group_id,
-            name,
-            magic: None,
-            entity_id: Some(state.entity_id("group", group_id)),
-        },
+        Group { id: group_id, name, magic: None, entity_id: Some(state.entity_id("group", group_id)) },
     );
     state.copy_all_users_permissions(group_id);
     Ok(Reply::ok(describe(state, &state.groups[&group_id])))
@@ -104,9 +90,7 @@ fn delete(state: &mut State, group_id: i64) -> Answer {
     state.groups.remove(&group_id);
     state.data_permissions.remove(&group_id);
     state.collection_permissions.remove(&group_id);
-    state
-        .memberships
-        .retain(|_, member| member.group_id != group_id);
+    state.memberships.retain(|_, member| member.group_id != group_id);
     Ok(Reply::empty())
 }
 
@@ -149,10 +133,7 @@ fn add(state: &mut State, call: &Call) -> Answer {
 }
 
 fn remove(state: &mut State, membership_id: i64) -> Answer {
-    let member = state
-        .memberships
-        .get(&membership_id)
-        .ok_or_else(|| state.not_found())?;
+    let member = state.memberships.get(&membership_id).ok_or_else(|| state.not_found())?;
     if member.group_id == ALL_USERS {
         return Err(all_users_is_fixed());
     }
@@ -168,10 +149,8 @@ fn known(state: &State, group_id: i64) -> Result<&Group, Reply> {
 }
 
 fn free_name(state: &State, name: &str, except: Option<i64>) -> Result<(), Reply> {
-    let taken = state
-        .groups
-        .values()
-        .any(|group| Some(group.id) != except && group.name.to_lowercase() == name.to_lowercase());
+    let taken =
+        state.groups.values().any(|group| Some(group.id) != except && group.name.to_lowercase() == name.to_lowercase());
     if taken {
         return Err(Reply::text(400, "A group with that name already exists."));
     }
@@ -182,20 +161,11 @@ fn not_built_in(group: &Group) -> Result<(), Reply> {
     if group.magic.is_none() {
         return Ok(());
     }
-    Err(Reply::text(
-        400,
-        &format!(
-            "You cannot edit or delete the '{}' permissions group!",
-            group.name
-        ),
-    ))
+    Err(Reply::text(400, &format!("You cannot edit or delete the '{}' permissions group!", group.name)))
 }
 
 fn all_users_is_fixed() -> Reply {
-    Reply::text(
-        400,
-        "You cannot add or remove users to/from the 'All Users' group.",
-    )
+    Reply::text(400, "You cannot add or remove users to/from the 'All Users' group.")
 }
 
 fn describe(state: &State, group: &Group) -> Value {

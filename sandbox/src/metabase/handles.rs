@@ -1,10 +1,11 @@
 //! What a test may do to a stand-in behind the back of its clients.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::wire::locked;
 
 use super::data_graph::open_permission;
 use super::faults::Fault;
@@ -14,36 +15,22 @@ use super::state::{DataPermission, Level};
 impl Metabase {
     /// The whole state as JSON, secrets included.
     pub fn snapshot(&self) -> Value {
-        self.server
-            .read(|state| serde_json::to_value(&*state))
-            .expect("the state has text keys only")
+        self.server.read(|state| serde_json::to_value(&*state)).expect("the state has text keys only")
     }
 
     /// The calls so far, oldest first.
     pub fn requests(&self) -> Vec<Recorded> {
-        self.server
-            .log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        locked(&self.server.log).clone()
     }
 
     /// Forgets the calls so far.
     pub fn clear_requests(&self) {
-        self.server
-            .log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        locked(&self.server.log).clear();
     }
 
     /// Plans a failure; several stand in line.
     pub fn fail_next(&self, fault: Fault) {
-        self.server
-            .faults
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(fault);
+        locked(&self.server.faults).push(fault);
     }
 
     /// Answers 503 to everything, as a server does while it starts.
@@ -66,14 +53,15 @@ impl Metabase {
         self.server.save()
     }
 
-    /// Lets the clock stand at a time.
-    pub fn set_clock(&self, at: DateTime<Utc>) {
-        self.server.set_clock(at);
+    /// Goes by another clock from now on: one that stands, or one shared with
+    /// the other stand-ins.
+    pub fn use_clock(&self, clock: Clock) {
+        *locked(&self.server.clock) = clock;
     }
 
     /// Moves the clock on.
     pub fn advance_clock(&self, seconds: i64) {
-        self.server.advance_clock(TimeDelta::seconds(seconds));
+        locked(&self.server.clock).advance_seconds(seconds);
     }
 
     /// Forgets failed logins, as a restart does.
@@ -85,9 +73,7 @@ impl Metabase {
     /// are `read`, `write`; any other word takes the grant away. The revision
     /// moves, as if an administrator had clicked.
     pub fn grant_collection(&self, group: i64, collection: impl Into<Option<i64>>, level: &str) {
-        let key = collection
-            .into()
-            .map_or_else(|| "root".to_owned(), |id| id.to_string());
+        let key = collection.into().map_or_else(|| "root".to_owned(), |id| id.to_string());
         let level = match level {
             "read" => Level::Read,
             "write" => Level::Write,
@@ -103,13 +89,11 @@ impl Metabase {
     /// Sets what a group may ask of a database, as in the data graph.
     pub fn grant_data(&self, group: i64, database: i64, create_queries: &str) {
         self.server.write(|state| {
-            state.data_permissions.entry(group).or_default().insert(
-                database,
-                DataPermission {
-                    create_queries: Value::from(create_queries),
-                    ..open_permission()
-                },
-            );
+            state
+                .data_permissions
+                .entry(group)
+                .or_default()
+                .insert(database, DataPermission { create_queries: Value::from(create_queries), ..open_permission() });
             state.data_revision += 1;
         });
     }

@@ -12,33 +12,19 @@ pub(super) fn list(state: &State, caller: &Caller, call: &Call, id: Option<i64>)
     let asked = call.asked_all("models");
     let wants = |model: &str| {
         asked.is_empty()
-            || asked.iter().any(|name| {
-                *name == model || (*name == "no_models" && asked.len() == 1 && model.is_empty())
-            })
+            || asked.iter().any(|name| *name == model || (*name == "no_models" && asked.len() == 1 && model.is_empty()))
     };
     let trash = id == Some(state.trash_id());
     let archived = call.asked_flag("archived") || trash;
-    let in_archived = id
-        .and_then(|id| state.collections.get(&id))
-        .is_some_and(|collection| collection.archived);
+    let in_archived = id.and_then(|id| state.collections.get(&id)).is_some_and(|collection| collection.archived);
     let archived = archived || in_archived;
     // Without rights on the root, only the collections below it are shown.
     let own_items = id.is_some() || state.collection_level(caller, None) > Level::None;
     let mut rows: Vec<(String, Value)> = Vec::new();
     if wants("collection") {
         for collection in state.collections.values() {
-            if shown(
-                state,
-                caller,
-                collection,
-                id,
-                archived,
-                call.asked("namespace"),
-            ) {
-                rows.push((
-                    collection.name.to_lowercase(),
-                    collection_row(state, caller, collection),
-                ));
+            if shown(state, caller, collection, id, archived, call.asked("namespace")) {
+                rows.push((collection.name.to_lowercase(), collection_row(state, caller, collection)));
             }
         }
     }
@@ -57,16 +43,12 @@ pub(super) fn list(state: &State, caller: &Caller, call: &Call, id: Option<i64>)
         }
         for dashboard in state.dashboards.values() {
             let here = if trash {
-                dashboard.archived_directly
-                    && state.dashboard_level(caller, dashboard) == Level::Write
+                dashboard.archived_directly && state.dashboard_level(caller, dashboard) == Level::Write
             } else {
                 dashboard.collection_id == id && dashboard.archived == archived
             };
             if here && wants("dashboard") {
-                rows.push((
-                    dashboard.name.to_lowercase(),
-                    dashboard_row(state, caller, dashboard),
-                ));
+                rows.push((dashboard.name.to_lowercase(), dashboard_row(state, caller, dashboard)));
             }
         }
         for (kind, model) in [("timeline", "timeline"), ("snippet", "snippet")] {
@@ -91,25 +73,13 @@ pub(super) fn list(state: &State, caller: &Caller, call: &Call, id: Option<i64>)
     rows.sort_by(|(left_name, left), (right_name, right)| {
         let rank = |row: &Value| row["model"] != "collection";
         let names = left_name.cmp(right_name);
-        let names = if call.asked("sort_direction") == Some("desc") {
-            names.reverse()
-        } else {
-            names
-        };
-        rank(left)
-            .cmp(&rank(right))
-            .then(names)
-            .then_with(|| left["id"].as_i64().cmp(&right["id"].as_i64()))
+        let names = if call.asked("sort_direction") == Some("desc") { names.reverse() } else { names };
+        rank(left).cmp(&rank(right)).then(names).then_with(|| left["id"].as_i64().cmp(&right["id"].as_i64()))
     });
     let total = rows.len();
     let page = call.page();
     let (limit, offset) = page.unwrap_or((usize::MAX, 0));
-    let data: Vec<Value> = rows
-        .into_iter()
-        .skip(offset)
-        .take(limit)
-        .map(|(_, row)| row)
-        .collect();
+    let data: Vec<Value> = rows.into_iter().skip(offset).take(limit).map(|(_, row)| row).collect();
     Ok(Reply::ok(json!({
         "data": data,
         "total": total,

@@ -6,9 +6,7 @@ use serde_json::{Map, Value, json};
 use super::access::{Caller, Queries, need};
 use super::call::{Call, id};
 use super::cards::collection_of;
-use super::reply::{
-    Answer, Reply, exception, forbidden, invalid, missing, no_such_route, paid_feature,
-};
+use super::reply::{Answer, Reply, exception, forbidden, invalid, missing, no_such_route, paid_feature};
 use super::state::{Level, State, User, stamp};
 
 /// Everything under `/api/pulse`: any reader of a dashboard may mail it to any
@@ -22,9 +20,7 @@ pub(super) fn pulse(state: &mut State, caller: &Caller, call: &Call, rest: &[&st
                 .stored("pulse")
                 .into_iter()
                 .filter(|pulse| pulse["archived"] == archived)
-                .filter(|pulse| {
-                    dashboard.is_none_or(|id| pulse["dashboard_id"].as_i64() == Some(id))
-                })
+                .filter(|pulse| dashboard.is_none_or(|id| pulse["dashboard_id"].as_i64() == Some(id)))
                 .filter(|pulse| own(caller, pulse) || receives(caller, pulse))
                 .collect();
             Ok(Reply::ok(rows))
@@ -38,10 +34,7 @@ pub(super) fn pulse(state: &mut State, caller: &Caller, call: &Call, rest: &[&st
             let mut pulse = new_object(state, caller, "pulse");
             pulse.insert("name".into(), json!(name));
             pulse.insert("dashboard_id".into(), json!(dashboard));
-            pulse.insert(
-                "collection_id".into(),
-                json!(call.optional_id("collection_id")?),
-            );
+            pulse.insert("collection_id".into(), json!(call.optional_id("collection_id")?));
             pulse.insert("parameters".into(), json!([]));
             pulse.insert("skip_if_empty".into(), json!(false));
             for key in ["cards", "channels"] {
@@ -54,11 +47,7 @@ pub(super) fn pulse(state: &mut State, caller: &Caller, call: &Call, rest: &[&st
         }
         ("GET", [pulse]) => {
             let pulse = stored(state, "pulse", id(pulse)?)?;
-            if own(caller, &pulse) || receives(caller, &pulse) {
-                Ok(Reply::ok(pulse))
-            } else {
-                Err(forbidden())
-            }
+            if own(caller, &pulse) || receives(caller, &pulse) { Ok(Reply::ok(pulse)) } else { Err(forbidden()) }
         }
         ("PUT", [pulse]) => {
             let pulse = stored(state, "pulse", id(pulse)?)?;
@@ -78,17 +67,10 @@ pub(super) fn pulse(state: &mut State, caller: &Caller, call: &Call, rest: &[&st
     }
 }
 
-fn fill_pulse(
-    state: &mut State,
-    caller: &Caller,
-    call: &Call,
-    pulse: &mut Map<String, Value>,
-) -> Result<(), Reply> {
+fn fill_pulse(state: &mut State, caller: &Caller, call: &Call, pulse: &mut Map<String, Value>) -> Result<(), Reply> {
     if let Some(cards) = call.given("cards").and_then(Value::as_array) {
         for card in cards {
-            let card_id = card["id"]
-                .as_i64()
-                .ok_or_else(|| invalid("cards", "maps with an id", "missing id"))?;
+            let card_id = card["id"].as_i64().ok_or_else(|| invalid("cards", "maps with an id", "missing id"))?;
             state.readable_card(caller, card_id)?;
         }
         pulse.insert("cards".into(), json!(cards));
@@ -129,12 +111,7 @@ fn receives(caller: &Caller, pulse: &Value) -> bool {
 }
 
 /// Everything under `/api/notification`.
-pub(super) fn notification(
-    state: &mut State,
-    caller: &Caller,
-    call: &Call,
-    rest: &[&str],
-) -> Answer {
+pub(super) fn notification(state: &mut State, caller: &Caller, call: &Call, rest: &[&str]) -> Answer {
     if !state.profile.notifications() {
         return Err(no_such_route());
     }
@@ -156,11 +133,7 @@ pub(super) fn notification(
         }
         ("GET", [object]) => {
             let object = stored(state, "notification", id(object)?)?;
-            if own(caller, &object) {
-                Ok(Reply::ok(object))
-            } else {
-                Err(forbidden())
-            }
+            if own(caller, &object) { Ok(Reply::ok(object)) } else { Err(forbidden()) }
         }
         ("PUT", [object]) => {
             let object = stored(state, "notification", id(object)?)?;
@@ -205,9 +178,7 @@ pub(super) fn timeline(state: &mut State, caller: &Caller, call: &Call, path: &[
             let timeline = call.required_id("timeline_id")?;
             writable_timeline(state, caller, timeline)?;
             if call.given("time_matters").is_none() {
-                return Err(exception(
-                    "ERROR: null value in column \"time_matters\" violates not-null constraint",
-                ));
+                return Err(exception("ERROR: null value in column \"time_matters\" violates not-null constraint"));
             }
             let mut object = new_object(state, caller, "timeline-event");
             object.extend(call.fields().clone());
@@ -217,11 +188,7 @@ pub(super) fn timeline(state: &mut State, caller: &Caller, call: &Call, path: &[
             let mut object = stored(state, kind, id(object)?)?;
             let timeline = match *kind {
                 "timeline" => object.clone(),
-                _ => stored(
-                    state,
-                    "timeline",
-                    object["timeline_id"].as_i64().unwrap_or(0),
-                )?,
+                _ => stored(state, "timeline", object["timeline_id"].as_i64().unwrap_or(0))?,
             };
             let collection = timeline["collection_id"].as_i64();
             need(state.collection_level(caller, collection), Level::Read)?;
@@ -282,10 +249,7 @@ fn writable_timeline(state: &State, caller: &Caller, timeline: i64) -> Result<()
 
 /// Everything under `/api/native-query-snippet`.
 pub(super) fn snippet(state: &mut State, caller: &Caller, call: &Call, rest: &[&str]) -> Answer {
-    let writes_sql = state
-        .databases
-        .keys()
-        .any(|database| state.queries(caller, *database) == Queries::Native);
+    let writes_sql = state.databases.keys().any(|database| state.queries(caller, *database) == Queries::Native);
     if !writes_sql {
         return Err(forbidden());
     }
@@ -298,15 +262,9 @@ pub(super) fn snippet(state: &mut State, caller: &Caller, call: &Call, rest: &[&
         ("POST", []) => {
             let name = call.required_text("name")?;
             let content = call.required_text("content")?;
-            let taken = state
-                .stored("snippet")
-                .iter()
-                .any(|row| row["name"] == name);
+            let taken = state.stored("snippet").iter().any(|row| row["name"] == name);
             if taken {
-                return Err(Reply::text(
-                    400,
-                    "A snippet with that name already exists. Please pick a different name.",
-                ));
+                return Err(Reply::text(400, "A snippet with that name already exists. Please pick a different name."));
             }
             let mut object = new_object(state, caller, "snippet");
             object.insert("collection_id".into(), Value::Null);
@@ -338,11 +296,7 @@ pub(super) fn cache(state: &mut State, caller: &Caller, call: &Call) -> Answer {
                 return Err(paid_feature("Cache Granular Controls"));
             }
             let row = json!({ "model": "root", "model_id": 0, "strategy": strategy });
-            state
-                .objects
-                .entry("cache".into())
-                .or_default()
-                .insert(0, row.clone());
+            state.objects.entry("cache".into()).or_default().insert(0, row.clone());
             Ok(Reply::ok(row))
         }
         "DELETE" => {
@@ -370,19 +324,10 @@ fn new_object(state: &mut State, caller: &Caller, kind: &str) -> Map<String, Val
 fn store(state: &mut State, kind: &str, object: Map<String, Value>) -> Value {
     let object_id = object.get("id").and_then(Value::as_i64).unwrap_or(0);
     let object = Value::Object(object);
-    state
-        .objects
-        .entry(kind.to_owned())
-        .or_default()
-        .insert(object_id, object.clone());
+    state.objects.entry(kind.to_owned()).or_default().insert(object_id, object.clone());
     object
 }
 
 fn stored(state: &State, kind: &str, object_id: i64) -> Result<Value, Reply> {
-    state
-        .objects
-        .get(kind)
-        .and_then(|all| all.get(&object_id))
-        .cloned()
-        .ok_or_else(|| state.not_found())
+    state.objects.get(kind).and_then(|all| all.get(&object_id)).cloned().ok_or_else(|| state.not_found())
 }

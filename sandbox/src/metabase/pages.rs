@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::call::{Call, pairs};
+use super::call::Call;
 use super::cells::Cell;
 use super::reply::Reply;
 use super::results::Ran;
@@ -48,10 +48,7 @@ pub(super) async fn answer(server: &Arc<Server>, call: &Call, path: &[&str]) -> 
                     state.sessions.remove(&id);
                 }
             });
-            gone.headers.push((
-                "set-cookie",
-                "metabase.SESSION=;Expires=Thu, 1 Jan 1970 00:00:00 GMT;Path=/".into(),
-            ));
+            gone.headers.push(("set-cookie", "metabase.SESSION=;Expires=Thu, 1 Jan 1970 00:00:00 GMT;Path=/".into()));
             gone
         }
         ("GET", []) => home(server, call),
@@ -85,26 +82,16 @@ fn sign_in(server: &Server, call: &Call) -> Reply {
     let answer = server.write(|state| login(state, &username, &password, &call.address));
     match answer {
         Ok(signed_in) => {
-            let back = call.header("referer").and_then(|url| url.split_once('?'));
-            let back = back.map(|(_, query)| pairs(query)).unwrap_or_default();
-            let target = back
-                .into_iter()
-                .find(|(key, _)| key == "redirect")
-                .map(|(_, target)| target)
-                .filter(|target| target.starts_with("/dashboard/"));
-            let mut reply = to(target.as_deref().unwrap_or("/"));
+            let target = call.asked("redirect").filter(|target| target.starts_with("/dashboard/"));
+            let mut reply = to(target.unwrap_or("/"));
             let cookies = signed_in.headers.into_iter();
-            reply
-                .headers
-                .extend(cookies.filter(|(name, _)| *name == "set-cookie"));
+            reply.headers.extend(cookies.filter(|(name, _)| *name == "set-cookie"));
             reply
         }
         Err(refusal) => {
             let body: Value = serde_json::from_slice(&refusal.body).unwrap_or_default();
             let errors = body["errors"].as_object();
-            let problem = errors
-                .and_then(|errors| errors.values().next())
-                .and_then(Value::as_str);
+            let problem = errors.and_then(|errors| errors.values().next()).and_then(Value::as_str);
             let mut reply = login_page(problem.unwrap_or("That did not work."));
             reply.status = refusal.status;
             reply
@@ -121,9 +108,7 @@ fn home(server: &Server, call: &Call) -> Reply {
             .filter(|dashboard| !dashboard.archived)
             .filter(|dashboard| state.dashboard_level(&caller, dashboard) > Level::None)
             .map(|dashboard| {
-                let home = dashboard
-                    .collection_id
-                    .and_then(|id| state.collections.get(&id));
+                let home = dashboard.collection_id.and_then(|id| state.collections.get(&id));
                 let home = home.map_or("Our analytics", |collection| collection.name.as_str());
                 (home.to_owned(), dashboard.name.clone(), dashboard.id)
             })
@@ -157,23 +142,17 @@ async fn board(server: &Arc<Server>, call: &Call, id: i64) -> Reply {
         let Some(caller) = reader(state, call) else {
             return Err(to(&format!("/auth/login?redirect=/dashboard/{id}")));
         };
-        let dashboard = state
-            .readable_dashboard(&caller, id)
-            .map_err(|refusal| not_here(refusal.status))?;
+        let dashboard = state.readable_dashboard(&caller, id).map_err(|refusal| not_here(refusal.status))?;
         let mut cards: Vec<_> = dashboard.dashcards.iter().collect();
         let tab = |id| dashboard.tabs.iter().position(|tab| Some(tab.id) == id);
         cards.sort_by_key(|card| (tab(card.tab_id), card.row, card.col));
         let places: Vec<Place> = cards
             .into_iter()
             .map(|dashcard| {
-                let card = dashcard
-                    .card_id
-                    .and_then(|id| state.readable_card(&caller, id).ok())
-                    .filter(|card| !card.archived);
+                let card =
+                    dashcard.card_id.and_then(|id| state.readable_card(&caller, id).ok()).filter(|card| !card.archived);
                 let text = dashcard.visualization_settings["text"].as_str();
-                let plan = card.and_then(|card| {
-                    plan_dashcard(state, dashboard, dashcard, card, &[], "dashboard").ok()
-                });
+                let plan = card.and_then(|card| plan_dashcard(state, dashboard, dashcard, card, &[], "dashboard").ok());
                 Place {
                     style: format!("grid-column:span {}", dashcard.size_x.clamp(1, 24)),
                     title: card.map(|card| card.name.clone()).unwrap_or_default(),
@@ -217,47 +196,29 @@ fn shown(display: &str, ran: &Ran) -> String {
     match display {
         "scalar" | "smartscalar" | "gauge" | "progress" => {
             let last = outcome.rows.last();
-            let cell = last.and_then(|row| {
-                row.iter()
-                    .find(|cell| matches!(cell, Cell::Number(_)))
-                    .or(row.first())
-            });
+            let cell = last.and_then(|row| row.iter().find(|cell| matches!(cell, Cell::Number(_))).or(row.first()));
             let text = cell.map(Cell::exported).unwrap_or_default();
             format!("<div class=scalar>{}</div>", escape(&text))
         }
-        "bar" | "line" | "area" | "combo" | "row" | "waterfall" => {
-            bars(outcome).unwrap_or_else(|| table(outcome))
-        }
+        "bar" | "line" | "area" | "combo" | "row" | "waterfall" => bars(outcome).unwrap_or_else(|| table(outcome)),
         _ => table(outcome),
     }
 }
 
 fn table(outcome: &Outcome) -> String {
     let class = |base: &str| {
-        let number = ["Integer", "Decimal", "Float"]
-            .iter()
-            .any(|kind| base.ends_with(kind));
+        let number = ["Integer", "Decimal", "Float"].iter().any(|kind| base.ends_with(kind));
         if number { " class=n" } else { "" }
     };
     let mut html = String::from("<table><thead><tr>");
     for column in &outcome.columns {
-        let _infallible = write!(
-            html,
-            "<th{}>{}</th>",
-            class(column.base_type),
-            escape(&column.name)
-        );
+        let _infallible = write!(html, "<th{}>{}</th>", class(column.base_type), escape(&column.name));
     }
     html.push_str("</tr></thead><tbody>");
     for row in &outcome.rows {
         html.push_str("<tr>");
         for (column, cell) in outcome.columns.iter().zip(row) {
-            let _infallible = write!(
-                html,
-                "<td{}>{}</td>",
-                class(column.base_type),
-                escape(&cell.exported())
-            );
+            let _infallible = write!(html, "<td{}>{}</td>", class(column.base_type), escape(&cell.exported()));
         }
         html.push_str("</tr>");
     }
@@ -276,11 +237,8 @@ fn bars(outcome: &Outcome) -> Option<String> {
         let mut cells = outcome.rows.iter().filter_map(|row| row.get(*index));
         cells.any(|cell| number(cell).is_some())
     })?;
-    let values: Vec<(String, f64)> = outcome
-        .rows
-        .iter()
-        .map(|row| (row[0].exported(), number(&row[at]).unwrap_or(0.0)))
-        .collect();
+    let values: Vec<(String, f64)> =
+        outcome.rows.iter().map(|row| (row[0].exported(), number(&row[at]).unwrap_or(0.0))).collect();
     let top = values.iter().map(|(_, value)| *value).fold(0.0, f64::max);
     let low = values.iter().map(|(_, value)| *value).fold(0.0, f64::min);
     let span = if top - low > 0.0 { top - low } else { 1.0 };
@@ -330,9 +288,5 @@ fn not_here(status: u16) -> Reply {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }

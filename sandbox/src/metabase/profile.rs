@@ -20,19 +20,12 @@ impl Default for Profile {
 impl Profile {
     /// Reads a tag such as `v0.61.2`; one it cannot read counts as the newest.
     pub(super) fn parse(tag: &str) -> Self {
-        let mut numbers = tag
-            .trim_start_matches('v')
-            .split(['.', '-'])
-            .map(str::parse::<u32>);
+        let mut numbers = tag.trim_start_matches('v').split(['.', '-']).map(str::parse::<u32>);
         let (minor, patch) = match (numbers.next(), numbers.next()) {
             (Some(Ok(_)), Some(Ok(minor))) => (minor, numbers.next().and_then(Result::ok)),
             _ => (u32::MAX, None),
         };
-        Self {
-            tag: tag.to_owned(),
-            minor,
-            patch: patch.unwrap_or(0),
-        }
+        Self { tag: tag.to_owned(), minor, patch: patch.unwrap_or(0) }
     }
 
     /// The tag as given.

@@ -69,14 +69,9 @@ pub(super) fn handle(state: &State, call: &Call, rest: &[&str]) -> Answer {
 /// `GET /api/card/public` and `/api/dashboard/public`.
 pub(super) fn list(state: &State, caller: &Caller, model: &str) -> Answer {
     caller.must_be_admin()?;
-    let row =
-        |id: i64, name: &str, uuid: &str| json!({ "id": id, "name": name, "public_uuid": uuid });
+    let row = |id: i64, name: &str, uuid: &str| json!({ "id": id, "name": name, "public_uuid": uuid });
     let rows: Vec<Value> = if model == "card" {
-        state
-            .cards
-            .values()
-            .filter_map(|card| Some(row(card.id, &card.name, card.public_uuid.as_ref()?)))
-            .collect()
+        state.cards.values().filter_map(|card| Some(row(card.id, &card.name, card.public_uuid.as_ref()?))).collect()
     } else {
         state
             .dashboards
@@ -108,11 +103,7 @@ pub(super) fn dashboard<'a>(state: &'a State, uuid: &str) -> Result<&'a Dashboar
 }
 
 fn enabled(state: &State) -> Result<(), Reply> {
-    if state.setting("enable-public-sharing") == Value::Bool(true) {
-        Ok(())
-    } else {
-        Err(off())
-    }
+    if state.setting("enable-public-sharing") == Value::Bool(true) { Ok(()) } else { Err(off()) }
 }
 
 fn off() -> Reply {

@@ -9,27 +9,20 @@ use super::reply::{Reply, exception, invalid};
 
 /// Reads a query in either spelling and gives the legacy one.
 pub(super) fn accept(query: &Value) -> Result<Value, Reply> {
-    let fields = query
-        .as_object()
-        .ok_or_else(|| invalid("dataset_query", "value must be a map.", "not a map"))?;
+    let fields = query.as_object().ok_or_else(|| invalid("dataset_query", "value must be a map.", "not a map"))?;
     if fields.is_empty() {
         // No schema stops it; the application database does.
-        return Err(exception(
-            "ERROR: null value in column \"database_id\" violates not-null constraint",
-        ));
+        return Err(exception("ERROR: null value in column \"database_id\" violates not-null constraint"));
     }
     let database = fields
         .get("database")
         .and_then(Value::as_i64)
         .ok_or_else(|| invalid("dataset_query", "map with a database", "missing database"))?;
     if let Some(native) = fields.get("native") {
-        let text = native.get("query").and_then(Value::as_str).ok_or_else(|| {
-            invalid(
-                "dataset_query",
-                "native query with a text",
-                "missing native.query",
-            )
-        })?;
+        let text = native
+            .get("query")
+            .and_then(Value::as_str)
+            .ok_or_else(|| invalid("dataset_query", "native query with a text", "missing native.query"))?;
         let tags = native.get("template-tags").filter(|tags| !tags.is_null());
         return Ok(legacy_native(database, text, tags.cloned()));
     }

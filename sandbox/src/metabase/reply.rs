@@ -39,22 +39,12 @@ impl Reply {
 
     /// Answers with a status and bare text, which is how most refusals look.
     pub(super) fn text(status: u16, text: &str) -> Self {
-        Self {
-            status,
-            content_type: "text/plain",
-            headers: Vec::new(),
-            body: text.as_bytes().to_vec(),
-        }
+        Self { status, content_type: "text/plain", headers: Vec::new(), body: text.as_bytes().to_vec() }
     }
 
     /// Answers 200 with a page.
     pub(super) fn page(html: String) -> Self {
-        Self {
-            status: 200,
-            content_type: "text/html;charset=utf-8",
-            headers: Vec::new(),
-            body: html.into_bytes(),
-        }
+        Self { status: 200, content_type: "text/html;charset=utf-8", headers: Vec::new(), body: html.into_bytes() }
     }
 
     /// Answers with the content of a file to save.
@@ -62,22 +52,14 @@ impl Reply {
         Self {
             status: 200,
             content_type,
-            headers: vec![(
-                "content-disposition",
-                format!("attachment; filename=\"{name}\""),
-            )],
+            headers: vec![("content-disposition", format!("attachment; filename=\"{name}\""))],
             body,
         }
     }
 
     /// Answers 204.
     pub(super) fn empty() -> Self {
-        Self {
-            status: 204,
-            content_type: "",
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        Self { status: 204, content_type: "", headers: Vec::new(), body: Vec::new() }
     }
 
     /// Adds a header.
@@ -89,8 +71,7 @@ impl Reply {
     /// Turns the answer into HTTP.
     pub(super) fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.body));
-        *response.status_mut() =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(
             "cache-control",
@@ -149,10 +130,7 @@ pub(super) fn invalid(field: &str, must_be: &str, wrong: &str) -> Reply {
     errors.insert(field.to_owned(), Value::from(must_be));
     let mut specific = Map::new();
     specific.insert(field.to_owned(), json!([wrong]));
-    Reply::json(
-        400,
-        json!({ "errors": errors, "specific-errors": specific }),
-    )
+    Reply::json(400, json!({ "errors": errors, "specific-errors": specific }))
 }
 
 /// 400 for a required key that did not come.

@@ -104,10 +104,7 @@ pub(super) fn export(ran: &Ran, about: &About, format: &str) -> Reply {
         _ => Reply::file("application/json;charset=utf-8", &name, rows_json(outcome)),
     };
     // Streamed answers are 202 too.
-    Reply {
-        status: 202,
-        ..reply
-    }
+    Reply { status: 202, ..reply }
 }
 
 fn failed(refusal: &Refusal, about: &About) -> Value {
@@ -146,13 +143,7 @@ fn csv(outcome: &Outcome) -> Vec<u8> {
         let quoted: Vec<String> = values.iter().map(|value| csv_field(value)).collect();
         format!("{}\n", quoted.join(","))
     };
-    let mut text = line(
-        outcome
-            .columns
-            .iter()
-            .map(|column| column.name.clone())
-            .collect(),
-    );
+    let mut text = line(outcome.columns.iter().map(|column| column.name.clone()).collect());
     for row in &outcome.rows {
         text.push_str(&line(row.iter().map(Cell::exported).collect()));
     }

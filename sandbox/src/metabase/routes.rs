@@ -12,8 +12,8 @@ use super::reply::{Answer, Reply, no_such_route};
 use super::server::Server;
 use super::state::State;
 use super::{
-    api_keys, cards, collection_graph, collections, dashboards, data_graph, databases, groups,
-    objects, pages, params, public, runs, search, sessions, settings, tables, users,
+    api_keys, cards, collection_graph, collections, dashboards, data_graph, databases, groups, objects, pages, params,
+    public, runs, search, sessions, settings, tables, users,
 };
 
 /// First parts of paths that ask who is calling before anything else.
@@ -46,9 +46,7 @@ pub(super) async fn answer(server: &Arc<Server>, call: &Call) -> Reply {
     let segments = call.segments();
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
     match path.split_first() {
-        Some((&"api", rest)) => api(server, call, rest)
-            .await
-            .unwrap_or_else(|refusal| refusal),
+        Some((&"api", rest)) => api(server, call, rest).await.unwrap_or_else(|refusal| refusal),
         _ => pages::answer(server, call, &path).await,
     }
 }

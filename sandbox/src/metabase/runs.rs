@@ -28,46 +28,21 @@ pub(super) async fn handle(server: &Server, call: &Call, path: &[&str]) -> Optio
     let post = call.method == Method::POST;
     match path {
         ["card", card, "query"] if post => Some(card_run(server, call, card, None).await),
-        ["card", card, "query", format] if post => {
-            Some(card_run(server, call, card, Some(format)).await)
+        ["card", card, "query", format] if post => Some(card_run(server, call, card, Some(format)).await),
+        ["dashboard", board, "dashcard", dashcard, "card", card, "query"] if post => {
+            Some(dashcard_run(server, call, [board, dashcard, card], None).await)
         }
-        [
-            "dashboard",
-            board,
-            "dashcard",
-            dashcard,
-            "card",
-            card,
-            "query",
-        ] if post => Some(dashcard_run(server, call, [board, dashcard, card], None).await),
-        [
-            "dashboard",
-            board,
-            "dashcard",
-            dashcard,
-            "card",
-            card,
-            "query",
-            format,
-        ] if post => Some(dashcard_run(server, call, [board, dashcard, card], Some(format)).await),
+        ["dashboard", board, "dashcard", dashcard, "card", card, "query", format] if post => {
+            Some(dashcard_run(server, call, [board, dashcard, card], Some(format)).await)
+        }
         ["dataset"] if post => Some(adhoc(server, call, None).await),
         ["dataset", "native"] if post => Some(compile(server, call)),
-        ["dataset", format @ ("csv" | "json" | "xlsx")] if post => {
-            Some(adhoc(server, call, Some(format)).await)
-        }
+        ["dataset", format @ ("csv" | "json" | "xlsx")] if post => Some(adhoc(server, call, Some(format)).await),
         ["public", "card", uuid, "query"] => Some(public_card(server, call, uuid, None).await),
-        ["public", "card", uuid, "query", format] => {
-            Some(public_card(server, call, uuid, Some(format)).await)
+        ["public", "card", uuid, "query", format] => Some(public_card(server, call, uuid, Some(format)).await),
+        ["public", "dashboard", uuid, "dashcard", dashcard, "card", card] => {
+            Some(public_dashcard(server, call, uuid, dashcard, card).await)
         }
-        [
-            "public",
-            "dashboard",
-            uuid,
-            "dashcard",
-            dashcard,
-            "card",
-            card,
-        ] => Some(public_dashcard(server, call, uuid, dashcard, card).await),
         _ => None,
     }
 }
@@ -82,12 +57,7 @@ async fn card_run(server: &Server, call: &Call, card: &str, format: Option<&str>
     finish(server, plan, format).await
 }
 
-async fn dashcard_run(
-    server: &Server,
-    call: &Call,
-    ids: [&str; 3],
-    format: Option<&str>,
-) -> Answer {
+async fn dashcard_run(server: &Server, call: &Call, ids: [&str; 3], format: Option<&str>) -> Answer {
     let context = context_of("dashboard", format)?;
     let plan = server.read(|state| {
         let caller = state.caller(call)?;
@@ -95,14 +65,7 @@ async fn dashcard_run(
         let card = card_on(state, dashboard, id(ids[1])?, id(ids[2])?)?;
         let card_id = card.1.id;
         state.readable_card(&caller, card_id)?;
-        plan_dashcard(
-            state,
-            dashboard,
-            card.0,
-            card.1,
-            &sent_parameters(call),
-            context,
-        )
+        plan_dashcard(state, dashboard, card.0, card.1, &sent_parameters(call), context)
     })?;
     finish(server, plan, format).await
 }
@@ -111,11 +74,7 @@ async fn adhoc(server: &Server, call: &Call, format: Option<&str>) -> Answer {
     let context = context_of("ad-hoc", format)?;
     let plan = server.read(|state| {
         let caller = state.caller(call)?;
-        let body = if format.is_some() {
-            call.given("query").cloned().unwrap_or_default()
-        } else {
-            call.body.clone()
-        };
+        let body = if format.is_some() { call.given("query").cloned().unwrap_or_default() } else { call.body.clone() };
         let query = queries::accept(&body)?;
         let sent = body.get("parameters").and_then(Value::as_array).cloned();
         let given = given_for(&query, None, &sent.unwrap_or_default());
@@ -145,9 +104,7 @@ fn compile(server: &Server, call: &Call) -> Answer {
         let given = given_for(&query, None, &[]);
         let plan = plan_query(state, &query, given, "ad-hoc", None);
         match plan.details {
-            Ok(_) => Ok(Reply::ok(
-                json!({ "query": plan.about.sql, "params": null }),
-            )),
+            Ok(_) => Ok(Reply::ok(json!({ "query": plan.about.sql, "params": null }))),
             Err(refusal) => Err(super::reply::exception(&refusal.text)),
         }
     })
@@ -162,13 +119,7 @@ async fn public_card(server: &Server, call: &Call, uuid: &str, format: Option<&s
     finish(server, plan, format).await
 }
 
-async fn public_dashcard(
-    server: &Server,
-    call: &Call,
-    uuid: &str,
-    dashcard: &str,
-    card: &str,
-) -> Answer {
+async fn public_dashcard(server: &Server, call: &Call, uuid: &str, dashcard: &str, card: &str) -> Answer {
     let plan = server.read(|state| {
         let dashboard = super::public::dashboard(state, uuid)?;
         let (dashcard, card) = card_on(state, dashboard, id(dashcard)?, id(card)?)?;
@@ -179,11 +130,7 @@ async fn public_dashcard(
 }
 
 async fn finish(server: &Server, plan: Plan, format: Option<&str>) -> Answer {
-    let limit = if format.is_some_and(|format| format != "api") {
-        FILE_ROWS
-    } else {
-        SCREEN_ROWS
-    };
+    let limit = if format.is_some_and(|format| format != "api") { FILE_ROWS } else { SCREEN_ROWS };
     let ran = execute(server, &plan, limit).await;
     match format {
         None | Some("api") => Ok(screen(&ran, &plan.about)),
@@ -198,10 +145,7 @@ pub(super) async fn execute(server: &Server, plan: &Plan, limit: usize) -> Ran {
         .warehouse
         .run(details, &plan.about.sql, limit)
         .await
-        .map_err(|error| Refusal {
-            text: message_of(&error),
-            kind: "invalid-query",
-        })?;
+        .map_err(|error| Refusal { text: message_of(&error), kind: "invalid-query" })?;
     if let Some(card_id) = plan.card_id {
         server.write(|state| {
             let card = state.cards.get_mut(&card_id);
@@ -248,14 +192,8 @@ pub(super) fn plan_dashcard(
     let known: Vec<Value> = dashboard.parameters.as_array().cloned().unwrap_or_default();
     for parameter in sent {
         if !known.iter().any(|known| known["id"] == parameter["id"]) {
-            let message = format!(
-                "Dashboard does not have a parameter with ID {}.",
-                parameter["id"]
-            );
-            return Err(Reply::json(
-                400,
-                json!({ "message": message, "error_type": "invalid-parameter" }),
-            ));
+            let message = format!("Dashboard does not have a parameter with ID {}.", parameter["id"]);
+            return Err(Reply::json(400, json!({ "message": message, "error_type": "invalid-parameter" })));
         }
     }
     let mappings = dashcard.parameter_mappings.as_array();
@@ -267,8 +205,7 @@ pub(super) fn plan_dashcard(
             None => parameter["default"].clone(),
         };
         let here = mappings.into_iter().flatten().filter(|mapping| {
-            mapping["parameter_id"] == parameter["id"]
-                && mapping["card_id"].as_i64().is_none_or(|id| id == card.id)
+            mapping["parameter_id"] == parameter["id"] && mapping["card_id"].as_i64().is_none_or(|id| id == card.id)
         });
         for mapping in here {
             values.push(json!({
@@ -299,26 +236,15 @@ fn plan_query(
         (Ok(_), Some(database)) => Ok(database.details.clone()),
     };
     let mut json_query = query.clone();
-    json_query["constraints"] =
-        json!({ "max-results": 10_000, "max-results-bare-rows": SCREEN_ROWS });
+    json_query["constraints"] = json!({ "max-results": 10_000, "max-results-bare-rows": SCREEN_ROWS });
     Plan {
-        about: About {
-            database_id,
-            sql: sql.unwrap_or_default(),
-            json_query,
-            context,
-            started_at: state.now,
-        },
+        about: About { database_id, sql: sql.unwrap_or_default(), json_query, context, started_at: state.now },
         details,
         card_id,
     }
 }
 
-fn compose(
-    state: &State,
-    query: &Value,
-    given: Result<Vec<Given>, Refusal>,
-) -> Result<String, Refusal> {
+fn compose(state: &State, query: &Value, given: Result<Vec<Given>, Refusal>) -> Result<String, Refusal> {
     let sql = queries::sql(query).ok_or_else(|| refuse("This stand-in runs native SQL only."))?;
     let given = given?;
     let tags = queries::tags(query);
@@ -339,10 +265,7 @@ fn compose(
 }
 
 fn refuse(text: &str) -> Refusal {
-    Refusal {
-        text: text.to_owned(),
-        kind: "invalid-query",
-    }
+    Refusal { text: text.to_owned(), kind: "invalid-query" }
 }
 
 /// Matches sent parameters to the query's own tags; any other is refused.
@@ -361,28 +284,17 @@ fn given_for(query: &Value, card: Option<&Card>, sent: &[Value]) -> Result<Vec<G
         };
         let tag = target_tag(&parameter["target"]).or_else(by_id);
         let shown = tag.clone().unwrap_or_else(|| parameter["id"].to_string());
-        let invalid = |text: String| Refusal {
-            text,
-            kind: "invalid-parameter",
-        };
+        let invalid = |text: String| Refusal { text, kind: "invalid-parameter" };
         let Some((name, tag)) = tag.as_ref().and_then(|tag| tags.get_key_value(tag)) else {
             let whose = card.map_or("Query".to_owned(), |card| format!("Card {}", card.id));
-            return Err(invalid(format!(
-                "Invalid parameter: {whose} does not have a template tag named \"{shown}\"."
-            )));
+            return Err(invalid(format!("Invalid parameter: {whose} does not have a template tag named \"{shown}\".")));
         };
         let kind = parameter["type"].as_str().unwrap_or_default();
         let tag_kind = tag["type"].as_str().unwrap_or_default();
         if !fits(tag_kind, kind) {
-            return Err(invalid(format!(
-                "Invalid parameter type :{kind} for parameter \"{name}\"."
-            )));
+            return Err(invalid(format!("Invalid parameter type :{kind} for parameter \"{name}\".")));
         }
-        given.push(Given {
-            tag: name.clone(),
-            kind: kind.to_owned(),
-            value: parameter["value"].clone(),
-        });
+        given.push(Given { tag: name.clone(), kind: kind.to_owned(), value: parameter["value"].clone() });
     }
     Ok(given)
 }
@@ -390,9 +302,7 @@ fn given_for(query: &Value, card: Option<&Card>, sent: &[Value]) -> Result<Vec<G
 /// The tag in a target such as `["variable", ["template-tag", "since"]]`.
 pub(super) fn target_tag(target: &Value) -> Option<String> {
     let inner = target.get(1)?;
-    (inner.get(0)? == "template-tag")
-        .then(|| inner.get(1)?.as_str().map(str::to_owned))
-        .flatten()
+    (inner.get(0)? == "template-tag").then(|| inner.get(1)?.as_str().map(str::to_owned)).flatten()
 }
 
 fn fits(tag_kind: &str, kind: &str) -> bool {
@@ -414,9 +324,7 @@ fn sent_parameters(call: &Call) -> Vec<Value> {
 
 /// Parameters in the query string, as public links take them.
 fn asked_parameters(call: &Call) -> Vec<Value> {
-    call.asked("parameters")
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default()
+    call.asked("parameters").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 fn context_of(screen: &'static str, format: Option<&str>) -> Result<&'static str, Reply> {
@@ -438,10 +346,7 @@ impl State {
     }
 
     /// A field and its table.
-    pub(super) fn field(
-        &self,
-        field_id: i64,
-    ) -> Option<(&super::state::Table, &super::state::Field)> {
+    pub(super) fn field(&self, field_id: i64) -> Option<(&super::state::Table, &super::state::Field)> {
         self.tables.values().find_map(|table| {
             let field = table.fields.iter().find(|field| field.id == field_id)?;
             Some((table, field))

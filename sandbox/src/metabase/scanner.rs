@@ -31,10 +31,7 @@ pub(super) fn parse(sql: &str) -> Result<Vec<Piece>, Refusal> {
         if !comment && rest.starts_with("{{") {
             let end = rest.find("}}").ok_or_else(|| unsound("Unterminated {{."))?;
             flush(&mut text, &mut stack);
-            top(&mut stack).push(Piece::Tag {
-                name: rest[2..end].trim().to_owned(),
-                quoted: inside != Inside::Code,
-            });
+            top(&mut stack).push(Piece::Tag { name: rest[2..end].trim().to_owned(), quoted: inside != Inside::Code });
             rest = &rest[end + 2..];
             continue;
         }
@@ -102,9 +99,7 @@ fn dollar_mark(rest: &str) -> Option<&str> {
     let end = rest[1..].find('$')? + 2;
     let name = &rest[1..end - 1];
     let sound = !name.starts_with(|letter: char| letter.is_ascii_digit())
-        && name
-            .chars()
-            .all(|letter| letter.is_alphanumeric() || letter == '_');
+        && name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
     sound.then(|| &rest[..end])
 }
 
@@ -115,14 +110,9 @@ fn flush(text: &mut String, stack: &mut [Vec<Piece>]) {
 }
 
 fn top(stack: &mut [Vec<Piece>]) -> &mut Vec<Piece> {
-    stack
-        .last_mut()
-        .expect("the outermost level is never popped before the end")
+    stack.last_mut().expect("the outermost level is never popped before the end")
 }
 
 fn unsound(text: &str) -> Refusal {
-    Refusal {
-        text: text.to_owned(),
-        kind: "invalid-query",
-    }
+    Refusal { text: text.to_owned(), kind: "invalid-query" }
 }

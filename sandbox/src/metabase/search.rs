@@ -17,13 +17,10 @@ pub(super) fn search(state: &State, caller: &Caller, call: &Call) -> Reply {
     let asked = call.asked_all("models");
     let wants = |model: &str| asked.is_empty() || asked.contains(&model);
     let found = |name: &str, description: Option<&String>| {
-        name.to_lowercase().contains(&needle)
-            || description.is_some_and(|text| text.to_lowercase().contains(&needle))
+        name.to_lowercase().contains(&needle) || description.is_some_and(|text| text.to_lowercase().contains(&needle))
     };
     let inside = |collection: Option<i64>| {
-        within.is_none_or(|within| {
-            collection == Some(within) || collection.is_some_and(|id| state.under(id, within))
-        })
+        within.is_none_or(|within| collection == Some(within) || collection.is_some_and(|id| state.under(id, within)))
     };
     let mut rows: Vec<Value> = Vec::new();
     for card in state.cards.values() {

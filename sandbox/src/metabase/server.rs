@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,12 +11,15 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::State as Shared;
 use axum::http::{Request, Response};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::wire::locked;
 
 use super::call::{Call, pairs};
 use super::faults::{Failure, Fault, take};
@@ -48,13 +51,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            version: "v0.61.2".to_owned(),
-            strict: true,
-            state_file: None,
-            port: None,
-            setup_token: None,
-        }
+        Self { version: "v0.61.2".to_owned(), strict: true, state_file: None, port: None, setup_token: None }
     }
 }
 
@@ -88,44 +85,29 @@ pub(super) struct Server {
     pub(super) starting: AtomicBool,
     pub(super) faults: Mutex<Vec<Fault>>,
     pub(super) log: Mutex<Vec<Recorded>>,
-    clock: Mutex<Clock>,
+    pub(super) clock: Mutex<Clock>,
     state_file: Option<PathBuf>,
     changed: Notify,
     stopped: AtomicBool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Clock {
-    Running(TimeDelta),
-    Standing(DateTime<Utc>),
 }
 
 impl Metabase {
     /// Starts a stand-in: fresh, or as its state file left it.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let profile = Profile::parse(&options.version);
-        let stored = options
-            .state_file
-            .as_deref()
-            .map(load)
-            .transpose()?
-            .flatten();
+        let stored = options.state_file.as_deref().map(load).transpose()?.flatten();
         let state = match stored {
             Some(mut state) => {
                 state.profile = profile;
                 state
             }
             None => {
-                let token = options
-                    .setup_token
-                    .unwrap_or_else(|| Uuid::new_v4().to_string());
+                let token = options.setup_token.unwrap_or_else(|| Uuid::new_v4().to_string());
                 State::fresh(profile, token, Utc::now())
             }
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port.unwrap_or(0)));
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("failed to listen on `{address}`"))?;
+        let listener = TcpListener::bind(address).await.with_context(|| format!("failed to listen on `{address}`"))?;
         let base_url = format!("http://{}", listener.local_addr()?);
         let server = Arc::new(Server {
             state: Mutex::new(state),
@@ -134,15 +116,13 @@ impl Metabase {
             starting: AtomicBool::new(false),
             faults: Mutex::new(Vec::new()),
             log: Mutex::new(Vec::new()),
-            clock: Mutex::new(Clock::Running(TimeDelta::zero())),
+            clock: Mutex::new(Clock::system()),
             state_file: options.state_file,
             changed: Notify::new(),
             stopped: AtomicBool::new(false),
         });
         server.save()?;
-        let router = Router::new()
-            .fallback(serve)
-            .with_state(Arc::clone(&server));
+        let router = Router::new().fallback(serve).with_state(Arc::clone(&server));
         let (stop, stopped) = oneshot::channel::<()>();
         let saver = tokio::spawn(keep_saving(Arc::clone(&server)));
         let task = tokio::spawn(async move {
@@ -154,12 +134,7 @@ impl Metabase {
             let _ended = serving.await;
             saver.abort();
         });
-        Ok(Self {
-            base_url,
-            server,
-            stop: Some(stop),
-            task: Some(task),
-        })
+        Ok(Self { base_url, server, stop: Some(stop), task: Some(task) })
     }
 
     /// Stops, and waits until the port is free and the state is on disk.
@@ -208,28 +183,11 @@ impl Server {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 
     fn now(&self) -> DateTime<Utc> {
-        match *self.clock.lock().unwrap_or_else(PoisonError::into_inner) {
-            Clock::Running(ahead) => Utc::now() + ahead,
-            Clock::Standing(at) => at,
-        }
-    }
-
-    /// Lets the clock stand at a time.
-    pub(super) fn set_clock(&self, at: DateTime<Utc>) {
-        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Clock::Standing(at);
-    }
-
-    /// Moves the clock on.
-    pub(super) fn advance_clock(&self, by: TimeDelta) {
-        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
-        *clock = match *clock {
-            Clock::Running(ahead) => Clock::Running(ahead + by),
-            Clock::Standing(at) => Clock::Standing(at + by),
-        };
+        locked(&self.clock).now()
     }
 
     /// Writes the state file, whole or not at all.
@@ -252,8 +210,7 @@ fn load(path: &Path) -> anyhow::Result<Option<State>> {
         Ok(content) => content,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            return Err(error)
-                .with_context(|| format!("failed to read state file `{}`", path.display()));
+            return Err(error).with_context(|| format!("failed to read state file `{}`", path.display()));
         }
     };
     serde_json::from_slice(&content)
@@ -277,26 +234,15 @@ async fn serve(Shared(server): Shared<Arc<Server>>, request: Request<Body>) -> R
         Err(reply) => return reply.into_response(),
     };
     let method = call.method.as_str().to_owned();
-    let failure = take(
-        &mut server.faults.lock().unwrap_or_else(PoisonError::into_inner),
-        &method,
-        &call.path,
-    );
-    let mut record = Recorded {
-        method,
-        path: call.path.clone(),
-        query: call.query.clone(),
-        status: 0,
-    };
+    let failure = take(&mut locked(&server.faults), &method, &call.path);
+    let mut record = Recorded { method, path: call.path.clone(), query: call.query.clone(), status: 0 };
     if server.stopped.load(Ordering::SeqCst) || failure == Some(Failure::Drop) {
         note(&server, record);
         break_connection();
     }
     let reply = match &failure {
         Some(Failure::Status(status, text)) => Reply::text(*status, text),
-        Some(Failure::RetryAfter(status, seconds)) => {
-            Reply::text(*status, "").with("retry-after", seconds.to_string())
-        }
+        Some(Failure::RetryAfter(status, seconds)) => Reply::text(*status, "").with("retry-after", seconds.to_string()),
         Some(Failure::Slow(wait)) => {
             tokio::time::sleep(*wait).await;
             routes::answer(&server, &call).await
@@ -313,11 +259,7 @@ async fn serve(Shared(server): Shared<Arc<Server>>, request: Request<Body>) -> R
 }
 
 fn note(server: &Server, record: Recorded) {
-    server
-        .log
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(record);
+    locked(&server.log).push(record);
 }
 
 /// Ends the task of the connection: the client sees it close without an answer.
@@ -327,21 +269,14 @@ fn break_connection() -> ! {
 
 async fn read_call(request: Request<Body>) -> Result<Call, Reply> {
     let (parts, body) = request.into_parts();
-    let bytes = to_bytes(body, BODY_LIMIT)
-        .await
-        .map_err(|_| Reply::text(400, "Request body could not be read."))?;
-    let kind = parts
-        .headers
-        .get("content-type")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let bytes = to_bytes(body, BODY_LIMIT).await.map_err(|_| Reply::text(400, "Request body could not be read."))?;
+    let kind = parts.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let body = if bytes.is_empty() {
         Value::Null
     } else if kind.starts_with("application/x-www-form-urlencoded") {
         form(&String::from_utf8_lossy(&bytes))
     } else {
-        serde_json::from_slice(&bytes)
-            .map_err(|_| Reply::text(400, "Malformed JSON in request body."))?
+        serde_json::from_slice(&bytes).map_err(|_| Reply::text(400, "Malformed JSON in request body."))?
     };
     let address = parts
         .headers
@@ -365,9 +300,8 @@ fn form(text: &str) -> Value {
     let fields: Map<String, Value> = pairs(text)
         .into_iter()
         .map(|(key, value)| {
-            let parsed = serde_json::from_str(&value)
-                .ok()
-                .filter(|parsed: &Value| parsed.is_object() || parsed.is_array());
+            let parsed =
+                serde_json::from_str(&value).ok().filter(|parsed: &Value| parsed.is_object() || parsed.is_array());
             (key, parsed.unwrap_or(Value::String(value)))
         })
         .collect();

@@ -28,11 +28,7 @@ const SETTINGS: &[(&str, &str, Seen)] = &[
     ("custom-homepage", "false", Users),
     ("custom-homepage-dashboard", "null", Users),
     ("email-configured?", "false", Everybody),
-    (
-        "email-from-address",
-        "\"notifications@metabase.com\"",
-        Admins,
-    ),
+    ("email-from-address", "\"notifications@metabase.com\"", Admins),
     ("email-from-name", "null", Admins),
     ("email-reply-to", "null", Admins),
     ("email-smtp-host", "null", Admins),
@@ -55,16 +51,8 @@ const SETTINGS: &[(&str, &str, Seen)] = &[
     ("humanization-strategy", "\"simple\"", Admins),
     ("landing-page", "\"\"", Everybody),
     ("load-analytics", "true", Admins),
-    (
-        "map-tile-server-url",
-        "\"https://{s}.tile.openstreetmap.org/{z}/{x}/{y}.png\"",
-        Users,
-    ),
-    (
-        "native-query-autocomplete-match-style",
-        "\"substring\"",
-        Users,
-    ),
+    ("map-tile-server-url", "\"https://{s}.tile.openstreetmap.org/{z}/{x}/{y}.png\"", Users),
+    ("native-query-autocomplete-match-style", "\"substring\"", Users),
     ("persisted-models-enabled", "false", Users),
     ("report-timezone", "null", Users),
     ("session-cookies", "null", Everybody),
@@ -82,19 +70,10 @@ const SETTINGS: &[(&str, &str, Seen)] = &[
 ];
 
 /// Settings that need a licence to be changed.
-const PAID: &[&str] = &[
-    "landing-page",
-    "subscription-allowed-domains",
-    "user-visibility",
-];
+const PAID: &[&str] = &["landing-page", "subscription-allowed-domains", "user-visibility"];
 const SECRETS: &[&str] = &["email-smtp-password"];
-const SMTP: &[&str] = &[
-    "email-smtp-host",
-    "email-smtp-port",
-    "email-smtp-security",
-    "email-smtp-username",
-    "email-smtp-password",
-];
+const SMTP: &[&str] =
+    &["email-smtp-host", "email-smtp-port", "email-smtp-security", "email-smtp-username", "email-smtp-password"];
 
 /// A setting's value on a new server.
 pub(super) fn default_of(key: &str) -> Value {
@@ -164,10 +143,7 @@ pub(super) async fn email(server: &Server, call: &Call, path: &[&str]) -> Option
             let caller = state.caller(call)?;
             caller.must_be_admin()?;
             if !state.smtp_configured() {
-                return Err(Reply::json(
-                    400,
-                    json!({ "message": "SMTP host is not set." }),
-                ));
+                return Err(Reply::json(400, json!({ "message": "SMTP host is not set." })));
             }
             let to = state.users[&caller.user_id].email.clone();
             state.mail("test", &to, json!({}));
@@ -187,11 +163,9 @@ async fn put_email(server: &Server, call: &Call) -> Answer {
             other => other.as_u64().and_then(|port| u16::try_from(port).ok()),
         })
         .unwrap_or(25_u16);
-    let reached = tokio::time::timeout(
-        std::time::Duration::from_secs(5),
-        tokio::net::TcpStream::connect((host.as_str(), port)),
-    )
-    .await;
+    let reached =
+        tokio::time::timeout(std::time::Duration::from_secs(5), tokio::net::TcpStream::connect((host.as_str(), port)))
+            .await;
     if !matches!(reached, Ok(Ok(_))) {
         return Err(Reply::json(
             400,
@@ -234,22 +208,14 @@ pub(super) fn properties(state: &State, call: &Call) -> Reply {
         "official_collections",
         "tenants",
     ];
-    let features: Map<String, Value> = features
-        .into_iter()
-        .map(|feature| (feature.to_owned(), Value::Bool(false)))
-        .collect();
+    let features: Map<String, Value> =
+        features.into_iter().map(|feature| (feature.to_owned(), Value::Bool(false))).collect();
     answer.insert("email-configured?".into(), json!(state.smtp_configured()));
     answer.insert("setup-token".into(), json!(state.setup_token));
     answer.insert("has-user-setup".into(), json!(state.has_user_setup()));
     answer.insert("token-features".into(), Value::Object(features));
-    answer.insert(
-        "version".into(),
-        json!({ "tag": state.profile.tag(), "date": "2026-05-12", "hash": "0000000" }),
-    );
-    answer.insert(
-        "password-complexity".into(),
-        json!({ "total": 6, "digit": 1 }),
-    );
+    answer.insert("version".into(), json!({ "tag": state.profile.tag(), "date": "2026-05-12", "hash": "0000000" }));
+    answer.insert("password-complexity".into(), json!({ "total": 6, "digit": 1 }));
     Reply::ok(answer)
 }
 
@@ -288,9 +254,7 @@ fn set(state: &mut State, key: &str, value: Value) -> Result<(), Reply> {
         state.settings.remove(key);
     } else {
         let value = match value.as_str() {
-            Some(text @ ("true" | "false")) if default_of(key).is_boolean() => {
-                Value::Bool(text == "true")
-            }
+            Some(text @ ("true" | "false")) if default_of(key).is_boolean() => Value::Bool(text == "true"),
             _ => value,
         };
         state.settings.insert(key.to_owned(), value);

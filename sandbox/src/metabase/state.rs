@@ -314,10 +314,7 @@ impl State {
 
     /// Stored objects of a kind that need no type of their own.
     pub(super) fn stored(&self, kind: &str) -> Vec<Value> {
-        self.objects
-            .get(kind)
-            .map(|all| all.values().cloned().collect())
-            .unwrap_or_default()
+        self.objects.get(kind).map(|all| all.values().cloned().collect()).unwrap_or_default()
     }
 
     /// A person's or key's groups.
@@ -334,9 +331,9 @@ impl State {
 
     /// Whether somebody may do everything.
     pub(super) fn superuser(&self, user_id: i64) -> bool {
-        self.memberships.values().any(|membership| {
-            membership.user_id == user_id && membership.group_id == ADMINISTRATORS
-        })
+        self.memberships
+            .values()
+            .any(|membership| membership.user_id == user_id && membership.group_id == ADMINISTRATORS)
     }
 
     /// Puts somebody into a group; twice is once.
@@ -347,14 +344,7 @@ impl State {
             .any(|membership| (membership.user_id, membership.group_id) == (user_id, group_id));
         if !there {
             let id = self.next_id("membership");
-            self.memberships.insert(
-                id,
-                Membership {
-                    id,
-                    group_id,
-                    user_id,
-                },
-            );
+            self.memberships.insert(id, Membership { id, group_id, user_id });
         }
     }
 
@@ -384,8 +374,5 @@ pub(super) fn stamp(at: DateTime<Utc>) -> String {
 
 /// A digest for passwords and keys: the file must not hold them in clear.
 pub(super) fn digest(text: &str) -> String {
-    Sha256::digest(text)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }

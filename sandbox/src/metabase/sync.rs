@@ -33,10 +33,7 @@ pub(super) fn start(server: &Arc<Server>, database_id: i64) {
         let Some(database) = database.filter(|database| database.engine == "postgres") else {
             return;
         };
-        let found = server
-            .warehouse
-            .run(&database.details, COLUMNS, usize::MAX - 1)
-            .await;
+        let found = server.warehouse.run(&database.details, COLUMNS, usize::MAX - 1).await;
         server.write(|state| {
             if let Ok(found) = &found {
                 store(state, database_id, &database.details, found);
@@ -59,14 +56,11 @@ fn store(state: &mut State, database_id: i64, details: &Map<String, Value>, foun
         };
         let schema = schema.exported();
         if wanted(details, &schema) {
-            columns
-                .entry((schema, table.exported()))
-                .or_default()
-                .push((
-                    column.exported(),
-                    kind.exported(),
-                    *nullable == Cell::Bool(true),
-                ));
+            columns.entry((schema, table.exported())).or_default().push((
+                column.exported(),
+                kind.exported(),
+                *nullable == Cell::Bool(true),
+            ));
         }
     }
     let known: BTreeMap<(String, String), i64> = state
@@ -86,11 +80,7 @@ fn store(state: &mut State, database_id: i64, details: &Map<String, Value>, foun
             Some(id) => *id,
             None => state.next_id("table"),
         };
-        let mut before = state
-            .tables
-            .get(&table_id)
-            .map(|table| table.fields.clone())
-            .unwrap_or_default();
+        let mut before = state.tables.get(&table_id).map(|table| table.fields.clone()).unwrap_or_default();
         let mut fields = Vec::with_capacity(columns.len());
         for (name, database_type, nullable) in columns {
             let known = before.iter().position(|field| field.name == name);
@@ -114,15 +104,7 @@ fn store(state: &mut State, database_id: i64, details: &Map<String, Value>, foun
         let (schema, name) = key;
         state.tables.insert(
             table_id,
-            Table {
-                id: table_id,
-                database_id,
-                schema,
-                name,
-                active: true,
-                fields,
-                synced_at: state.now,
-            },
+            Table { id: table_id, database_id, schema, name, active: true, fields, synced_at: state.now },
         );
     }
 }
@@ -147,9 +129,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
-            (0..=rest.len())
-                .filter(|at| rest.is_char_boundary(*at))
-                .any(|at| matches(after, &rest[at..]))
+            (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| matches(after, &rest[at..]))
         }),
     }
 }

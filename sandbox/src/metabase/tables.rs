@@ -20,9 +20,7 @@ pub(super) fn handle(state: &mut State, caller: &Caller, call: &Call, rest: &[&s
             Ok(Reply::ok(rows))
         }
         ("GET", [table]) => Ok(Reply::ok(describe(seen(state, caller, table)?, false))),
-        ("GET", [table, "query_metadata"]) => {
-            Ok(Reply::ok(describe(seen(state, caller, table)?, true)))
-        }
+        ("GET", [table, "query_metadata"]) => Ok(Reply::ok(describe(seen(state, caller, table)?, true))),
         ("GET", [table, "fks"]) => {
             seen(state, caller, table)?;
             Ok(Reply::ok(json!([])))
@@ -46,15 +44,8 @@ pub(super) fn field(state: &State, caller: &Caller, call: &Call, rest: &[&str]) 
 }
 
 /// The tables of a database the caller may see, with or without their fields.
-pub(super) fn listed(
-    state: &State,
-    caller: &Caller,
-    database_id: i64,
-    with_fields: bool,
-) -> Vec<Value> {
-    visible(state, caller, database_id)
-        .map(|table| describe(table, with_fields))
-        .collect()
+pub(super) fn listed(state: &State, caller: &Caller, database_id: i64, with_fields: bool) -> Vec<Value> {
+    visible(state, caller, database_id).map(|table| describe(table, with_fields)).collect()
 }
 
 /// The tables of a database the caller may see, without their fields.
@@ -64,9 +55,7 @@ pub(super) fn of_database(state: &State, caller: &Caller, database_id: i64) -> V
 
 /// The schemas of those tables.
 pub(super) fn schemas(state: &State, caller: &Caller, database_id: i64) -> Vec<String> {
-    let mut names: Vec<String> = visible(state, caller, database_id)
-        .map(|table| table.schema.clone())
-        .collect();
+    let mut names: Vec<String> = visible(state, caller, database_id).map(|table| table.schema.clone()).collect();
     names.sort();
     names.dedup();
     names
@@ -76,30 +65,22 @@ pub(super) fn schemas(state: &State, caller: &Caller, database_id: i64) -> Vec<S
 pub(super) fn all_fields(state: &State, caller: &Caller, database_id: i64) -> Vec<Value> {
     visible(state, caller, database_id)
         .flat_map(|table| {
-            table
-                .fields
-                .iter()
-                .filter(|field| field.active)
-                .map(|field| {
-                    json!({
-                        "id": field.id,
-                        "name": field.name,
-                        "display_name": field.name,
-                        "base_type": field.base_type,
-                        "semantic_type": null,
-                        "table_name": table.name,
-                        "schema": table.schema,
-                    })
+            table.fields.iter().filter(|field| field.active).map(|field| {
+                json!({
+                    "id": field.id,
+                    "name": field.name,
+                    "display_name": field.name,
+                    "base_type": field.base_type,
+                    "semantic_type": null,
+                    "table_name": table.name,
+                    "schema": table.schema,
                 })
+            })
         })
         .collect()
 }
 
-fn visible<'a>(
-    state: &'a State,
-    caller: &'a Caller,
-    database_id: i64,
-) -> impl Iterator<Item = &'a Table> {
+fn visible<'a>(state: &'a State, caller: &'a Caller, database_id: i64) -> impl Iterator<Item = &'a Table> {
     state
         .tables
         .values()
@@ -108,15 +89,8 @@ fn visible<'a>(
 }
 
 fn seen<'a>(state: &'a State, caller: &Caller, table: &str) -> Result<&'a Table, Reply> {
-    let table = state
-        .tables
-        .get(&id(table)?)
-        .ok_or_else(|| state.not_found())?;
-    if state.sees_table(caller, table.id) {
-        Ok(table)
-    } else {
-        Err(forbidden())
-    }
+    let table = state.tables.get(&id(table)?).ok_or_else(|| state.not_found())?;
+    if state.sees_table(caller, table.id) { Ok(table) } else { Err(forbidden()) }
 }
 
 fn describe(table: &Table, with_fields: bool) -> Value {

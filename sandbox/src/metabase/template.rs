@@ -70,8 +70,7 @@ fn optional(pieces: &[Piece], context: &Context<'_>) -> Result<String, Refusal> 
 /// The value that holds for a tag: the one sent, or the tag's default.
 fn sent<'a>(name: &str, context: &'a Context<'_>) -> Option<(&'a str, &'a Value)> {
     let given = context.given.iter().rev().find(|given| given.tag == name);
-    let empty =
-        |value: &Value| value.is_null() || value.as_array().is_some_and(|list| list.is_empty());
+    let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(|list| list.is_empty());
     if let Some(given) = given.filter(|given| !empty(&given.value)) {
         return Some((given.kind.as_str(), &given.value));
     }
@@ -88,10 +87,7 @@ fn value_of(name: &str, quoted: bool, context: &Context<'_>) -> Result<Option<St
             .ok_or_else(|| refuse("invalid-query", format!("Snippet \"{snippet}\" not found.")));
     }
     if quoted {
-        return Err(refuse(
-            "invalid-query",
-            format!("Tag \"{name}\" stands inside a quoted text."),
-        ));
+        return Err(refuse("invalid-query", format!("Tag \"{name}\" stands inside a quoted text.")));
     }
     let tag = context.tags.get(name);
     let kind = tag.and_then(|tag| tag["type"].as_str()).unwrap_or("text");
@@ -99,9 +95,7 @@ fn value_of(name: &str, quoted: bool, context: &Context<'_>) -> Result<Option<St
         if kind == "dimension" {
             return Ok(Some("1 = 1".to_owned()));
         }
-        let shown = tag
-            .and_then(|tag| tag["display-name"].as_str())
-            .unwrap_or(name);
+        let shown = tag.and_then(|tag| tag["display-name"].as_str()).unwrap_or(name);
         return Err(refuse(
             "missing-required-parameter",
             format!("You'll need to pick a value for '{shown}' before this query can run."),
@@ -110,12 +104,9 @@ fn value_of(name: &str, quoted: bool, context: &Context<'_>) -> Result<Option<St
     let text = match kind {
         "dimension" => {
             let field = tag.and_then(|tag| field_id(&tag["dimension"]));
-            let (column, base) = field.and_then(context.column).ok_or_else(|| {
-                refuse(
-                    "invalid-query",
-                    format!("Tag \"{name}\" has no known field."),
-                )
-            })?;
+            let (column, base) = field
+                .and_then(context.column)
+                .ok_or_else(|| refuse("invalid-query", format!("Tag \"{name}\" has no known field.")))?;
             filter(&column, &base, sent_kind, value, context.now)?
         }
         kind => joined(value, |value| literal(kind, name, value))?,
@@ -132,28 +123,16 @@ fn snippet_name(tag: &str) -> Option<&str> {
     tag.strip_prefix("snippet:").map(str::trim)
 }
 
-fn joined(
-    value: &Value,
-    each: impl Fn(&Value) -> Result<String, Refusal>,
-) -> Result<String, Refusal> {
+fn joined(value: &Value, each: impl Fn(&Value) -> Result<String, Refusal>) -> Result<String, Refusal> {
     match value {
-        Value::Array(list) => Ok(list
-            .iter()
-            .map(each)
-            .collect::<Result<Vec<_>, _>>()?
-            .join(", ")),
+        Value::Array(list) => Ok(list.iter().map(each).collect::<Result<Vec<_>, _>>()?.join(", ")),
         one => each(one),
     }
 }
 
 fn literal(kind: &str, name: &str, value: &Value) -> Result<String, Refusal> {
     let text = plain(value);
-    let wrong = || {
-        refuse(
-            "invalid-parameter",
-            format!("Value of tag \"{name}\" is not a {kind}."),
-        )
-    };
+    let wrong = || refuse("invalid-parameter", format!("Value of tag \"{name}\" is not a {kind}."));
     match kind {
         "number" => text
             .split(',')
@@ -166,23 +145,12 @@ fn literal(kind: &str, name: &str, value: &Value) -> Result<String, Refusal> {
             _ => Err(wrong()),
         },
         "text" => quote(&text),
-        _ => Err(refuse(
-            "invalid-query",
-            format!("Tags of type \"{kind}\" are beyond this stand-in."),
-        )),
+        _ => Err(refuse("invalid-query", format!("Tags of type \"{kind}\" are beyond this stand-in."))),
     }
 }
 
-fn filter(
-    column: &str,
-    base: &str,
-    kind: &str,
-    value: &Value,
-    now: DateTime<Utc>,
-) -> Result<String, Refusal> {
-    let numeric = ["Integer", "Decimal", "Float"]
-        .iter()
-        .any(|name| base.ends_with(name));
+fn filter(column: &str, base: &str, kind: &str, value: &Value, now: DateTime<Utc>) -> Result<String, Refusal> {
+    let numeric = ["Integer", "Decimal", "Float"].iter().any(|name| base.ends_with(name));
     let one = |value: &Value| {
         let text = plain(value);
         if numeric {
@@ -197,18 +165,15 @@ fn filter(
     };
     if kind.starts_with("date") || base.contains("Date") {
         let text = plain(&at(0));
-        let (from, to) = date_range(&text, now)
-            .ok_or_else(|| refuse("invalid-parameter", format!("Unknown date \"{text}\".")))?;
+        let (from, to) =
+            date_range(&text, now).ok_or_else(|| refuse("invalid-parameter", format!("Unknown date \"{text}\".")))?;
         let from = from.map(|day| format!("CAST({column} AS date) >= {}", date_literal(day)));
         let to = to.map(|day| format!("CAST({column} AS date) <= {}", date_literal(day)));
         let parts: Vec<String> = [from, to].into_iter().flatten().collect();
         return Ok(parts.join(" AND "));
     }
     let text_match = |before: &str, after: &str| -> Result<String, Refusal> {
-        let text = plain(&at(0))
-            .replace('\\', "\\\\")
-            .replace('%', "\\%")
-            .replace('_', "\\_");
+        let text = plain(&at(0)).replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
         quote(&format!("{before}{text}{after}"))
     };
     Ok(match kind {
@@ -236,10 +201,7 @@ fn date_range(text: &str, now: DateTime<Utc>) -> Option<(Option<NaiveDate>, Opti
     let day = match text {
         "today" | "thisday" => today,
         "yesterday" => today.checked_sub_days(Days::new(1))?,
-        _ => match text
-            .strip_prefix("past")
-            .and_then(|rest| rest.strip_suffix("days"))
-        {
+        _ => match text.strip_prefix("past").and_then(|rest| rest.strip_suffix("days")) {
             Some(days) => {
                 let from = today.checked_sub_days(Days::new(days.parse().ok()?))?;
                 let to = today.checked_sub_days(Days::new(1))?;
@@ -262,9 +224,7 @@ fn number(text: &str) -> Option<String> {
     let text = text.trim();
     let digits = text.strip_prefix('-').unwrap_or(text);
     let sound = !digits.is_empty()
-        && digits
-            .chars()
-            .all(|letter| letter.is_ascii_digit() || letter == '.')
+        && digits.chars().all(|letter| letter.is_ascii_digit() || letter == '.')
         && text.parse::<f64>().is_ok();
     // A leading minus next to an operator would start a comment.
     sound.then(|| match text.starts_with('-') {
@@ -276,9 +236,7 @@ fn number(text: &str) -> Option<String> {
 fn date(text: &str) -> Option<NaiveDate> {
     let day = text.get(..10)?;
     let rest = &text[10..];
-    (rest.is_empty() || rest.starts_with('T'))
-        .then(|| NaiveDate::parse_from_str(day, "%Y-%m-%d").ok())
-        .flatten()
+    (rest.is_empty() || rest.starts_with('T')).then(|| NaiveDate::parse_from_str(day, "%Y-%m-%d").ok()).flatten()
 }
 
 fn date_literal(day: NaiveDate) -> String {
@@ -288,10 +246,7 @@ fn date_literal(day: NaiveDate) -> String {
 /// A text as a literal; the connection has `standard_conforming_strings` on.
 fn quote(text: &str) -> Result<String, Refusal> {
     if text.contains('\0') {
-        return Err(refuse(
-            "invalid-parameter",
-            "A text with a null byte.".into(),
-        ));
+        return Err(refuse("invalid-parameter", "A text with a null byte.".into()));
     }
     Ok(format!("'{}'", text.replace('\'', "''")))
 }
@@ -310,11 +265,7 @@ mod tests {
         let tags = json!({ "tag": {
             "name": "tag", "display-name": "Tag", "type": kind, "dimension": ["field", 7, null],
         }});
-        let given = [Given {
-            tag: "tag".into(),
-            kind: String::new(),
-            value,
-        }];
+        let given = [Given { tag: "tag".into(), kind: String::new(), value }];
         render(
             sql,
             &Context {
@@ -335,12 +286,7 @@ mod tests {
 
     #[test]
     fn a_tag_inside_quotes_is_refused() {
-        for sql in [
-            "'{{tag}}'",
-            "\"{{tag}}\"",
-            "$$ {{tag}} $$",
-            "$a$ {{tag}} $a$",
-        ] {
+        for sql in ["'{{tag}}'", "\"{{tag}}\"", "$$ {{tag}} $$", "$a$ {{tag}} $a$"] {
             let refusal = rendered(sql, "text", json!("x")).unwrap_err();
             assert_eq!(refusal.kind, "invalid-query", "{sql}");
         }
@@ -354,10 +300,7 @@ mod tests {
 
     #[test]
     fn a_number_is_a_number() {
-        assert_eq!(
-            rendered("{{tag}}", "number", json!("1.5, -2")).unwrap(),
-            "1.5, (-2)"
-        );
+        assert_eq!(rendered("{{tag}}", "number", json!("1.5, -2")).unwrap(), "1.5, (-2)");
         for bad in ["1; DROP TABLE t", "1e5", "", "-", "1 OR 1=1"] {
             assert!(rendered("{{tag}}", "number", json!(bad)).is_err(), "{bad}");
         }
@@ -374,10 +317,7 @@ mod tests {
     fn an_optional_part_goes_with_its_value() {
         let sql = "SELECT 1[[ WHERE a = {{tag}}]]";
         assert_eq!(rendered(sql, "text", Value::Null).unwrap(), "SELECT 1");
-        assert_eq!(
-            rendered(sql, "text", json!("x")).unwrap(),
-            "SELECT 1 WHERE a = 'x'"
-        );
+        assert_eq!(rendered(sql, "text", json!("x")).unwrap(), "SELECT 1 WHERE a = 'x'");
     }
 
     #[test]
@@ -389,13 +329,7 @@ mod tests {
 
     #[test]
     fn an_empty_field_filter_filters_nothing() {
-        assert_eq!(
-            rendered("{{tag}}", "dimension", Value::Null).unwrap(),
-            "1 = 1"
-        );
-        assert_eq!(
-            rendered("{{tag}}", "dimension", json!(["a", "b'"])).unwrap(),
-            "\"t\".\"c\" IN ('a', 'b''')"
-        );
+        assert_eq!(rendered("{{tag}}", "dimension", Value::Null).unwrap(), "1 = 1");
+        assert_eq!(rendered("{{tag}}", "dimension", json!(["a", "b'"])).unwrap(), "\"t\".\"c\" IN ('a', 'b''')");
     }
 }

@@ -21,12 +21,7 @@ pub(super) struct Throttle {
 
 impl Throttle {
     /// Says why a login may not even be tried, and counts the try.
-    pub(super) fn refuse_login(
-        &mut self,
-        username: &str,
-        address: &str,
-        now: DateTime<Utc>,
-    ) -> Option<String> {
+    pub(super) fn refuse_login(&mut self, username: &str, address: &str, now: DateTime<Utc>) -> Option<String> {
         let text = self
             .blocked(&username_key(username), USERNAME_ATTEMPTS, now)
             .or_else(|| self.blocked(&address_key(address), ADDRESS_ATTEMPTS, now))?;
@@ -112,9 +107,7 @@ mod tests {
     #[test]
     fn the_stated_wait_grows_with_each_refused_try() {
         let mut throttle = failed_ten_times();
-        let stated: Vec<_> = (0..5)
-            .map(|_| throttle.refuse_login("ana", "::1", at(0)).unwrap())
-            .collect();
+        let stated: Vec<_> = (0..5).map(|_| throttle.refuse_login("ana", "::1", at(0)).unwrap()).collect();
         for (text, seconds) in stated.iter().zip([15, 42, 78, 120, 168]) {
             assert!(text.contains(&format!("wait {seconds} seconds")), "{text}");
         }

@@ -10,9 +10,8 @@ use super::sessions::{check_password, valid_email};
 use super::state::{ADMINISTRATORS, ALL_USERS, Level, State, User, digest, stamp};
 
 const LOCALES: &[&str] = &[
-    "ar", "bg", "ca", "cs", "da", "de", "en", "es", "fa", "fr", "he", "hu", "id", "it", "ja", "ko",
-    "nb", "nl", "pl", "pt", "pt_br", "ro", "ru", "sk", "sv", "tr", "uk", "vi", "zh", "zh_cn",
-    "zh_hk", "zh_tw",
+    "ar", "bg", "ca", "cs", "da", "de", "en", "es", "fa", "fr", "he", "hu", "id", "it", "ja", "ko", "nb", "nl", "pl",
+    "pt", "pt_br", "ro", "ru", "sk", "sv", "tr", "uk", "vi", "zh", "zh_cn", "zh_hk", "zh_tw",
 ];
 
 /// Everything under `/api/user`.
@@ -53,11 +52,7 @@ pub(super) fn handle(state: &mut State, caller: &Caller, call: &Call, rest: &[&s
 fn list(state: &mut State, caller: &Caller, call: &Call) -> Answer {
     caller.must_be_admin()?;
     if call.asked("tenancy").is_some() && call.asked("tenant_id").is_some() {
-        return Err(invalid(
-            "tenancy",
-            "not together with tenant_id",
-            "both given",
-        ));
+        return Err(invalid("tenancy", "not together with tenant_id", "both given"));
     }
     let with_inactive = call.asked_flag("include_deactivated");
     let wanted = |active: bool| match call.asked("status") {
@@ -140,12 +135,7 @@ fn recipients(state: &State) -> Reply {
 fn current(state: &mut State, caller: &Caller) -> Reply {
     let personal = state.personal_collection(caller.user_id);
     let mut answer = describe(state, &state.users[&caller.user_id]);
-    let best = state
-        .databases
-        .keys()
-        .map(|database| state.queries(caller, *database))
-        .max()
-        .unwrap_or(Queries::No);
+    let best = state.databases.keys().map(|database| state.queries(caller, *database)).max().unwrap_or(Queries::No);
     answer["permissions"] = json!({
         "can_create_queries": best > Queries::No,
         "can_create_native_queries": best == Queries::Native,
@@ -153,13 +143,9 @@ fn current(state: &mut State, caller: &Caller) -> Reply {
     answer["can_write_any_collection"] = json!(
         personal.is_some()
             || state.root_level(caller, None) == Level::Write
-            || state
-                .collections
-                .keys()
-                .any(|id| state.collection_level(caller, Some(*id)) == Level::Write)
+            || state.collections.keys().any(|id| state.collection_level(caller, Some(*id)) == Level::Write)
     );
-    answer["has_question_and_dashboard"] =
-        json!(!state.cards.is_empty() && !state.dashboards.is_empty());
+    answer["has_question_and_dashboard"] = json!(!state.cards.is_empty() && !state.dashboards.is_empty());
     answer["first_login"] = json!(stamp(state.users[&caller.user_id].joined_at));
     answer["personal_collection_id"] = json!(personal);
     answer["group_ids"] = json!(caller.groups);
@@ -169,11 +155,7 @@ fn current(state: &mut State, caller: &Caller) -> Reply {
 fn create(state: &mut State, caller: &Caller, call: &Call) -> Answer {
     caller.must_be_admin()?;
     let email = email(call)?.ok_or_else(|| {
-        invalid(
-            "email",
-            "value must be a valid email address.",
-            "missing required key, received: nil",
-        )
+        invalid("email", "value must be a valid email address.", "missing required key, received: nil")
     })?;
     let first_name = call.optional_text("first_name")?;
     let last_name = call.optional_text("last_name")?;
@@ -211,23 +193,13 @@ fn update(state: &mut State, caller: &Caller, call: &Call, user_id: i64) -> Answ
     }
     let mut user = person(state, user_id)?.clone();
     if let Some(email) = email(call)? {
-        let taken = state
-            .users
-            .values()
-            .any(|other| other.email == email && other.id != user_id);
+        let taken = state.users.values().any(|other| other.email == email && other.id != user_id);
         if taken {
-            return Err(field_error(
-                400,
-                "email",
-                "Email address already associated to another user.",
-            ));
+            return Err(field_error(400, "email", "Email address already associated to another user."));
         }
         user.email = email;
     }
-    for (key, slot) in [
-        ("first_name", &mut user.first_name),
-        ("last_name", &mut user.last_name),
-    ] {
+    for (key, slot) in [("first_name", &mut user.first_name), ("last_name", &mut user.last_name)] {
         if call.field(key).is_some() {
             *slot = call.optional_text(key)?;
         }
@@ -262,9 +234,7 @@ fn update(state: &mut State, caller: &Caller, call: &Call, user_id: i64) -> Answ
     user.updated_at = state.now;
     state.users.insert(user_id, user);
     if let Some(groups) = groups {
-        state
-            .memberships
-            .retain(|_, member| member.user_id != user_id || groups.contains(&member.group_id));
+        state.memberships.retain(|_, member| member.user_id != user_id || groups.contains(&member.group_id));
         for group in groups {
             state.join(user_id, group);
         }
@@ -288,9 +258,7 @@ fn deactivate(state: &mut State, caller: &Caller, user_id: i64) -> Answer {
         user.active = false;
         user.updated_at = now;
     }
-    state
-        .sessions
-        .retain(|_, session| session.user_id != user_id);
+    state.sessions.retain(|_, session| session.user_id != user_id);
     Ok(Reply::ok(json!({ "success": true })))
 }
 
@@ -298,16 +266,9 @@ fn reactivate(state: &mut State, caller: &Caller, user_id: i64) -> Answer {
     caller.must_be_admin()?;
     let now = state.now;
     let missing = state.not_found();
-    let user = state
-        .users
-        .get_mut(&user_id)
-        .filter(|user| !user.api_key)
-        .ok_or(missing)?;
+    let user = state.users.get_mut(&user_id).filter(|user| !user.api_key).ok_or(missing)?;
     if user.active {
-        return Err(Reply::json(
-            400,
-            json!({ "message": "Not able to reactivate an active user" }),
-        ));
+        return Err(Reply::json(400, json!({ "message": "Not able to reactivate an active user" })));
     }
     user.active = true;
     user.updated_at = now;
@@ -330,9 +291,7 @@ fn password(state: &mut State, caller: &Caller, call: &Call, user_id: i64) -> An
         }
     }
     check_password(&password)?;
-    state
-        .sessions
-        .retain(|_, session| session.user_id != user_id);
+    state.sessions.retain(|_, session| session.user_id != user_id);
     if let Some(user) = state.users.get_mut(&user_id) {
         user.password_hash = digest(&password);
     }
@@ -344,11 +303,7 @@ fn password(state: &mut State, caller: &Caller, call: &Call, user_id: i64) -> An
 }
 
 fn person(state: &State, user_id: i64) -> Result<&User, Reply> {
-    state
-        .users
-        .get(&user_id)
-        .filter(|user| user.active && !user.api_key)
-        .ok_or_else(|| state.not_found())
+    state.users.get(&user_id).filter(|user| user.active && !user.api_key).ok_or_else(|| state.not_found())
 }
 
 fn email(call: &Call) -> Result<Option<String>, Reply> {
@@ -383,9 +338,7 @@ fn locale(call: &Call) -> Result<Option<String>, Reply> {
 fn attributes(call: &Call) -> Result<Option<Value>, Reply> {
     match call.given("login_attributes") {
         None => Ok(None),
-        Some(Value::Object(map)) if map.values().all(Value::is_string) => {
-            Ok(Some(Value::Object(map.clone())))
-        }
+        Some(Value::Object(map)) if map.values().all(Value::is_string) => Ok(Some(Value::Object(map.clone()))),
         Some(other) => Err(invalid(
             "login_attributes",
             "login attribute keys must be a keyword or string",
@@ -399,13 +352,7 @@ fn memberships(state: &State, call: &Call) -> Result<Option<Vec<i64>>, Reply> {
     let Some(given) = call.given("user_group_memberships") else {
         return Ok(None);
     };
-    let wrong = || {
-        invalid(
-            "user_group_memberships",
-            "sequence of maps with an id",
-            "wrong shape",
-        )
-    };
+    let wrong = || invalid("user_group_memberships", "sequence of maps with an id", "wrong shape");
     let mut groups = Vec::new();
     for item in given.as_array().ok_or_else(wrong)? {
         if item.get("is_group_manager") == Some(&Value::Bool(true)) {
@@ -418,20 +365,13 @@ fn memberships(state: &State, call: &Call) -> Result<Option<Vec<i64>>, Reply> {
         groups.push(group);
     }
     if !groups.contains(&ALL_USERS) {
-        return Err(Reply::text(
-            400,
-            "You cannot add or remove users to/from the 'All Users' group.",
-        ));
+        return Err(Reply::text(400, "You cannot add or remove users to/from the 'All Users' group."));
     }
     Ok(Some(groups))
 }
 
 fn describe(state: &State, user: &User) -> Value {
-    let groups: Vec<Value> = state
-        .group_ids(user.id)
-        .into_iter()
-        .map(|group| json!({ "id": group }))
-        .collect();
+    let groups: Vec<Value> = state.group_ids(user.id).into_iter().map(|group| json!({ "id": group })).collect();
     let mut answer = json!({
         "id": user.id,
         "email": user.email,
@@ -459,22 +399,15 @@ fn describe(state: &State, user: &User) -> Value {
 impl State {
     /// Takes somebody out of a group.
     pub(super) fn leave(&mut self, user_id: i64, group_id: i64) {
-        self.memberships
-            .retain(|_, member| (member.user_id, member.group_id) != (user_id, group_id));
+        self.memberships.retain(|_, member| (member.user_id, member.group_id) != (user_id, group_id));
     }
 
     /// Refuses to lose the last person who may do everything.
     pub(super) fn keep_one_admin(&self, leaving: i64) -> Result<(), Reply> {
-        let others = self.users.values().any(|user| {
-            user.id != leaving && user.active && !user.api_key && self.superuser(user.id)
-        });
-        if others {
-            Ok(())
-        } else {
-            Err(Reply::text(
-                400,
-                "You cannot remove the last member of the 'Admin' group!",
-            ))
-        }
+        let others = self
+            .users
+            .values()
+            .any(|user| user.id != leaving && user.active && !user.api_key && self.superuser(user.id));
+        if others { Ok(()) } else { Err(Reply::text(400, "You cannot remove the last member of the 'Admin' group!")) }
     }
 }

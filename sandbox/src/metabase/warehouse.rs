@@ -2,16 +2,18 @@
 //! read only, few connections.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, Row as _,
-    SqlSafeStr as _, Statement as _, TypeInfo as _,
+    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, Row as _, SqlSafeStr as _,
+    Statement as _, TypeInfo as _,
 };
 use tokio::sync::Semaphore;
+
+use crate::wire::locked;
 
 use super::cells::{Cell, base_type, read};
 use super::reply::Reply;
@@ -49,10 +51,7 @@ pub(super) struct Column {
 impl Warehouse {
     /// Makes the holder of connections; it opens none yet.
     pub(super) fn new() -> Self {
-        Self {
-            idle: Mutex::new(VecDeque::new()),
-            turns: Semaphore::new(CONNECTIONS),
-        }
+        Self { idle: Mutex::new(VecDeque::new()), turns: Semaphore::new(CONNECTIONS) }
     }
 
     /// Runs one statement in a transaction that cannot write.
@@ -65,10 +64,7 @@ impl Warehouse {
         let started = Instant::now();
         let _turn = self.turns.acquire().await;
         let key = Value::Object(details.clone()).to_string();
-        let mut connection = match self.take(&key) {
-            Some(connection) => connection,
-            None => connect(details).await?,
-        };
+        let mut connection = self.begin(&key, details).await?;
         let result = query(&mut connection, sql, limit).await;
         if connection.execute("ROLLBACK").await.is_ok() {
             self.put(key, connection);
@@ -88,23 +84,35 @@ impl Warehouse {
     pub(super) async fn check(&self, details: &Map<String, Value>) -> Result<String, Reply> {
         let failed = |error: sqlx::Error| connect_error(details, &error);
         let mut connection = connect(details).await.map_err(failed)?;
-        let version: String = sqlx::query_scalar("SHOW server_version")
-            .fetch_one(&mut connection)
-            .await
-            .map_err(failed)?;
+        let version: String =
+            sqlx::query_scalar("SHOW server_version").fetch_one(&mut connection).await.map_err(failed)?;
         // Nothing depends on a polite goodbye.
         let _closed = connection.close().await;
         Ok(version)
     }
 
+    /// Opens a transaction, on an idle connection if one still works.
+    async fn begin(&self, key: &str, details: &Map<String, Value>) -> Result<PgConnection, sqlx::Error> {
+        const BEGIN: &str = "BEGIN READ ONLY";
+        while let Some(mut idle) = self.take(key) {
+            // The server may have been restarted since.
+            if idle.execute(BEGIN).await.is_ok() {
+                return Ok(idle);
+            }
+        }
+        let mut connection = connect(details).await?;
+        connection.execute(BEGIN).await?;
+        Ok(connection)
+    }
+
     fn take(&self, key: &str) -> Option<PgConnection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = locked(&self.idle);
         let at = idle.iter().position(|(known, _)| known == key)?;
         idle.remove(at).map(|(_, connection)| connection)
     }
 
     fn put(&self, key: String, connection: PgConnection) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = locked(&self.idle);
         idle.push_back((key, connection));
         if idle.len() > CONNECTIONS {
             idle.pop_front();
@@ -113,10 +121,7 @@ impl Warehouse {
 
     /// Closes what is idle, as after a database was changed or removed.
     pub(super) fn forget(&self) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        locked(&self.idle).clear();
     }
 }
 
@@ -125,12 +130,9 @@ async fn query(
     sql: &str,
     limit: usize,
 ) -> Result<(Vec<Column>, Vec<Vec<Cell>>), sqlx::Error> {
-    connection.execute("BEGIN READ ONLY").await?;
     // The statement comes from a person, as in the real server. It runs alone,
     // in a read-only transaction, with the rights of the stored role.
-    let statement = connection
-        .prepare(AssertSqlSafe(sql.to_owned()).into_sql_str())
-        .await?;
+    let statement = connection.prepare(AssertSqlSafe(sql.to_owned()).into_sql_str()).await?;
     let mut columns: Vec<Column> = Vec::new();
     for column in statement.columns() {
         let database_type = column.type_info().name().to_lowercase();
@@ -140,23 +142,12 @@ async fn query(
             database_type,
         });
     }
-    let rows = statement
-        .query()
-        .persistent(false)
-        .fetch_all(&mut *connection)
-        .await?;
+    let rows = statement.query().persistent(false).fetch_all(&mut *connection).await?;
     let width = columns.len();
     let rows = rows
         .iter()
         .take(limit.saturating_add(1))
-        .map(|row| {
-            (0..width)
-                .map(|index| {
-                    row.try_get_raw(index)
-                        .map_or(Cell::Null, |value| read(&value))
-                })
-                .collect()
-        })
+        .map(|row| (0..width).map(|index| row.try_get_raw(index).map_or(Cell::Null, |value| read(&value))).collect())
         .collect();
     Ok((columns, rows))
 }
@@ -197,9 +188,7 @@ async fn connect(details: &Map<String, Value>) -> Result<PgConnection, sqlx::Err
     for (key, value) in url_options(text("additional-options").unwrap_or_default()) {
         options = options.options([(key, value)]);
     }
-    tokio::time::timeout(Duration::from_secs(10), options.connect())
-        .await
-        .map_err(|_| sqlx::Error::PoolTimedOut)?
+    tokio::time::timeout(Duration::from_secs(10), options.connect()).await.map_err(|_| sqlx::Error::PoolTimedOut)?
 }
 
 fn ssl_mode(details: &Map<String, Value>) -> PgSslMode {
@@ -233,13 +222,8 @@ fn url_options(text: &str) -> Vec<(String, String)> {
 }
 
 fn connect_error(details: &Map<String, Value>, error: &sqlx::Error) -> Reply {
-    let host = details
-        .get("host")
-        .and_then(Value::as_str)
-        .unwrap_or("localhost");
-    let code = error
-        .as_database_error()
-        .and_then(|error| error.code().map(|code| code.into_owned()));
+    let host = details.get("host").and_then(Value::as_str).unwrap_or("localhost");
+    let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
     let (message, errors) = match (error, code.as_deref()) {
         (_, Some("28P01" | "28000")) => (
             "Looks like the username or password is incorrect.".to_owned(),
@@ -259,10 +243,7 @@ fn connect_error(details: &Map<String, Value>, error: &sqlx::Error) -> Reply {
                 "port": "check your port settings",
             }),
         ),
-        (other, _) => (
-            message_of(other),
-            json!({ "db": "check your connection string" }),
-        ),
+        (other, _) => (message_of(other), json!({ "db": "check your connection string" })),
     };
     Reply::json(400, json!({ "message": message, "errors": errors }))
 }

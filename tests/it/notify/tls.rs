@@ -32,10 +32,7 @@ impl Relay {
         let authority_key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = params
-            .self_signed(&authority_key)
-            .expect("an authority")
-            .pem();
+        let authority = params.self_signed(&authority_key).expect("an authority").pem();
         let issuer = Issuer::new(params, authority_key);
         let key = KeyPair::generate().expect("a key");
         let certificate = CertificateParams::new(["localhost".to_owned()])
@@ -60,20 +57,11 @@ impl Relay {
                 let _ = relay(stream, sink, &acceptor, starttls).await;
             }
         });
-        Self {
-            address,
-            authority,
-            task,
-        }
+        Self { address, authority, task }
     }
 }
 
-async fn relay(
-    mut stream: TcpStream,
-    sink: SocketAddr,
-    acceptor: &TlsAcceptor,
-    starttls: bool,
-) -> std::io::Result<()> {
+async fn relay(mut stream: TcpStream, sink: SocketAddr, acceptor: &TlsAcceptor, starttls: bool) -> std::io::Result<()> {
     let mut inner = BufReader::new(TcpStream::connect(sink).await?);
     if starttls {
         // The greeting is ours; the sink's would come a second time.
@@ -85,11 +73,7 @@ async fn relay(
             while !line.ends_with(b"\r\n") {
                 line.push(tokio::io::AsyncReadExt::read_u8(&mut stream).await?);
             }
-            match String::from_utf8_lossy(&line)
-                .trim_end()
-                .to_ascii_uppercase()
-                .as_str()
-            {
+            match String::from_utf8_lossy(&line).trim_end().to_ascii_uppercase().as_str() {
                 "STARTTLS" => break stream.write_all(b"220 go\r\n").await?,
                 text if text.starts_with("EHLO") => {
                     stream.write_all(b"250-relay\r\n250 STARTTLS\r\n").await?;
@@ -99,7 +83,5 @@ async fn relay(
         }
     }
     let mut outer = acceptor.accept(stream).await?;
-    tokio::io::copy_bidirectional(&mut outer, &mut inner)
-        .await
-        .map(drop)
+    tokio::io::copy_bidirectional(&mut outer, &mut inner).await.map(drop)
 }

@@ -102,14 +102,17 @@ impl Chain {
         let run = "INSERT INTO ops.runs (pipeline, brand, trigger, status, started_at) VALUES ('sales_channel', 'harbor', 'manual', 'succeeded', '2025-11-29T11:00:00Z')";
         warehouse.pool().execute(run).await.expect("a run");
         for (brand, stores) in [("harbor", harbor), ("mesa", mesa)] {
-            let list = |values: Vec<&str>| values.iter().map(|value| format!("'{value}'")).collect::<Vec<_>>().join(", ");
+            let list =
+                |values: Vec<&str>| values.iter().map(|value| format!("'{value}'")).collect::<Vec<_>>().join(", ");
             let text = BRAND
                 .replace(":schema", &format!("mart_{brand}"))
                 .replace(":stores", &list(stores.iter().map(|store| store.0).collect()))
                 .replace(":regions", &list(stores.iter().map(|store| store.1).collect()))
                 .replace(":first", &format!("'{first}'"));
             warehouse.pool().execute(AssertSqlSafe(text)).await.expect("a brand's tables");
-            let load = format!("INSERT INTO ops.loads (run_id, pipeline, brand, table_name, committed_at) VALUES (1, 'sales_channel', '{brand}', 'sales_channel', '2025-11-29T11:00:00Z')");
+            let load = format!(
+                "INSERT INTO ops.loads (run_id, pipeline, brand, table_name, committed_at) VALUES (1, 'sales_channel', '{brand}', 'sales_channel', '2025-11-29T11:00:00Z')"
+            );
             warehouse.pool().execute(AssertSqlSafe(load)).await.expect("a load");
         }
         let data_dir = tempfile::tempdir().expect("a folder");

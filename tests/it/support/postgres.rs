@@ -62,14 +62,9 @@ fn cluster() -> &'static Cluster {
                 .expect("a shell");
             let mut line = String::new();
             let output = shell.stdout.take().expect("its output is a pipe");
-            BufReader::new(output)
-                .read_line(&mut line)
-                .expect("its output is text");
+            BufReader::new(output).read_line(&mut line).expect("its output is text");
             if line.trim() == "ready" {
-                return Cluster {
-                    port,
-                    _shell: shell,
-                };
+                return Cluster { port, _shell: shell };
             }
             shell.wait().expect("it has ended");
         }
@@ -81,12 +76,7 @@ fn binaries() -> PathBuf {
     let mut folders: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .expect("the PostgreSQL server is installed (Debian: apt-get install postgresql)")
         .flatten()
-        .filter_map(|entry| {
-            Some((
-                entry.file_name().to_str()?.parse().ok()?,
-                entry.path().join("bin"),
-            ))
-        })
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
         .collect();
     folders.sort();
     folders.pop().expect("a version of the PostgreSQL server").1
@@ -110,19 +100,12 @@ impl Database {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let server = format!("postgres://postgres@127.0.0.1:{}", cluster().port);
-        let mut connection = PgConnection::connect(&format!("{server}/postgres"))
-            .await
-            .expect("the cluster answers");
+        let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.expect("the cluster answers");
         let statement = AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0"));
         connection.execute(statement).await.expect("a new database");
-        let database = Self {
-            url: format!("{server}/{name}"),
-            name,
-        };
+        let database = Self { url: format!("{server}/{name}"), name };
         let definitions = Path::new(env!("CARGO_MANIFEST_DIR"));
-        migrate(&database.warehouse().await, definitions)
-            .await
-            .expect("the migrations fit");
+        migrate(&database.warehouse().await, definitions).await.expect("the migrations fit");
         database
     }
 
@@ -133,16 +116,9 @@ impl Database {
 
     /// Connects as an installation of a name.
     pub(crate) async fn warehouse_of(&self, installation: &str, max_connections: u32) -> Warehouse {
-        let database = settings::Database {
-            url: Some(self.url.clone().into()),
-            max_connections,
-        };
-        let installation = settings::Installation {
-            name: installation.to_owned(),
-            data_dir: PathBuf::from("/nonexistent"),
-        };
-        Warehouse::connect(&database, &installation, Path::new("/nonexistent"))
-            .await
-            .expect("the database answers")
+        let database = settings::Database { url: Some(self.url.clone().into()), max_connections };
+        let installation =
+            settings::Installation { name: installation.to_owned(), data_dir: PathBuf::from("/nonexistent") };
+        Warehouse::connect(&database, &installation, Path::new("/nonexistent")).await.expect("the database answers")
     }
 }
