@@ -19,10 +19,7 @@ pub struct Clock {
 impl Clock {
     /// Makes a clock that stands still at `start` until it is advanced.
     pub fn fixed(start: DateTime<Utc>) -> Self {
-        Self {
-            start: Some(start),
-            passed: Arc::default(),
-        }
+        Self { start: Some(start), passed: Arc::default() }
     }
 
     /// Makes a clock that follows the machine's own.

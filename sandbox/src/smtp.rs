@@ -72,10 +72,7 @@ impl SmtpSink {
         }
         let port = Port::take()?;
         let address = port.address();
-        let state = Arc::new(Mutex::new(State {
-            folder,
-            ..State::default()
-        }));
+        let state = Arc::new(Mutex::new(State { folder, ..State::default() }));
         let shared = Arc::clone(&state);
         let served = port.serve(move |stream| {
             let session = Session::new(Arc::clone(&shared));
@@ -84,11 +81,7 @@ impl SmtpSink {
                 let _ = session.converse(stream).await;
             }
         })?;
-        Ok(Self {
-            address,
-            state,
-            _served: served,
-        })
+        Ok(Self { address, state, _served: served })
     }
 
     /// Lists the messages accepted so far, oldest first.
@@ -142,13 +135,7 @@ type Writer<'a> = tokio::net::tcp::WriteHalf<'a>;
 
 impl Session {
     fn new(state: Arc<Mutex<State>>) -> Self {
-        Self {
-            state,
-            greeted: false,
-            user: None,
-            from: None,
-            to: Vec::new(),
-        }
+        Self { state, greeted: false, user: None, from: None, to: Vec::new() }
     }
 
     async fn converse(mut self, mut stream: TcpStream) -> io::Result<()> {
@@ -233,11 +220,7 @@ impl Session {
         for parameter in parameters.split_whitespace() {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             match name.to_ascii_uppercase().as_str() {
-                "SIZE"
-                    if value
-                        .parse()
-                        .is_ok_and(|size: usize| size > SIZE_LIMIT_BYTES) =>
-                {
+                "SIZE" if value.parse().is_ok_and(|size: usize| size > SIZE_LIMIT_BYTES) => {
                     return "552 5.3.4 message too big".to_owned();
                 }
                 "SIZE" | "BODY" | "SMTPUTF8" | "AUTH" => {}
@@ -380,12 +363,7 @@ impl Session {
             return format!("451 4.3.0 not written: {error}");
         }
         state.kept = number;
-        state.messages.push(Message {
-            from,
-            to,
-            user: self.user.clone(),
-            raw,
-        });
+        state.messages.push(Message { from, to, user: self.user.clone(), raw });
         format!("250 2.0.0 kept as {number}")
     }
 }
@@ -396,10 +374,7 @@ async fn say(writer: &mut Writer<'_>, text: &str) -> io::Result<()> {
 
 async fn read_line(reader: &mut Reader<'_>) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
-    let read = reader
-        .take(LINE_LIMIT_BYTES)
-        .read_until(b'\n', &mut line)
-        .await?;
+    let read = reader.take(LINE_LIMIT_BYTES).read_until(b'\n', &mut line).await?;
     Ok((read > 0).then_some(line))
 }
 
@@ -409,10 +384,7 @@ fn path_after<'a>(text: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     if !start.eq_ignore_ascii_case(keyword) {
         return None;
     }
-    let (address, parameters) = text[keyword.len()..]
-        .trim_start()
-        .strip_prefix('<')?
-        .split_once('>')?;
+    let (address, parameters) = text[keyword.len()..].trim_start().strip_prefix('<')?.split_once('>')?;
     Some((address, parameters.trim()))
 }
 

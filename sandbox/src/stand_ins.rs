@@ -77,7 +77,8 @@ impl StandIns {
         }
         let smtp = SmtpSink::start(keep.map(|folder| folder.join("received")))?;
         let metabase = start_metabase(keep).await?;
-        let zone = |stores: &[crate::generator::Store]| stores.first().map_or("UTC", |store| &store.time_zone).to_owned();
+        let zone =
+            |stores: &[crate::generator::Store]| stores.first().map_or("UTC", |store| &store.time_zone).to_owned();
         let brands = world
             .brands
             .iter()

@@ -136,9 +136,7 @@ impl Credentials {
         let _removed = std::fs::remove_file(&partial);
         match linked {
             Ok(()) => Ok(secret.clone()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.read(name)?.ok_or(Error::Short { path })
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.read(name)?.ok_or(Error::Short { path }),
             Err(source) => Err(Error::Keep { path, source }),
         }
     }
@@ -146,8 +144,7 @@ impl Credentials {
     fn write_partial(&self, name: &str, secret: &SecretString) -> Result<PathBuf, Error> {
         let path = self.folder.join(format!("{name}.{:016x}", rand::random::<u64>()));
         let failed = |source| Error::Keep { path: path.clone(), source };
-        let mut file =
-            OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path).map_err(failed)?;
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path).map_err(failed)?;
         file.write_all(secret.expose_secret().as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         Ok(path)

@@ -83,9 +83,7 @@ impl fmt::Display for Scope {
 
 /// A text that is no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is no scope: write `chain`, `brand:<id>`, `region:<brand>/<name>` or `store:<brand>/<number>`"
-)]
+#[error("`{0}` is no scope: write `chain`, `brand:<id>`, `region:<brand>/<name>` or `store:<brand>/<number>`")]
 pub struct UnknownScope(pub String);
 
 impl FromStr for Scope {
@@ -123,9 +121,7 @@ impl From<Scope> for String {
 }
 
 /// What a grant allows within its scope, least first.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Reads dashboards.
@@ -211,9 +207,7 @@ impl Tree {
             scopes.push(Scope::Brand(brand.id.clone()));
             let region = |name: &str| Scope::Region(brand.id.clone(), name.to_owned());
             scopes.extend(brand.regions().into_iter().map(region));
-            scopes.extend(
-                brand.stores.iter().map(|store| Scope::Store(brand.id.clone(), store.id.clone())),
-            );
+            scopes.extend(brand.stores.iter().map(|store| Scope::Store(brand.id.clone(), store.id.clone())));
         }
         scopes
     }
@@ -251,9 +245,7 @@ impl Tree {
             .filter(|(brand, store)| match scope {
                 Scope::Chain => true,
                 Scope::Brand(id) => brand.id == *id,
-                Scope::Region(id, region) => {
-                    brand.id == *id && store.region.as_ref() == Some(region)
-                }
+                Scope::Region(id, region) => brand.id == *id && store.region.as_ref() == Some(region),
                 Scope::Store(id, number) => brand.id == *id && store.id == *number,
             })
             .map(|(brand, store)| (brand.id.clone(), store.id.clone()))

@@ -48,7 +48,9 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Mistakes { .. } => Some("correct the lines and import again; nothing was changed"),
-            Self::Scope(_) => Some("write `chain`, `brand:<id>`, `region:<brand>/<name>` or `store:<brand>/<number>`; stores are known after their first load"),
+            Self::Scope(_) => Some(
+                "write `chain`, `brand:<id>`, `region:<brand>/<name>` or `store:<brand>/<number>`; stores are known after their first load",
+            ),
             Self::Imported(_) => Some("remove the line from the list and import it again"),
             Self::UnknownPerson => Some("`access import` and `access grant` make people known"),
             Self::Address | Self::NotGranted(_) | Self::Tables(_) => None,
@@ -179,8 +181,7 @@ pub async fn revoke(
     if !tables::take_back(warehouse, &person.email, &scope, now).await? {
         return Err(Error::Imported(scope));
     }
-    let also_imported =
-        person.grants.iter().any(|grant| grant.scope == scope && grant.origin == Origin::Import);
+    let also_imported = person.grants.iter().any(|grant| grant.scope == scope && grant.origin == Origin::Import);
     info!(%scope, also_imported, "took grant back");
     Ok(())
 }

@@ -91,9 +91,8 @@ pub(super) fn parse(text: &str, tree: &Tree) -> Result<Vec<Listed>, Vec<Mistake>
             grants: BTreeMap::new(),
             line,
         });
-        let same = person.first_name == value(1)
-            && person.last_name == value(2)
-            && person.language.as_deref() == language;
+        let same =
+            person.first_name == value(1) && person.last_name == value(2) && person.language.as_deref() == language;
         if !same {
             refuse(format!("name or language differ from the same person's on line {}", person.line));
         }
@@ -140,7 +139,8 @@ pub(super) fn address(text: &str) -> bool {
     };
     let plain = |part: &str| {
         !part.is_empty()
-            && !part.contains(|letter: char| letter.is_whitespace() || letter.is_control() || "@<>,;\"".contains(letter))
+            && !part
+                .contains(|letter: char| letter.is_whitespace() || letter.is_control() || "@<>,;\"".contains(letter))
     };
     plain(local) && plain(host) && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
 }

@@ -68,12 +68,7 @@ pub async fn reconcile_roles(
     roles::reconcile(warehouse, &ids, &readers).await.map_err(Error::Roles)
 }
 
-fn readers(
-    tree: &Tree,
-    wall: Wall,
-    installation: &str,
-    credentials: &Credentials,
-) -> Result<Vec<Reader>, Error> {
+fn readers(tree: &Tree, wall: Wall, installation: &str, credentials: &Credentials) -> Result<Vec<Reader>, Error> {
     let mut readers = Vec::new();
     let mut names: BTreeMap<String, Scope> = BTreeMap::new();
     for scope in tree.scopes().into_iter().filter(|scope| has_role(scope, wall)) {

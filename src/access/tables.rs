@@ -90,10 +90,7 @@ impl Person {
 ///
 /// # Errors
 /// When the warehouse cannot be read.
-pub async fn tree(
-    warehouse: &Warehouse,
-    brands: &BTreeMap<BrandId, settings::Brand>,
-) -> Result<Tree, TablesError> {
+pub async fn tree(warehouse: &Warehouse, brands: &BTreeMap<BrandId, settings::Brand>) -> Result<Tree, TablesError> {
     let mut tree = Tree::default();
     for (id, brand) in brands {
         let table = format!("{}.{}", Ident::known(&id.schema()), Ident::known("stores"));
@@ -108,10 +105,8 @@ pub async fn tree(
                 "SELECT store_id, coalesce(store_name, '') AS store_name, nullif(region, '') AS region, closed_on
                  FROM {table} ORDER BY store_id"
             ));
-            let rows = sqlx::query(statement.safe())
-                .fetch_all(warehouse.pool())
-                .await
-                .map_err(failed("read the stores"))?;
+            let rows =
+                sqlx::query(statement.safe()).fetch_all(warehouse.pool()).await.map_err(failed("read the stores"))?;
             for row in rows {
                 let read = || -> Result<Store, sqlx::Error> {
                     Ok(Store {

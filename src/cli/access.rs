@@ -48,9 +48,8 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     let now = app.clock.now();
     match command {
         Command::Import { file } => {
-            let text = std::fs::read_to_string(file).map_err(|error| {
-                Failure::usage(format!("failed to read `{}`: {error}", file.display()), None)
-            })?;
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| Failure::usage(format!("failed to read `{}`: {error}", file.display()), None))?;
             let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let imported = access::import(&warehouse, &tree, &text, &name, now).await?;
             output.answer(&imported, || imported.to_string());

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::output::Output;
 use super::{Exit, Failure};
 use crate::app::App;
-use crate::pipelines::{self, Pipeline, SourceKind, table_query};
 use crate::ids::BrandId;
 use crate::metabase;
+use crate::pipelines::{self, Pipeline, SourceKind, table_query};
 use crate::scheduler::Scheduled;
 use crate::scheduler::policy::Schedule;
 use crate::telemetry::chain;
@@ -70,7 +70,10 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     });
     if wrong {
         let count = answer.problems.len();
-        return Err(Failure::usage(format!("{count} mistakes in the definitions"), Some("docs/definitions.md explains every key")));
+        return Err(Failure::usage(
+            format!("{count} mistakes in the definitions"),
+            Some("docs/definitions.md explains every key"),
+        ));
     }
     Ok(if unreachable { Exit::Failed } else { Exit::Done })
 }

@@ -88,7 +88,8 @@ pub(super) async fn apply(app: &App, command: &ApplyCommand, output: &Output) ->
         "seconds": applied.seconds,
     });
     output.answer(&json, || {
-        let left = if remaining.is_empty() { "nothing is left to do".to_owned() } else { format!("left to do:\n{remaining}") };
+        let left =
+            if remaining.is_empty() { "nothing is left to do".to_owned() } else { format!("left to do:\n{remaining}") };
         format!("{applied}\n{left}")
     });
     opened.warehouse.close().await;
@@ -101,11 +102,10 @@ fn agreed(plan: &Plan) -> Result<bool, Failure> {
         return Err(Failure::usage("nobody is there to agree", Some("look at `storekeeper plan`, then give --yes")));
     }
     let mut out = std::io::stderr();
-    let asked = write!(out, "{plan}\nApply these {} steps? Only `yes` is yes: ", plan.steps.len()).and_then(|()| out.flush());
+    let asked =
+        write!(out, "{plan}\nApply these {} steps? Only `yes` is yes: ", plan.steps.len()).and_then(|()| out.flush());
     let mut answer = String::new();
-    asked
-        .and_then(|()| std::io::stdin().read_line(&mut answer))
-        .map_err(|error| Failure::new(&error, None))?;
+    asked.and_then(|()| std::io::stdin().read_line(&mut answer)).map_err(|error| Failure::new(&error, None))?;
     Ok(answer.trim() == "yes")
 }
 

@@ -98,7 +98,8 @@ mod tests {
     #[test]
     fn tables_line_up() {
         let rows = [["name", "rows"], ["a", "1,200"], ["longer", "7"]];
-        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| (*cell).to_owned()).collect()).collect();
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.iter().map(|cell| (*cell).to_owned()).collect()).collect();
         insta::assert_snapshot!(table(&rows, &[1]), @r"
         name     rows
         a       1,200

@@ -38,7 +38,8 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     let number = |value: &Value, key: &str| value[key].as_u64().unwrap_or(0);
     if let Some(facts) = read(command.forecast.as_deref())? {
         let horizon_days = u32::try_from(number(&facts, "horizon_days")).unwrap_or(0);
-        summary.forecast = Some(ForecastFacts { series: number(&facts, "series"), horizon_days, error: error_of(&facts) });
+        summary.forecast =
+            Some(ForecastFacts { series: number(&facts, "series"), horizon_days, error: error_of(&facts) });
     }
     if let Some(facts) = read(command.apply.as_deref())? {
         let (applied, remaining) = (number(&facts, "applied"), number(&facts, "remaining"));

@@ -42,12 +42,25 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     match command {
         Command::List { limit } => {
             let runs = list_runs(&warehouse, *limit).await?;
-            let keys = ["run_id", "pipeline", "brand", "trigger", "status", "started_at", "rows_loaded", "rows_quarantined", "error"];
+            let keys = [
+                "run_id",
+                "pipeline",
+                "brand",
+                "trigger",
+                "status",
+                "started_at",
+                "rows_loaded",
+                "rows_quarantined",
+                "error",
+            ];
             output.answer(&json!({ "runs": runs }), || columns(&runs, &keys, &[0, 6, 7]));
         }
         Command::Show { id } => {
             let Some(run) = show_run(&warehouse, RunId(*id)).await? else {
-                return Err(Failure::usage(format!("there is no run {id}"), Some("`storekeeper runs list` shows them")));
+                return Err(Failure::usage(
+                    format!("there is no run {id}"),
+                    Some("`storekeeper runs list` shows them"),
+                ));
             };
             output.answer(&run, || match serde_json::from_value::<RunReport>(run.clone()) {
                 Ok(report) => super::run::text(&[report]),

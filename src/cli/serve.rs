@@ -30,9 +30,9 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
     let warehouse = app.warehouse().await?;
     migrate(&warehouse, &app.definitions).await?;
     let listen = app.settings.ops.listen;
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(|error| Failure::usage(format!("failed to listen on `{listen}`: {error}"), Some("change `ops.listen`")))?;
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        Failure::usage(format!("failed to listen on `{listen}`: {error}"), Some("change `ops.listen`"))
+    })?;
     let (stop, stopping) = watch::channel(false);
     let (ticked, ticks) = watch::channel(None);
     let enabled = app.settings.scheduler.enabled;
@@ -76,9 +76,7 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
         scheduler.await.map_err(|error| Failure::new(&error, None))??;
     }
     outbox.await.map_err(|error| Failure::new(&error, None))?;
-    face.await
-        .map_err(|error| Failure::new(&error, None))?
-        .map_err(|error| Failure::new(&error, None))?;
+    face.await.map_err(|error| Failure::new(&error, None))?.map_err(|error| Failure::new(&error, None))?;
     warehouse.close().await;
     info!("stopped");
     Ok(Exit::Done)

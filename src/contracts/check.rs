@@ -153,26 +153,28 @@ fn convert(column: &Column, texts: &StringArray) -> (ArrayRef, Vec<Broken>) {
         }};
     }
     let rows = texts.len();
-    let array = match column.column_type {
-        ColumnType::Text => {
-            each!(StringBuilder::with_capacity(rows, rows * 16), values::text)
-        }
-        ColumnType::StoreId => each!(StringBuilder::with_capacity(rows, rows * 6), values::store_id),
-        ColumnType::Integer => each!(Int64Builder::with_capacity(rows), values::integer),
-        ColumnType::Decimal { precision, scale } => each!(
-            Decimal128Builder::with_capacity(rows).with_data_type(column.column_type.data_type()),
-            |text| values::decimal(text, precision, scale)
-        ),
-        ColumnType::Date => each!(Date32Builder::with_capacity(rows), |text| {
-            values::date(text, column.date_order).map(Date32Type::from_naive_date)
-        }),
-        ColumnType::Time => each!(Time64MicrosecondBuilder::with_capacity(rows), values::time),
-        ColumnType::Timestamp => each!(
-            TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"),
-            |text| values::timestamp(text, column.date_order)
-        ),
-        ColumnType::Boolean => each!(BooleanBuilder::with_capacity(rows), values::boolean),
-    };
+    let array =
+        match column.column_type {
+            ColumnType::Text => {
+                each!(StringBuilder::with_capacity(rows, rows * 16), values::text)
+            }
+            ColumnType::StoreId => each!(StringBuilder::with_capacity(rows, rows * 6), values::store_id),
+            ColumnType::Integer => each!(Int64Builder::with_capacity(rows), values::integer),
+            ColumnType::Decimal { precision, scale } => {
+                each!(Decimal128Builder::with_capacity(rows).with_data_type(column.column_type.data_type()), |text| {
+                    values::decimal(text, precision, scale)
+                })
+            }
+            ColumnType::Date => each!(Date32Builder::with_capacity(rows), |text| {
+                values::date(text, column.date_order).map(Date32Type::from_naive_date)
+            }),
+            ColumnType::Time => each!(Time64MicrosecondBuilder::with_capacity(rows), values::time),
+            ColumnType::Timestamp => each!(
+                TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"),
+                |text| values::timestamp(text, column.date_order)
+            ),
+            ColumnType::Boolean => each!(BooleanBuilder::with_capacity(rows), values::boolean),
+        };
     (array, broken)
 }
 
@@ -252,7 +254,11 @@ fn apply_rules(
 }
 
 fn shorten(text: &str) -> String {
-    if text.chars().count() <= 40 { text.to_owned() } else { format!("{}…", text.chars().take(40).collect::<String>()) }
+    if text.chars().count() <= 40 {
+        text.to_owned()
+    } else {
+        format!("{}…", text.chars().take(40).collect::<String>())
+    }
 }
 
 #[cfg(test)]
@@ -297,7 +303,9 @@ mod tests {
         let lines: Vec<String> = checked
             .rejected
             .iter()
-            .map(|rejection| format!("row {} {} {}: {}", rejection.row, rejection.column, rejection.rule, rejection.reason))
+            .map(|rejection| {
+                format!("row {} {} {}: {}", rejection.row, rejection.column, rejection.rule, rejection.reason)
+            })
             .collect();
         insta::assert_snapshot!(lines.join("\n"), @r"
         row 6 store_id known_store: `000999` is not in stores.store_id

@@ -276,11 +276,8 @@ impl Rule {
 impl Contract {
     /// The schema of checked rows: the columns, then [`ROW`].
     pub fn schema(&self) -> SchemaRef {
-        let mut fields: Vec<Field> = self
-            .columns
-            .iter()
-            .map(|column| Field::new(&column.name, column.column_type.data_type(), true))
-            .collect();
+        let mut fields: Vec<Field> =
+            self.columns.iter().map(|column| Field::new(&column.name, column.column_type.data_type(), true)).collect();
         fields.push(Field::new(ROW, DataType::Int64, false));
         Arc::new(Schema::new(fields))
     }

@@ -51,7 +51,8 @@ pub(super) fn integer(text: &str) -> Result<i64, String> {
 /// a float's binary noise back into the number that was meant.
 pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, String> {
     let refuse = || "is no number".to_owned();
-    let mut body: String = text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '$' | '€' | '£' | '\'')).collect();
+    let mut body: String =
+        text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '$' | '€' | '£' | '\'')).collect();
     let mut negative = false;
     if let Some(inner) = body.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
         (negative, body) = (true, inner.to_owned());
@@ -96,9 +97,8 @@ pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Stri
 /// Tells the decimal sign from the grouping sign: the last of two kinds is the
 /// decimal sign; a lone comma groups when exactly three digits follow it.
 fn split_number(text: &str) -> Option<(String, String)> {
-    let digits = |part: &str| -> Option<String> {
-        part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.to_owned())
-    };
+    let digits =
+        |part: &str| -> Option<String> { part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.to_owned()) };
     let grouped = |part: &str, sign: char| -> Option<String> {
         let mut groups = part.split(sign);
         let first = groups.next()?;
@@ -134,7 +134,9 @@ pub(super) fn date(text: &str, order: Option<DateOrder>) -> Result<NaiveDate, St
     let Some([first, second, third]) = numbers.and_then(|numbers| <[u32; 3]>::try_from(numbers).ok()) else {
         return Err("is no date".to_owned());
     };
-    let order = if parts[0].len() == 4 { DateOrder::Ymd } else {
+    let order = if parts[0].len() == 4 {
+        DateOrder::Ymd
+    } else {
         order.ok_or_else(|| "is no year-month-day date; set the column's `date_order` to mdy or dmy".to_owned())?
     };
     let (year, month, day, year_text) = match order {
@@ -266,8 +268,15 @@ mod tests {
     fn times_past_midnight_wrap() {
         let hours = |h: i64, m: i64| (h * 3600 + m * 60) * 1_000_000;
         for (text, micros) in [
-            ("800", hours(8, 0)), ("0800", hours(8, 0)), ("2200", hours(22, 0)), ("24:00", 0), ("25:30", hours(1, 30)),
-            ("1:30 PM", hours(13, 30)), ("12:00 AM", 0), ("100", hours(1, 0)), ("100.0", hours(1, 0)),
+            ("800", hours(8, 0)),
+            ("0800", hours(8, 0)),
+            ("2200", hours(22, 0)),
+            ("24:00", 0),
+            ("25:30", hours(1, 30)),
+            ("1:30 PM", hours(13, 30)),
+            ("12:00 AM", 0),
+            ("100", hours(1, 0)),
+            ("100.0", hours(1, 0)),
         ] {
             assert_eq!(time(text), Ok(micros), "{text}");
         }

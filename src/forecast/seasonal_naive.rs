@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn last_week_is_repeated_and_the_interval_grows_by_the_week() {
-        let values: Vec<Option<f64>> = (0..21).map(|day| Some(f64::from(day % 7) * 10.0 + f64::from(day / 7))).collect();
+        let values: Vec<Option<f64>> =
+            (0..21).map(|day| Some(f64::from(day % 7) * 10.0 + f64::from(day / 7))).collect();
         let points = seasonal_naive(&values, 7, 14).unwrap();
         assert_eq!(points[0].mean, 2.0);
         assert_eq!(points[13].mean, 62.0);
@@ -128,7 +129,9 @@ mod tests {
         let series = reference["series"].as_object().or_else(|| reference.as_object()).unwrap();
         let mut compared = 0;
         for (name, one) in series {
-            let Some(expected) = one["snaive"]["forecast"].as_object().or_else(|| one["snaive"].as_object()) else { continue };
+            let Some(expected) = one["snaive"]["forecast"].as_object().or_else(|| one["snaive"].as_object()) else {
+                continue;
+            };
             let numbers = |value: &serde_json::Value| -> Vec<Option<f64>> {
                 value.as_array().unwrap().iter().map(serde_json::Value::as_f64).collect()
             };
@@ -140,7 +143,10 @@ mod tests {
             for (index, point) in points.iter().enumerate() {
                 for (ours, theirs) in [(point.mean, mean[index]), (point.interval_95.1, high[index])] {
                     let theirs = theirs.unwrap();
-                    assert!((ours - theirs).abs() <= 1e-6 * theirs.abs().max(1.0), "{name} step {index}: {ours} {theirs}");
+                    assert!(
+                        (ours - theirs).abs() <= 1e-6 * theirs.abs().max(1.0),
+                        "{name} step {index}: {ours} {theirs}"
+                    );
                 }
             }
             compared += 1;

@@ -96,7 +96,8 @@ impl<'w> Finder<'w> {
         let found = at.iter().flatten().count();
         if self.nearest.as_ref().is_none_or(|(most, _, _)| found > *most) {
             let shown: Vec<&str> = cells.iter().flatten().map(String::as_str).take(12).collect();
-            let shown = if found == 0 { String::new() } else { format!("; row {row} comes nearest: {}", shown.join(" | ")) };
+            let shown =
+                if found == 0 { String::new() } else { format!("; row {row} comes nearest: {}", shown.join(" | ")) };
             self.nearest = Some((found, missing, shown));
         }
         if self.seen >= SEARCHED_ROWS { Err(self.missing()) } else { Ok(None) }

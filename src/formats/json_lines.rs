@@ -30,7 +30,12 @@ pub(super) fn read<R: Read>(
             // The first row's members are the header; a member it lacks is looked for too.
             names = object.keys().cloned().collect();
             names.extend(
-                wanted.columns.iter().flat_map(|(_, aliases, _)| aliases).filter(|alias| !object.contains_key(*alias)).cloned(),
+                wanted
+                    .columns
+                    .iter()
+                    .flat_map(|(_, aliases, _)| aliases)
+                    .filter(|alias| !object.contains_key(*alias))
+                    .cloned(),
             );
             let header: Vec<Option<String>> = names.iter().cloned().map(Some).collect();
             collector.take(0, &header)?;

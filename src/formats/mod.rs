@@ -138,7 +138,9 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Read(_) => None,
-            Self::Corrupt { .. } => Some("open the file and save it again, or upload it once more: it may be cut short"),
+            Self::Corrupt { .. } => {
+                Some("open the file and save it again, or upload it once more: it may be cut short")
+            }
             Self::Encrypted => Some("save the workbook without a password"),
             Self::TooLarge { .. } => Some("split the workbook, or raise `sources.worksheet_limit_bytes`"),
             Self::NoSheet { .. } => Some("rename the sheet back, or change `sheet` in the pipeline's format"),

@@ -145,14 +145,17 @@ async fn memberships(client: &Client, actual: &mut Actual) -> Result<(), client:
 async fn users(client: &Client, actual: &mut Actual) -> Result<(), client::Error> {
     for user in client.pages("api/user?status=all").await? {
         let (Some(id), Some(email)) = (user["id"].as_i64(), text(&user["email"])) else { continue };
-        actual.users.insert(id, User {
-            email: email.to_lowercase(),
-            first_name: text(&user["first_name"]),
-            last_name: text(&user["last_name"]),
-            locale: text(&user["locale"]),
-            active: user["is_active"] != false,
-            superuser: user["is_superuser"] == true,
-        });
+        actual.users.insert(
+            id,
+            User {
+                email: email.to_lowercase(),
+                first_name: text(&user["first_name"]),
+                last_name: text(&user["last_name"]),
+                locale: text(&user["locale"]),
+                active: user["is_active"] != false,
+                superuser: user["is_superuser"] == true,
+            },
+        );
     }
     Ok(())
 }
@@ -160,11 +163,14 @@ async fn users(client: &Client, actual: &mut Actual) -> Result<(), client::Error
 async fn databases(client: &Client, actual: &mut Actual) -> Result<(), client::Error> {
     for database in list(client.get("api/database").await?) {
         if let Some(id) = database["id"].as_i64() {
-            actual.databases.insert(id, Database {
-                name: text(&database["name"]).unwrap_or_default(),
-                sample: database["is_sample"] == true,
-                details: database["details"].clone(),
-            });
+            actual.databases.insert(
+                id,
+                Database {
+                    name: text(&database["name"]).unwrap_or_default(),
+                    sample: database["is_sample"] == true,
+                    details: database["details"].clone(),
+                },
+            );
         }
     }
     Ok(())
@@ -181,14 +187,17 @@ async fn collections(client: &Client, actual: &mut Actual) -> Result<(), client:
                 .as_str()
                 .and_then(|location| location.split('/').rfind(|part| !part.is_empty()))
                 .and_then(|part| part.parse().ok());
-            actual.collections.insert(id, Collection {
-                name: text(&row["name"]).unwrap_or_default(),
-                description: text(&row["description"]),
-                parent: row["parent_id"].as_i64().or(parent),
-                archived,
-                sample: row["is_sample"] == true,
-                entity_id: text(&row["entity_id"]),
-            });
+            actual.collections.insert(
+                id,
+                Collection {
+                    name: text(&row["name"]).unwrap_or_default(),
+                    description: text(&row["description"]),
+                    parent: row["parent_id"].as_i64().or(parent),
+                    archived,
+                    sample: row["is_sample"] == true,
+                    entity_id: text(&row["entity_id"]),
+                },
+            );
         }
     }
     Ok(())
@@ -267,8 +276,7 @@ pub(super) async fn read_items(
         let models = "models=card&models=dataset&models=metric&models=dashboard&show_dashboard_questions=true";
         client.pages(&format!("api/collection/{collection}/items?{models}")).await.map(|rows| (*collection, rows))
     });
-    let pages: Vec<(i64, Vec<Value>)> =
-        futures::stream::iter(calls).buffered(super::AT_ONCE).try_collect().await?;
+    let pages: Vec<(i64, Vec<Value>)> = futures::stream::iter(calls).buffered(super::AT_ONCE).try_collect().await?;
     for (collection, rows) in pages {
         for row in rows {
             let kind = if row["model"] == "dashboard" { Kind::Dashboard } else { Kind::Card };
@@ -330,9 +338,7 @@ pub(super) async fn read_whole(client: &Client, kind: Kind, id: i64) -> Result<O
 
 /// Finds the SQL in any of the three forms in which servers answer.
 pub(super) fn sql_of(card: &Value) -> Option<(i64, String)> {
-    let legacy = |query: &Value| {
-        Some((query["database"].as_i64()?, query["native"]["query"].as_str()?.to_owned()))
-    };
+    let legacy = |query: &Value| Some((query["database"].as_i64()?, query["native"]["query"].as_str()?.to_owned()));
     let query = &card["dataset_query"];
     legacy(query)
         .or_else(|| Some((query["database"].as_i64()?, query["stages"][0]["native"].as_str()?.to_owned())))

@@ -104,7 +104,7 @@ impl<'a> Applying<'a> {
     async fn settle(&self, gathered: &Gathered) -> Result<(), Error> {
         let index = self.index.lock().await;
         for ((kind, key), known) in &gathered.objects {
-            if let (None, Some(id), true) = (known.id, index.get(*kind, key), *kind != Kind::Person) {
+            if let (None, Some(id)) = (known.id, index.get(*kind, key)) {
                 // What it holds is unknown: the next plan compares it whole.
                 self.note(*kind, key, id, "", None).await?;
             }
@@ -519,7 +519,9 @@ impl<'a> Applying<'a> {
                 body["namespace"] = namespace.into();
             }
             match self.client.put(&format!("{path}?skip-graph=true"), &body).await {
-                Err(error) if error.status().is_some_and(|status| status.as_u16() == 409) && attempt < 5 => attempt += 1,
+                Err(error) if error.status().is_some_and(|status| status.as_u16() == 409) && attempt < 5 => {
+                    attempt += 1
+                }
                 other => return other.map(drop),
             }
         }

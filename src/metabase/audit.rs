@@ -198,7 +198,11 @@ impl Auditing<'_> {
             let group = membership.group;
             if group != actual.all_users && group != actual.administrators && !ours.contains(&group) {
                 let name = actual.groups.get(&group).cloned().unwrap_or_default();
-                findings.leak(&format!("person {}", membership.user), format!("group `{name}`"), "membership of a group that is not ours");
+                findings.leak(
+                    &format!("person {}", membership.user),
+                    format!("group `{name}`"),
+                    "membership of a group that is not ours",
+                );
             }
         }
         findings
@@ -469,7 +473,10 @@ impl Acting<'_> {
             };
             findings.checks += 1;
             if matches!(self.attempt(self.client.get(&format!("api/dashboard/{id}"))).await?, Tried::Refused) {
-                findings.failures.push(format!("`{}` cannot open the dashboard `{}` of `{}`", self.group, dashboard.name, dashboard.scope));
+                findings.failures.push(format!(
+                    "`{}` cannot open the dashboard `{}` of `{}`",
+                    self.group, dashboard.name, dashboard.scope
+                ));
             }
         }
         let mut sampled = BTreeSet::new();
@@ -503,7 +510,9 @@ impl Acting<'_> {
                 }
             }
             Tried::Refused => {
-                findings.failures.push(format!("`{}` cannot open the question `{}` of `{}`", self.group, card.name, card.scope));
+                findings
+                    .failures
+                    .push(format!("`{}` cannot open the question `{}` of `{}`", self.group, card.name, card.scope));
             }
         }
         let (path, nothing) = (format!("{path}/query"), json!({}));
@@ -546,7 +555,11 @@ impl Acting<'_> {
         }
         for collection in &desired.collections {
             if let Some(id) = index.get(Kind::Collection, &collection.key) {
-                one_of.entry(&collection.key).or_default().push(("collection", format!("api/collection/{id}/items"), id));
+                one_of.entry(&collection.key).or_default().push((
+                    "collection",
+                    format!("api/collection/{id}/items"),
+                    id,
+                ));
             }
         }
         for (collection, tries) in one_of {
@@ -652,7 +665,8 @@ mod tests {
     #[test]
     fn stores_are_found_in_single_and_in_listed_form() {
         let brand = BrandId::from("harbor");
-        let answer = json!({"data": {"cols": [{"name": "x"}, {"name": "store_id"}], "rows": [[1, "000101"], [2, null]]}});
+        let answer =
+            json!({"data": {"cols": [{"name": "x"}, {"name": "store_id"}], "rows": [[1, "000101"], [2, null]]}});
         assert_eq!(stores_in(&answer, Some(&brand)).len(), 1);
         let answer = json!({"data": {"cols": [{"name": "stores"}], "rows": [["000101,000102"], ["000102, 000103"]]}});
         assert_eq!(stores_in(&answer, Some(&brand)).len(), 3);

@@ -216,8 +216,22 @@ pub(super) struct Goal {
 }
 
 const DISPLAYS: &[&str] = &[
-    "line", "bar", "area", "combo", "row", "scatter", "waterfall", "table", "scalar", "smartscalar",
-    "progress", "gauge", "pie", "funnel", "map", "sankey",
+    "line",
+    "bar",
+    "area",
+    "combo",
+    "row",
+    "scatter",
+    "waterfall",
+    "table",
+    "scalar",
+    "smartscalar",
+    "progress",
+    "gauge",
+    "pie",
+    "funnel",
+    "map",
+    "sankey",
 ];
 
 /// Reads everything below `metabase/`.
@@ -304,7 +318,10 @@ impl Reading {
         // Front matter may stand in SQL comments, so that editors take the file for SQL.
         let mut lines = text.lines().enumerate();
         let bare = |line: &str| {
-            line.strip_prefix("-- ").or_else(|| line.strip_prefix("--").filter(|rest| !rest.starts_with('-'))).unwrap_or(line).to_owned()
+            line.strip_prefix("-- ")
+                .or_else(|| line.strip_prefix("--").filter(|rest| !rest.starts_with('-')))
+                .unwrap_or(line)
+                .to_owned()
         };
         if lines.next().map(|(_, line)| bare(line).trim_end().to_owned()).as_deref() != Some("---") {
             self.refuse(&file, 1, "the file must start with front matter between lines of `---`");
@@ -364,10 +381,14 @@ impl Reading {
                     .min()
                     .filter(|(distance, _)| *distance <= 6);
                 let line = line_of(&format!("\"{question}\""));
-                self.refuse(file, line, match near {
-                    Some((_, near)) => format!("unknown question `{question}`; did you mean `{near}`?"),
-                    None => format!("unknown question `{question}`"),
-                });
+                self.refuse(
+                    file,
+                    line,
+                    match near {
+                        Some((_, near)) => format!("unknown question `{question}`; did you mean `{near}`?"),
+                        None => format!("unknown question `{question}`"),
+                    },
+                );
             }
         }
         if dashboard.description.trim().is_empty() {
@@ -417,9 +438,7 @@ impl Question {
             let columns: serde_json::Map<String, Value> = front
                 .formats
                 .iter()
-                .map(|(column, format)| {
-                    (serde_json::json!(["name", column]).to_string(), format.settings(currency))
-                })
+                .map(|(column, format)| (serde_json::json!(["name", column]).to_string(), format.settings(currency)))
                 .collect();
             set("column_settings", columns.into());
         }
@@ -433,12 +452,18 @@ impl Question {
 impl Format {
     fn settings(self, currency: &str) -> Value {
         match self {
-            Self::Money => serde_json::json!({"number_style": "currency", "currency": currency, "currency_in_header": false, "decimals": 0}),
-            Self::Cents => serde_json::json!({"number_style": "currency", "currency": currency, "currency_in_header": false, "decimals": 2}),
+            Self::Money => {
+                serde_json::json!({"number_style": "currency", "currency": currency, "currency_in_header": false, "decimals": 0})
+            }
+            Self::Cents => {
+                serde_json::json!({"number_style": "currency", "currency": currency, "currency_in_header": false, "decimals": 2})
+            }
             Self::Count => serde_json::json!({"number_style": "decimal", "decimals": 0}),
             Self::Decimal => serde_json::json!({"number_style": "decimal", "decimals": 1}),
             Self::Percent | Self::Change => serde_json::json!({"number_style": "percent", "decimals": 1}),
-            Self::Date => serde_json::json!({"date_style": "dddd, MMMM D, YYYY", "date_abbreviate": true, "time_enabled": null}),
+            Self::Date => {
+                serde_json::json!({"date_style": "dddd, MMMM D, YYYY", "date_abbreviate": true, "time_enabled": null})
+            }
             Self::Hours => serde_json::json!({"number_style": "decimal", "decimals": 1, "suffix": " h"}),
         }
     }

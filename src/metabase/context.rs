@@ -157,11 +157,7 @@ pub async fn plan(context: &Context<'_>) -> Result<Plan, Error> {
 
 impl<'a> Context<'a> {
     pub(super) fn ledger(&self) -> Ledger<'a> {
-        Ledger {
-            warehouse: self.warehouse,
-            instance: self.settings.url.trim_end_matches('/'),
-            now: self.now,
-        }
+        Ledger { warehouse: self.warehouse, instance: self.settings.url.trim_end_matches('/'), now: self.now }
     }
 
     pub(super) async fn wanted(&self) -> Result<Wanted, Error> {

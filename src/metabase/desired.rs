@@ -123,7 +123,13 @@ impl Card {
     /// Tells one version of a question from another, on every instance alike.
     pub(super) fn hash(&self) -> String {
         hash(&json!([
-            self.collection, self.connection, self.name, self.description, self.display, self.sql, self.visualization
+            self.collection,
+            self.connection,
+            self.name,
+            self.description,
+            self.display,
+            self.sql,
+            self.visualization
         ]))
     }
 
@@ -365,33 +371,39 @@ impl Wishes<'_> {
                     let Some(definition) = self.content.questions.get(question) else { continue };
                     match renderer.sql(definition, &scope) {
                         Ok(sql) => {
-                            desired.cards.insert(format!("{question}@{key}"), Card {
-                                scope: scope.clone(),
-                                collection: key.clone(),
-                                connection: connection.to_string(),
-                                name: definition.front.title.clone(),
-                                description: definition.front.description.clone(),
-                                display: definition.front.display.clone(),
-                                sql,
-                                visualization: definition.visualization(&self.content.collections.currency),
-                            });
+                            desired.cards.insert(
+                                format!("{question}@{key}"),
+                                Card {
+                                    scope: scope.clone(),
+                                    collection: key.clone(),
+                                    connection: connection.to_string(),
+                                    name: definition.front.title.clone(),
+                                    description: definition.front.description.clone(),
+                                    display: definition.front.display.clone(),
+                                    sql,
+                                    visualization: definition.visualization(&self.content.collections.currency),
+                                },
+                            );
                         }
                         Err(message) => {
                             wrong.push(format!("metabase/questions/{question}.sql, for `{scope}`: {message}"));
                         }
                     }
                 }
-                desired.dashboards.insert(format!("{name}@{key}"), Dashboard {
-                    scope: scope.clone(),
-                    collection: key.clone(),
-                    name: title,
-                    description,
-                    width: match dashboard.width {
-                        Width::Fixed => "fixed",
-                        Width::Full => "full",
+                desired.dashboards.insert(
+                    format!("{name}@{key}"),
+                    Dashboard {
+                        scope: scope.clone(),
+                        collection: key.clone(),
+                        name: title,
+                        description,
+                        width: match dashboard.width {
+                            Width::Fixed => "fixed",
+                            Width::Full => "full",
+                        },
+                        places: grid.places,
                     },
-                    places: grid.places,
-                });
+                );
             }
         }
     }
@@ -414,17 +426,20 @@ impl Wishes<'_> {
             let role = role_name(self.installation, &scope);
             // Spread over two hours of the night, so that syncs don't come at once.
             let minute = u32::from(Sha256::digest(scope.to_string())[0]) % 120;
-            connections.insert(scope.to_string(), Connection {
-                password_mark: (self.password_mark)(&role),
-                role,
-                schema: scope.brand().map_or_else(|| "mart_all".to_owned(), crate::ids::BrandId::schema),
-                host: self.settings.database_host.clone().unwrap_or_else(|| self.address.host.clone()),
-                port: self.settings.database_port.unwrap_or(self.address.port),
-                dbname: self.address.database.clone(),
-                ssl: self.settings.database_ssl,
-                sync_at: (1 + minute / 60, minute % 60),
-                scope,
-            });
+            connections.insert(
+                scope.to_string(),
+                Connection {
+                    password_mark: (self.password_mark)(&role),
+                    role,
+                    schema: scope.brand().map_or_else(|| "mart_all".to_owned(), crate::ids::BrandId::schema),
+                    host: self.settings.database_host.clone().unwrap_or_else(|| self.address.host.clone()),
+                    port: self.settings.database_port.unwrap_or(self.address.port),
+                    dbname: self.address.database.clone(),
+                    ssl: self.settings.database_ssl,
+                    sync_at: (1 + minute / 60, minute % 60),
+                    scope,
+                },
+            );
         }
         desired.connections = connections;
     }

@@ -95,7 +95,8 @@ impl Visitor for Walk<'_> {
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
         if let Expr::Function(function) = expression {
             let name = function.name.to_string().to_lowercase();
-            let runs_text = ["query_to_", "table_to_", "schema_to_", "database_to_", "cursor_to_", "dblink", "pg_read", "lo_"];
+            let runs_text =
+                ["query_to_", "table_to_", "schema_to_", "database_to_", "cursor_to_", "dblink", "pg_read", "lo_"];
             if runs_text.iter().any(|start| name.trim_start_matches("pg_catalog.").starts_with(start)) {
                 self.wrong.insert(format!("the function `{name}` reads what the query does not name"));
             }

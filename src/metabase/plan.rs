@@ -332,7 +332,14 @@ impl Planning<'_> {
         }
         for (key, id) in self.obsolete(Kind::Connection, |key| self.desired.connections.contains_key(key)) {
             let name = self.actual.databases[&id].name.clone();
-            self.step(Action::Delete, "connection", &name, &key, Vec::new(), Work::DeleteConnection { key: key.clone(), id });
+            self.step(
+                Action::Delete,
+                "connection",
+                &name,
+                &key,
+                Vec::new(),
+                Work::DeleteConnection { key: key.clone(), id },
+            );
         }
     }
 
@@ -402,7 +409,10 @@ impl Planning<'_> {
             }
             let others = self.items_of_others(id);
             if others > 0 {
-                self.note(format!("the collection `{}` stays: it holds {others} objects that are not ours", found.name));
+                self.note(format!(
+                    "the collection `{}` stays: it holds {others} objects that are not ours",
+                    found.name
+                ));
                 continue;
             }
             let name = found.name.clone();
@@ -638,8 +648,7 @@ impl Planning<'_> {
     fn dashboard_changes(&self, key: &str, id: i64, dashboard: &Dashboard) -> Vec<Change> {
         let known = self.objects.get(&(Kind::Dashboard, key.to_owned()));
         let item = &self.actual.items[&(Kind::Dashboard, id)];
-        let mut changes =
-            self.item_changes(item, &dashboard.name, &dashboard.description, &dashboard.collection);
+        let mut changes = self.item_changes(item, &dashboard.name, &dashboard.description, &dashboard.collection);
         let ours = known.is_some_and(|known| known.hash == dashboard.hash());
         // A question that is made anew has another id.
         let cards_stay = dashboard.places.iter().all(|place| match &place.shows {
@@ -697,8 +706,7 @@ impl Planning<'_> {
     fn people(&mut self) -> Moves {
         let mut joining = 0;
         let mut leaving = 0;
-        let ours = |key: &str| self.objects.get(&(Kind::Person, key.to_owned())).is_some_and(|known| known.id.is_some());
-        let pending = |key: &str| self.objects.get(&(Kind::Person, key.to_owned())).is_some_and(|known| known.id.is_none());
+        let ours = |key: &str| self.objects.contains_key(&(Kind::Person, key.to_owned()));
         let active = self
             .desired
             .people
@@ -720,7 +728,7 @@ impl Planning<'_> {
                 continue;
             };
             let user = &self.actual.users[&id];
-            if !ours(key) && !pending(key) && account.active {
+            if !ours(key) && account.active {
                 let work = Work::AdoptPerson { key: key.clone(), id };
                 self.step(Action::Adopt, "person", &account.email, &scope, Vec::new(), work);
             }
@@ -730,7 +738,14 @@ impl Planning<'_> {
                         self.note("an administrator without a grant keeps the account".to_owned());
                     } else {
                         leaving += 1;
-                        self.step(Action::Deactivate, "person", &account.email, &scope, Vec::new(), Work::Deactivate { user: id });
+                        self.step(
+                            Action::Deactivate,
+                            "person",
+                            &account.email,
+                            &scope,
+                            Vec::new(),
+                            Work::Deactivate { user: id },
+                        );
                     }
                 }
                 continue;
@@ -782,7 +797,14 @@ impl Planning<'_> {
                     let changes = vec![Change::new("group", name, Value::Null)];
                     let scope = self.desired.groups.get(*key).map_or_else(String::new, |group| group.scope.to_string());
                     let email = user.email.clone();
-                    self.step(Action::Revoke, "membership", &email, &scope, changes, Work::Leave { membership: membership.id });
+                    self.step(
+                        Action::Revoke,
+                        "membership",
+                        &email,
+                        &scope,
+                        changes,
+                        Work::Leave { membership: membership.id },
+                    );
                 }
                 None if person.is_some() && !built_in => {
                     strangers.insert(membership.group);
@@ -816,7 +838,10 @@ fn account_changes(account: &Account, user: &User) -> (Vec<Change>, Value) {
     change("first_name", user.first_name.as_deref(), account.first_name.as_deref());
     change("last_name", user.last_name.as_deref(), account.last_name.as_deref());
     let same_locale = |found: &str, wanted: &str| found.replace('-', "_").eq_ignore_ascii_case(wanted);
-    let locale = account.locale.as_deref().filter(|wanted| !user.locale.as_deref().is_some_and(|found| same_locale(found, wanted)));
+    let locale = account
+        .locale
+        .as_deref()
+        .filter(|wanted| !user.locale.as_deref().is_some_and(|found| same_locale(found, wanted)));
     change("locale", user.locale.as_deref(), locale);
     (changes, Value::Object(fields))
 }

@@ -81,11 +81,7 @@ pub fn check(content: &Content) -> Vec<Problem> {
 
 fn sample_tree() -> Tree {
     use crate::access::{Brand, Store};
-    let store = Store {
-        id: "000101".into(),
-        name: "Sample".to_owned(),
-        region: Some("North".to_owned()),
-        closed_on: None,
-    };
+    let store =
+        Store { id: "000101".into(), name: "Sample".to_owned(), region: Some("North".to_owned()), closed_on: None };
     Tree { brands: vec![Brand { id: "sample".into(), title: "Sample".to_owned(), stores: vec![store] }] }
 }

@@ -43,7 +43,9 @@ impl Error {
     /// Says what the operator can do about it, if anything.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::SignIn(_) => Some("correct `metabase.admin_email` and its password; ten refusals within an hour lock the account"),
+            Self::SignIn(_) => {
+                Some("correct `metabase.admin_email` and its password; ten refusals within an hour lock the account")
+            }
             Self::Wait { .. } => Some("with a corrected password in the settings it is tried at once"),
             Self::Call(error) => error.hint(),
             Self::Keep(error) => error.hint(),
@@ -156,12 +158,7 @@ async fn set_up(client: &Client, settings: &settings::Metabase, token: &str) -> 
 }
 
 /// Refuses a sign-in with the same password within an hour of a refusal.
-fn not_too_soon(
-    credentials: &Credentials,
-    refusal: &str,
-    tried: &str,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
+fn not_too_soon(credentials: &Credentials, refusal: &str, tried: &str, now: DateTime<Utc>) -> Result<(), Error> {
     let Some(kept) = credentials.read(refusal)? else {
         return Ok(());
     };
@@ -185,8 +182,5 @@ pub(super) fn all_users(groups: &[Value]) -> i64 {
 
 fn magic(groups: &[Value], kind: &str, name: &str, usual: i64) -> i64 {
     let by = |key: &str, value: &str| groups.iter().find(|group| group[key] == value);
-    by("magic_group_type", kind)
-        .or_else(|| by("name", name))
-        .and_then(|group| group["id"].as_i64())
-        .unwrap_or(usual)
+    by("magic_group_type", kind).or_else(|| by("name", name)).and_then(|group| group["id"].as_i64()).unwrap_or(usual)
 }

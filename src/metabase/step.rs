@@ -67,37 +67,115 @@ pub struct Step {
 /// How a step is done: keys are ours, ids are the instance's.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Work {
-    Setting { key: String, value: Value },
+    Setting {
+        key: String,
+        value: Value,
+    },
     /// Sets what an existing group may do in an existing collection.
-    Level { group: i64, place: Place, level: &'static str },
+    Level {
+        group: i64,
+        place: Place,
+        level: &'static str,
+    },
     /// Takes the right to ask from a group.
-    Silence { group: i64, database: i64 },
-    Leave { membership: i64 },
-    Deactivate { user: i64 },
-    DeleteGroup { key: String, id: i64 },
-    CreateConnection { key: String },
-    UpdateConnection { key: String, id: i64 },
-    DeleteSample { id: i64 },
-    ArchiveSample { id: i64 },
-    CreateGroup { key: String },
-    RenameGroup { key: String, id: i64 },
-    CreateCollection { key: String },
-    UpdateCollection { key: String, id: i64 },
-    Read { group: String, collection: String },
-    Ask { group: String, connection: String },
-    CreateCard { key: String },
-    UpdateCard { key: String, id: i64 },
-    CreateDashboard { key: String },
-    UpdateDashboard { key: String, id: i64 },
-    CreatePerson { key: String },
-    AdoptPerson { key: String, id: i64 },
-    ReactivatePerson { key: String, id: i64 },
-    UpdatePerson { id: i64, fields: Value },
-    Join { person: String, group: String },
-    ArchiveDashboard { key: String, id: i64 },
-    ArchiveCard { key: String, id: i64 },
-    ArchiveCollection { key: String, id: i64 },
-    DeleteConnection { key: String, id: i64 },
+    Silence {
+        group: i64,
+        database: i64,
+    },
+    Leave {
+        membership: i64,
+    },
+    Deactivate {
+        user: i64,
+    },
+    DeleteGroup {
+        key: String,
+        id: i64,
+    },
+    CreateConnection {
+        key: String,
+    },
+    UpdateConnection {
+        key: String,
+        id: i64,
+    },
+    DeleteSample {
+        id: i64,
+    },
+    ArchiveSample {
+        id: i64,
+    },
+    CreateGroup {
+        key: String,
+    },
+    RenameGroup {
+        key: String,
+        id: i64,
+    },
+    CreateCollection {
+        key: String,
+    },
+    UpdateCollection {
+        key: String,
+        id: i64,
+    },
+    Read {
+        group: String,
+        collection: String,
+    },
+    Ask {
+        group: String,
+        connection: String,
+    },
+    CreateCard {
+        key: String,
+    },
+    UpdateCard {
+        key: String,
+        id: i64,
+    },
+    CreateDashboard {
+        key: String,
+    },
+    UpdateDashboard {
+        key: String,
+        id: i64,
+    },
+    CreatePerson {
+        key: String,
+    },
+    AdoptPerson {
+        key: String,
+        id: i64,
+    },
+    ReactivatePerson {
+        key: String,
+        id: i64,
+    },
+    UpdatePerson {
+        id: i64,
+        fields: Value,
+    },
+    Join {
+        person: String,
+        group: String,
+    },
+    ArchiveDashboard {
+        key: String,
+        id: i64,
+    },
+    ArchiveCard {
+        key: String,
+        id: i64,
+    },
+    ArchiveCollection {
+        key: String,
+        id: i64,
+    },
+    DeleteConnection {
+        key: String,
+        id: i64,
+    },
 }
 
 /// The parts of an apply, in the order in which no moment is more open than

@@ -71,12 +71,15 @@ impl Ledger<'_> {
         let mut objects = Objects::new();
         for row in rows {
             if let Some(kind) = Kind::of(row.try_get("kind")?) {
-                objects.insert((kind, row.try_get("key")?), Known {
-                    id: row.try_get("metabase_id")?,
-                    entity_id: row.try_get("entity_id")?,
-                    hash: row.try_get("content_hash")?,
-                    mark: row.try_get("mark")?,
-                });
+                objects.insert(
+                    (kind, row.try_get("key")?),
+                    Known {
+                        id: row.try_get("metabase_id")?,
+                        entity_id: row.try_get("entity_id")?,
+                        hash: row.try_get("content_hash")?,
+                        mark: row.try_get("mark")?,
+                    },
+                );
             }
         }
         Ok(objects)

@@ -99,13 +99,16 @@ impl Doors {
             acquired.files.push(self.local_file(path, into).await?);
         } else {
             match source.kind {
-                SourceKind::Upload => return Err(Error::NotConfigured { brand: brand.0.clone(), what: "file: give one with `--file`" }),
+                SourceKind::Upload => {
+                    return Err(Error::NotConfigured { brand: brand.0.clone(), what: "file: give one with `--file`" });
+                }
                 SourceKind::Drive => self.from_drive(warehouse, pipeline, brand, full, into, &mut acquired).await?,
                 SourceKind::Folder => self.from_folder(source, brand, into, &mut acquired).await?,
                 SourceKind::Dataverse => {
                     let query = table_query(pipeline);
                     let limit = self.limits.file_limit_bytes;
-                    let fetched = self.dataverse(brand)?.fetch_table(&query, into, limit).await.map_err(Error::Source)?;
+                    let fetched =
+                        self.dataverse(brand)?.fetch_table(&query, into, limit).await.map_err(Error::Source)?;
                     acquired.files.push(fetched);
                 }
             }
@@ -113,8 +116,8 @@ impl Doors {
         let mut new = Vec::new();
         let mut hashes = std::collections::BTreeSet::new();
         for file in acquired.files {
-            let known = !full
-                && tables::same_content(warehouse, &pipeline.name, brand, &file.name, &file.content_hash).await?;
+            let known =
+                !full && tables::same_content(warehouse, &pipeline.name, brand, &file.name, &file.content_hash).await?;
             if known || !hashes.insert(file.content_hash.clone()) {
                 continue;
             }
@@ -122,9 +125,7 @@ impl Doors {
             new.push(file);
         }
         // Of two files about the same days the one that was changed later is right.
-        new.sort_by_key(|file| {
-            (file.remote.as_ref().and_then(|remote| remote.modified_at), file.name.clone())
-        });
+        new.sort_by_key(|file| (file.remote.as_ref().and_then(|remote| remote.modified_at), file.name.clone()));
         acquired.files = new;
         Ok(acquired)
     }

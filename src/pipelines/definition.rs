@@ -224,19 +224,13 @@ impl Pipeline {
             let names = column.names().into_iter().map(str::to_owned).collect();
             (column.name.clone(), names, column.optional)
         });
-        Wanted {
-            columns: columns.collect(),
-            freeze: contract.new_columns == crate::contracts::NewColumns::Freeze,
-        }
+        Wanted { columns: columns.collect(), freeze: contract.new_columns == crate::contracts::NewColumns::Freeze }
     }
 
     /// Tables of the same brand that its rules look values up in.
     pub fn lookups(&self) -> BTreeSet<(String, String)> {
         let rules = self.definition.contract.columns.iter().flat_map(|column| &column.rules);
-        rules
-            .filter_map(|rule| rule.looks_up())
-            .map(|(table, column)| (table.to_owned(), column.to_owned()))
-            .collect()
+        rules.filter_map(|rule| rule.looks_up()).map(|(table, column)| (table.to_owned(), column.to_owned())).collect()
     }
 }
 
@@ -434,7 +428,8 @@ fn line_of(text: &str, offset: usize) -> usize {
 
 /// Puts pipelines after those whose tables they look values up in.
 fn in_order(pipelines: Vec<Pipeline>, definitions: &Path) -> Result<Vec<Pipeline>, Vec<Problem>> {
-    let tables: BTreeSet<String> = pipelines.iter().map(|pipeline| pipeline.definition.destination.table.clone()).collect();
+    let tables: BTreeSet<String> =
+        pipelines.iter().map(|pipeline| pipeline.definition.destination.table.clone()).collect();
     let mut waiting = pipelines;
     let mut loaded: BTreeSet<String> = BTreeSet::new();
     let mut ordered = Vec::new();

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray,
-};
+use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use chrono::{Days, NaiveDate};
 use sha2::{Digest as _, Sha256};
@@ -255,7 +253,8 @@ impl Rows {
             Arc::new(Int64Array::from(self.leads)),
         ];
         for values in self.values {
-            let column = Decimal128Array::from(values).with_precision_and_scale(14, 2).expect("14 digits hold a day's value");
+            let column =
+                Decimal128Array::from(values).with_precision_and_scale(14, 2).expect("14 digits hold a day's value");
             arrays.push(Arc::new(column));
         }
         arrays.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(MODEL, rows))));

@@ -18,9 +18,7 @@ mod runner;
 mod tables;
 
 pub use acquire::{Doors, table_query};
-pub use definition::{
-    CatchUp, Definition, ForecastOf, Overlap, Pipeline, Problem, Schedule, SourceKind, read_all,
-};
+pub use definition::{CatchUp, Definition, ForecastOf, Overlap, Pipeline, Problem, Schedule, SourceKind, read_all};
 pub use error::Error;
 pub use forecasting::{Forecast, TABLE as FORECAST_TABLE};
 pub use report::{FileReport, QuarantineSample, RunReport, Status, Trigger};

@@ -172,7 +172,14 @@ impl Engine {
         }
         for (file_id, row, kept) in load.settle_duplicates().await.map_err(failed)? {
             report.rows_quarantined += 1;
-            sample(report, names.get(&file_id).cloned().unwrap_or_default(), row, "", "unique", &format!("row {kept} has the same key"));
+            sample(
+                report,
+                names.get(&file_id).cloned().unwrap_or_default(),
+                row,
+                "",
+                "unique",
+                &format!("row {kept} has the same key"),
+            );
         }
         for (name, sql) in &pipeline.checks {
             load.check(name, sql).await.map_err(failed)?;
@@ -323,9 +330,7 @@ struct Read {
 /// A load that ends in a stream's error passes that error through.
 fn wrap(error: Error, pipeline: &Pipeline) -> Error {
     match error {
-        Error::Load { source, .. } => {
-            Error::Load { table: pipeline.definition.destination.table.clone(), source }
-        }
+        Error::Load { source, .. } => Error::Load { table: pipeline.definition.destination.table.clone(), source },
         other => other,
     }
 }

@@ -87,7 +87,11 @@ pub(super) async fn open_run(
 }
 
 /// Writes a run's outcome, on the load's own connection where there is a load.
-pub(super) async fn close_run(connection: &mut PgConnection, report: &RunReport, now: DateTime<Utc>) -> Result<(), Error> {
+pub(super) async fn close_run(
+    connection: &mut PgConnection,
+    report: &RunReport,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
     let json = serde_json::to_value(report).unwrap_or_default();
     sqlx::query(
         "UPDATE ops.runs SET status = $2, finished_at = $3, rows_loaded = $4, rows_quarantined = $5, error = $6, report = $7
@@ -107,7 +111,11 @@ pub(super) async fn close_run(connection: &mut PgConnection, report: &RunReport,
 }
 
 /// The same on a connection of the pool.
-pub(super) async fn close_run_alone(warehouse: &Warehouse, report: &RunReport, now: DateTime<Utc>) -> Result<(), Error> {
+pub(super) async fn close_run_alone(
+    warehouse: &Warehouse,
+    report: &RunReport,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
     let mut connection = warehouse.pool().acquire().await.map_err(failed("close the run"))?;
     close_run(&mut connection, report, now).await
 }
@@ -193,7 +201,9 @@ pub(super) async fn known_values(
     match values {
         Ok(values) => Ok(values.into_iter().collect()),
         // A table that nothing was loaded into yet holds nothing.
-        Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P01" | "3F000")) => Ok(HashSet::new()),
+        Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P01" | "3F000")) => {
+            Ok(HashSet::new())
+        }
         Err(source) => Err(failed("read the values that rules look up")(source)),
     }
 }
@@ -269,13 +279,12 @@ pub async fn show_run(warehouse: &Warehouse, run_id: RunId) -> Result<Option<ser
 /// # Errors
 /// When PostgreSQL refuses.
 pub async fn reports_since(warehouse: &Warehouse, first: RunId) -> Result<Vec<RunReport>, Error> {
-    let rows: Vec<serde_json::Value> = sqlx::query_scalar(
-        "SELECT report FROM ops.runs WHERE run_id >= $1 AND report IS NOT NULL ORDER BY run_id",
-    )
-    .bind(first.0)
-    .fetch_all(warehouse.pool())
-    .await
-    .map_err(failed("read the runs"))?;
+    let rows: Vec<serde_json::Value> =
+        sqlx::query_scalar("SELECT report FROM ops.runs WHERE run_id >= $1 AND report IS NOT NULL ORDER BY run_id")
+            .bind(first.0)
+            .fetch_all(warehouse.pool())
+            .await
+            .map_err(failed("read the runs"))?;
     // A report of an older version that no longer reads is left out of a summary, not of the ledger.
     Ok(rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).collect())
 }
@@ -285,7 +294,11 @@ pub async fn reports_since(warehouse: &Warehouse, first: RunId) -> Result<Vec<Ru
 ///
 /// # Errors
 /// When PostgreSQL refuses.
-pub async fn list_quarantine(warehouse: &Warehouse, run_id: Option<RunId>, limit: i64) -> Result<Vec<serde_json::Value>, Error> {
+pub async fn list_quarantine(
+    warehouse: &Warehouse,
+    run_id: Option<RunId>,
+    limit: i64,
+) -> Result<Vec<serde_json::Value>, Error> {
     sqlx::query_scalar(
         "SELECT jsonb_build_object('run_id', q.run_id, 'pipeline', q.pipeline, 'brand', q.brand, 'file', f.name,
                                    'sheet', f.sheet, 'row', q.source_row, 'column', q.column_name, 'rule', q.rule,

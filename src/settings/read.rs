@@ -64,10 +64,8 @@ pub fn read(files: &[PathBuf], variables: &BTreeMap<String, String>) -> Result<S
                 let before = problems.len();
                 check_file(file, &text, &mut problems, &mut places, &mut secret_files);
                 if problems.len() == before {
-                    builder = builder.add_source(config::File::from_str(
-                        &without_secret_files(&text),
-                        FileFormat::Toml,
-                    ));
+                    builder =
+                        builder.add_source(config::File::from_str(&without_secret_files(&text), FileFormat::Toml));
                 }
             }
             Err(error) => problems.push(Problem {
@@ -104,10 +102,9 @@ pub fn read(files: &[PathBuf], variables: &BTreeMap<String, String>) -> Result<S
                 Ok(next) => builder = next,
                 Err(error) => problems.push(Problem { place, message: error.to_string() }),
             },
-            Err(error) => problems.push(Problem {
-                place,
-                message: format!("failed to read secret file `{file}`: {error}"),
-            }),
+            Err(error) => {
+                problems.push(Problem { place, message: format!("failed to read secret file `{file}`: {error}") })
+            }
         }
     }
     match builder.build() {
@@ -119,11 +116,7 @@ pub fn read(files: &[PathBuf], variables: &BTreeMap<String, String>) -> Result<S
     }
 }
 
-fn finish(
-    merged: Config,
-    places: &BTreeMap<String, String>,
-    mut problems: Vec<Problem>,
-) -> Result<Settings, Error> {
+fn finish(merged: Config, places: &BTreeMap<String, String>, mut problems: Vec<Problem>) -> Result<Settings, Error> {
     for (section, secret) in [("microsoft", "client_secret"), ("metabase", "admin_password")] {
         if merged.get_table(section).is_ok() && merged.get_string(&format!("{section}.{secret}")).is_err() {
             problems.push(Problem {
@@ -175,7 +168,9 @@ fn check_values(settings: &Settings, places: &BTreeMap<String, String>) -> Vec<P
         if !plain(&id.0) || id.0 == "all" {
             refuse(
                 format!("brands.{id}.title"),
-                format!("brand id `{id}` names a schema: lower-case letters, digits, `_`, at most 24, a letter first, not `all`"),
+                format!(
+                    "brand id `{id}` names a schema: lower-case letters, digits, `_`, at most 24, a letter first, not `all`"
+                ),
             );
         }
         if let Some(drive) = &brand.drive {
@@ -217,7 +212,8 @@ fn check_file(
     let mut pending: Vec<(String, DeTable<'_>)> = vec![(String::new(), table)];
     while let Some((prefix, table)) = pending.pop() {
         for (key, value) in table {
-            let path = if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+            let path =
+                if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
             let place = at(key.span().start);
             let value = value.into_inner();
             if let DeValue::Table(inner) = value {
@@ -333,8 +329,7 @@ mod tests {
         let file = dir.path().join("t.toml");
         std::fs::write(&file, text).unwrap();
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        read(&[file], &variables)
-            .map_err(|error| error.to_string().replace(&dir.path().display().to_string(), ""))
+        read(&[file], &variables).map_err(|error| error.to_string().replace(&dir.path().display().to_string(), ""))
     }
 
     #[test]
@@ -377,7 +372,8 @@ mod tests {
 
     #[test]
     fn every_key_stands_in_the_default_file() {
-        let sample = DEFAULTS.lines().map(|line| line.strip_prefix("#? ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
+        let sample =
+            DEFAULTS.lines().map(|line| line.strip_prefix("#? ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
         for (key, kind) in keys::KEYS {
             let name = key.rsplit('.').next().unwrap_or(key);
             let wanted = if *kind == Kind::Secret { format!("{name}_file") } else { name.to_owned() };

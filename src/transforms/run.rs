@@ -159,10 +159,13 @@ mod tests {
         };
         let batches = futures::stream::iter([batch(["a", "b"], [1, -2]), batch(["c", "d"], [3, 4])]);
         let transform =
-            Transform::new("SELECT name, amount * 2 AS twice FROM input WHERE amount > 0", input(), batches).await.unwrap();
+            Transform::new("SELECT name, amount * 2 AS twice FROM input WHERE amount > 0", input(), batches)
+                .await
+                .unwrap();
         assert_eq!(transform.schema().field(1).name(), "twice");
         let out: Vec<RecordBatch> = transform.run().await.unwrap().map(Result::unwrap).collect().await;
-        let twice: Vec<i64> = out.iter().flat_map(|batch| batch.column(1).as_primitive::<Int64Type>().values().to_vec()).collect();
+        let twice: Vec<i64> =
+            out.iter().flat_map(|batch| batch.column(1).as_primitive::<Int64Type>().values().to_vec()).collect();
         assert_eq!(twice, [2, 6, 8]);
     }
 

@@ -35,7 +35,9 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Url => Some("set STOREKEEPER__DATABASE__URL, or leave it out for a private server"),
-            Self::Connect { .. } => Some("check that PostgreSQL runs, and the user, password and database in `database.url`"),
+            Self::Connect { .. } => {
+                Some("check that PostgreSQL runs, and the user, password and database in `database.url`")
+            }
             Self::Embedded(error) => error.hint(),
         }
     }
@@ -85,9 +87,8 @@ impl Warehouse {
             port: options.get_port(),
             database: options.get_database().unwrap_or("postgres").to_owned(),
         };
-        let options = options
-            .application_name("storekeeper")
-            .options([("timezone", "UTC"), ("client_min_messages", "warning")]);
+        let options =
+            options.application_name("storekeeper").options([("timezone", "UTC"), ("client_min_messages", "warning")]);
         let pool = PgPoolOptions::new()
             .max_connections(database.max_connections)
             .acquire_timeout(Duration::from_secs(30))

@@ -27,7 +27,9 @@ const DATABASE: &str = "storekeeper";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No server binaries on this machine.
-    #[error("no PostgreSQL server is installed: looked for `initdb` in PATH, /usr/lib/postgresql/*/bin and /usr/pgsql-*/bin")]
+    #[error(
+        "no PostgreSQL server is installed: looked for `initdb` in PATH, /usr/lib/postgresql/*/bin and /usr/pgsql-*/bin"
+    )]
     NotInstalled,
     /// A file or folder of the server's could not be made.
     #[error("failed to prepare `{path}`")]
@@ -67,9 +69,9 @@ impl Error {
     /// Says what the operator can do about it, if anything.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NotInstalled => {
-                Some("install it (Debian: apt-get install postgresql), or set STOREKEEPER__DATABASE__URL to a server of yours")
-            }
+            Self::NotInstalled => Some(
+                "install it (Debian: apt-get install postgresql), or set STOREKEEPER__DATABASE__URL to a server of yours",
+            ),
             Self::Prepare { .. } => Some("check the disk and the rights on `installation.data_dir`"),
             Self::Program { .. } | Self::Silent { .. } | Self::Supervisor { .. } => {
                 Some("read the server's log; a full disk and a folder that its user cannot enter are the usual causes")
@@ -177,10 +179,8 @@ pub fn supervise(data_dir: &Path) -> Result<(), Error> {
 }
 
 fn create_database(port: u16, password: &str, layout: &Layout) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(layout.failed("runtime"))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(layout.failed("runtime"))?;
     let silent = |source| Error::Silent { port, log: layout.log(), source };
     runtime.block_on(async {
         let mut connection = PgConnection::connect_with(&options(port, password, "postgres")).await.map_err(silent)?;
@@ -346,7 +346,8 @@ impl Layout {
                 chown(path, Some(uid.as_raw()), Some(gid.as_raw())).map_err(prepare(path))?;
             }
         }
-        let made = self.command(binaries, "initdb")
+        let made = self
+            .command(binaries, "initdb")
             .arg("-D")
             .arg(&partial)
             .args(["-U", SUPERUSER, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8"])
@@ -367,9 +368,8 @@ impl Layout {
         {
             return Ok(port);
         }
-        let free = |port: u16| {
-            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr())
-        };
+        let free =
+            |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr());
         let port = match last.map(free) {
             Some(Ok(address)) => address.port(),
             _ => free(0).map_err(self.failed("port"))?.port(),
@@ -388,7 +388,8 @@ impl Layout {
         // The server inherits these: a pipe would stay open for as long as it runs.
         let report = self.home.join("pg_ctl.log");
         let output = File::create(&report).map_err(self.failed("pg_ctl.log"))?;
-        let status = self.command(binaries, program)
+        let status = self
+            .command(binaries, program)
             .args(arguments)
             .arg("-D")
             .arg(&self.cluster)

@@ -10,10 +10,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use futures::{Stream, StreamExt as _};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Postgres, Row as _, Transaction};
 
+use super::Warehouse;
 use super::copy;
 use super::ident::{Ident, Statement};
 use super::table::{Table, WriteDisposition, list};
-use super::Warehouse;
 use crate::contracts::Rejection;
 use crate::ids::{BrandId, LoadId, PipelineName, ROW, RunId};
 
@@ -422,10 +422,8 @@ impl Merge {
         let path = table.path();
         let names: Vec<String> = table.columns.iter().map(|(name, _)| name.clone()).collect();
         let on = |left: &str, right: &str, columns: &[String]| -> String {
-            let pairs: Vec<String> = columns
-                .iter()
-                .map(|name| format!("{left}.{0} = {right}.{0}", Ident::known(name)))
-                .collect();
+            let pairs: Vec<String> =
+                columns.iter().map(|name| format!("{left}.{0} = {right}.{0}", Ident::known(name))).collect();
             pairs.join(" AND ")
         };
         let same_key = on("t", "s", &table.key);
@@ -472,8 +470,10 @@ impl Merge {
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Counts, Error> {
         let query = Error::query("merge the rows");
-        let staged: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM pg_temp.staging").fetch_one(&mut *connection).await.map_err(query)?;
+        let staged: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_temp.staging")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(query)?;
         let mut counts = Counts::default();
         if staged == 0 {
             // Every row was refused: that is no order to empty the table.

@@ -95,11 +95,7 @@ struct View {
 ///
 /// # Errors
 /// When a file is wrong or the server refuses a view; nothing is changed then.
-pub async fn apply(
-    warehouse: &Warehouse,
-    brand: &BrandId,
-    definitions_dir: &Path,
-) -> Result<Outcome, Error> {
+pub async fn apply(warehouse: &Warehouse, brand: &BrandId, definitions_dir: &Path) -> Result<Outcome, Error> {
     let views = read(brand, definitions_dir)?;
     let failed = |action: &'static str| {
         let brand = brand.clone();
@@ -127,9 +123,7 @@ pub async fn apply(
     .map_err(failed("read the list of"))?;
     let known: BTreeMap<String, (String, bool, bool)> = rows
         .iter()
-        .map(|row| {
-            (row.get("view_name"), (row.get("content_hash"), row.get("applied"), row.get("there")))
-        })
+        .map(|row| (row.get("view_name"), (row.get("content_hash"), row.get("applied"), row.get("there"))))
         .collect();
     let same = known.len() == views.len()
         && views.iter().all(|view| {
@@ -158,8 +152,7 @@ pub async fn apply(
     }
     let readers = readers(connection, brand).await.map_err(failed("list the readers of"))?;
     for view in views.iter().filter(|view| !same || waits(view)) {
-        let view_failed =
-            |source| Error::View { view: view.name.clone(), brand: brand.clone(), source };
+        let view_failed = |source| Error::View { view: view.name.clone(), brand: brand.clone(), source };
         let applied = make(connection, &schema, view, &readers).await.map_err(view_failed)?;
         let list = if applied { &mut outcome.made } else { &mut outcome.waiting };
         list.push(view.name.clone());

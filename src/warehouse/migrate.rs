@@ -28,7 +28,9 @@ impl Error {
     /// Says what the operator can do about it, if anything.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Migrate { .. } => Some("check `--definitions`: it must hold the `sql/migrations` of this very version"),
+            Self::Migrate { .. } => {
+                Some("check `--definitions`: it must hold the `sql/migrations` of this very version")
+            }
             Self::Status(_) => None,
         }
     }
@@ -69,12 +71,13 @@ pub async fn migrate(warehouse: &Warehouse, definitions: &Path) -> Result<(), Er
 /// When the folder or the database cannot be read.
 pub async fn migration_status(warehouse: &Warehouse, definitions: &Path) -> Result<Vec<Migration>, Error> {
     let (_, migrator) = migrator(definitions).await?;
-    let applied: Vec<i64> = match sqlx::query("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(warehouse.pool()).await {
-        Ok(rows) => rows.iter().map(|row| row.get("version")).collect(),
-        // A database that was never migrated has no list.
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Vec::new(),
-        Err(source) => return Err(Error::Status(source)),
-    };
+    let applied: Vec<i64> =
+        match sqlx::query("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(warehouse.pool()).await {
+            Ok(rows) => rows.iter().map(|row| row.get("version")).collect(),
+            // A database that was never migrated has no list.
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Vec::new(),
+            Err(source) => return Err(Error::Status(source)),
+        };
     let list = migrator.iter().map(|migration| Migration {
         version: migration.version,
         description: migration.description.to_string(),

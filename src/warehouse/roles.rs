@@ -56,9 +56,7 @@ impl Error {
     /// Says what the operator can do about it, if anything.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Refused { .. } => {
-                Some("the user in `database.url` must own the schemas and have CREATEROLE")
-            }
+            Self::Refused { .. } => Some("the user in `database.url` must own the schemas and have CREATEROLE"),
             Self::Foreign { .. } => Some(
                 "choose another `installation.name`: two installations of one PostgreSQL cluster must differ in it",
             ),
@@ -147,11 +145,7 @@ impl fmt::Display for Reconciled {
 ///
 /// # Errors
 /// When a right is missing, or a role's name is taken.
-pub async fn reconcile(
-    warehouse: &Warehouse,
-    brands: &[BrandId],
-    readers: &[Reader],
-) -> Result<Reconciled, Error> {
+pub async fn reconcile(warehouse: &Warehouse, brands: &[BrandId], readers: &[Reader]) -> Result<Reconciled, Error> {
     let begin = refused("start reconciling", "roles");
     let mut transaction = warehouse.pool().begin().await.map_err(begin)?;
     let connection = &mut *transaction;
@@ -174,8 +168,7 @@ pub async fn reconcile(
     let everybody: BTreeSet<&str> = readers.iter().map(|reader| reader.role.as_str()).collect();
     enter(connection, "walls", &everybody, &ours, &mut done).await?;
     select(connection, "walls", "stores", &everybody, &ours, &mut done).await?;
-    let names: Vec<(&str, &str)> =
-        schemas.iter().map(|(brand, schema)| (brand.0.as_str(), schema.as_str())).collect();
+    let names: Vec<(&str, &str)> = schemas.iter().map(|(brand, schema)| (brand.0.as_str(), schema.as_str())).collect();
     done.unions_changed = unions::refresh(connection, &names).await?;
     let every_brand: BTreeSet<&str> =
         readers.iter().filter(|reader| reader.every_brand).map(|reader| reader.role.as_str()).collect();
@@ -256,7 +249,8 @@ async fn reconcile_roles(
                 if !fits {
                     statements.push(format!("ALTER ROLE {role} {ATTRIBUTES} CONNECTION LIMIT {CONNECTION_LIMIT}"));
                 }
-                let wanted: BTreeSet<String> = config.iter().map(|line| line.replace(" = ", "=").replace('\'', "")).collect();
+                let wanted: BTreeSet<String> =
+                    config.iter().map(|line| line.replace(" = ", "=").replace('\'', "")).collect();
                 if *set != wanted {
                     statements.push(format!("ALTER ROLE {role} RESET ALL"));
                     statements.extend(config.iter().map(|line| format!("ALTER ROLE {role} SET {line}")));
@@ -356,17 +350,13 @@ async fn no_temporary_tables(connection: &mut PgConnection, done: &mut Reconcile
     run(connection, statement, "close", &database).await
 }
 
-async fn existing_schemas(
-    connection: &mut PgConnection,
-    brands: &[BrandId],
-) -> Result<Vec<(BrandId, String)>, Error> {
+async fn existing_schemas(connection: &mut PgConnection, brands: &[BrandId]) -> Result<Vec<(BrandId, String)>, Error> {
     let names: Vec<String> = brands.iter().map(BrandId::schema).collect();
-    let there: Vec<String> =
-        sqlx::query_scalar("SELECT nspname::text FROM pg_namespace WHERE nspname = ANY($1)")
-            .bind(&names)
-            .fetch_all(connection)
-            .await
-            .map_err(refused("read", "pg_namespace"))?;
+    let there: Vec<String> = sqlx::query_scalar("SELECT nspname::text FROM pg_namespace WHERE nspname = ANY($1)")
+        .bind(&names)
+        .fetch_all(connection)
+        .await
+        .map_err(refused("read", "pg_namespace"))?;
     Ok(brands.iter().cloned().zip(names).filter(|(_, schema)| there.contains(schema)).collect())
 }
 
@@ -480,8 +470,7 @@ async fn relations_of(
             let table = format!("{}.{}", Ident::known(schema), Ident::known(&name));
             if !row.get::<bool, _>("secured") {
                 done.policies_changed += 1;
-                let statement =
-                    format!("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY");
+                let statement = format!("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY");
                 run(connection, statement, "secure the rows of", &name).await?;
             }
             let policies: Vec<String> = row.get("policies");
@@ -546,9 +535,6 @@ pub(super) async fn run(
     action: &'static str,
     name: &str,
 ) -> Result<(), Error> {
-    sqlx::raw_sql(Statement::new(statement).safe())
-        .execute(connection)
-        .await
-        .map_err(refused(action, name))?;
+    sqlx::raw_sql(Statement::new(statement).safe()).execute(connection).await.map_err(refused(action, name))?;
     Ok(())
 }

@@ -169,8 +169,10 @@ impl Table {
             let next = *month + Months::new(1);
             let create = format!("CREATE TABLE {path} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)", self.path());
             connection.execute(Statement::new(create).safe()).await.map_err(&query)?;
-            let attach =
-                format!("ALTER TABLE {} ATTACH PARTITION {path} FOR VALUES FROM ('{month}') TO ('{next}')", self.path());
+            let attach = format!(
+                "ALTER TABLE {} ATTACH PARTITION {path} FOR VALUES FROM ('{month}') TO ('{next}')",
+                self.path()
+            );
             connection.execute(Statement::new(attach).safe()).await.map_err(&query)?;
         }
         Ok(())

@@ -15,10 +15,7 @@ use super::roles::{Error, refused, run};
 
 /// Makes the views follow the brands' schemas; tells how many were changed.
 /// `schemas` are brand ids with their schemas.
-pub(super) async fn refresh(
-    connection: &mut PgConnection,
-    schemas: &[(&str, &str)],
-) -> Result<u64, Error> {
+pub(super) async fn refresh(connection: &mut PgConnection, schemas: &[(&str, &str)]) -> Result<u64, Error> {
     let wanted = definitions(connection, schemas).await?;
     let found = found(connection).await?;
     let mut changed = 0;

@@ -40,11 +40,7 @@ fn interpolated(text: &str) -> BTreeSet<String> {
     text.replace("$$", "")
         .split("${")
         .skip(1)
-        .map(|rest| {
-            rest.chars()
-                .take_while(|c| c.is_ascii_uppercase() || *c == '_')
-                .collect()
-        })
+        .map(|rest| rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect())
         .collect()
 }
 
@@ -59,10 +55,8 @@ fn assigned(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn docker_compose_accepts_the_file_where_it_is_installed() {
-    let available = Command::new("docker")
-        .args(["compose", "version"])
-        .output()
-        .is_ok_and(|output| output.status.success());
+    let available =
+        Command::new("docker").args(["compose", "version"]).output().is_ok_and(|output| output.status.success());
     if !available {
         println!("docker compose is not installed: only the structure is checked");
         return;
@@ -75,38 +69,25 @@ fn docker_compose_accepts_the_file_where_it_is_installed() {
         .current_dir(project())
         .output()
         .unwrap();
-    assert!(
-        judged.status.success(),
-        "{}",
-        String::from_utf8_lossy(&judged.stderr)
-    );
+    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stderr));
 }
 
 #[test]
 fn every_service_is_pinned_watched_limited_and_confined() {
     let compose = compose();
     let services = services(&compose);
-    assert_eq!(
-        services.keys().collect::<Vec<_>>(),
-        ["postgres", "metabase", "storekeeper", "nginx", "certbot"]
-    );
+    assert_eq!(services.keys().collect::<Vec<_>>(), ["postgres", "metabase", "storekeeper", "nginx", "certbot"]);
     for (name, service) in services {
         let image = service["image"].as_str().expect("an image");
         let tag = image.rsplit_once(':').expect("a tag").1;
         // Our own is built here; of others a full version is named.
         if service["build"].is_null() {
-            assert!(
-                tag.contains('.') && tag.contains(|c: char| c.is_ascii_digit()),
-                "{name}: {image} is not pinned"
-            );
+            assert!(tag.contains('.') && tag.contains(|c: char| c.is_ascii_digit()), "{name}: {image} is not pinned");
         }
         assert_eq!(service["restart"], "unless-stopped", "{name}");
         assert_eq!(service["read_only"], true, "{name}");
         assert_eq!(names(&service["cap_drop"]), ["ALL"].into(), "{name}");
-        assert!(
-            names(&service["security_opt"]).contains("no-new-privileges:true"),
-            "{name}"
-        );
+        assert!(names(&service["security_opt"]).contains("no-new-privileges:true"), "{name}");
         assert_ne!(service["privileged"], true, "{name}");
         let limits = &service["deploy"]["resources"]["limits"];
         assert!(limits["cpus"].is_string(), "{name}: cpus");
@@ -119,10 +100,7 @@ fn every_service_is_pinned_watched_limited_and_confined() {
     }
     assert!(read("docker/Dockerfile").contains("\nHEALTHCHECK "));
     for name in services.keys() {
-        for (other, wanted) in services[name]["depends_on"]
-            .as_object()
-            .unwrap_or(&Map::new())
-        {
+        for (other, wanted) in services[name]["depends_on"].as_object().unwrap_or(&Map::new()) {
             assert!(services.contains_key(other), "{name} needs {other}");
             assert_eq!(wanted["condition"], "service_healthy", "{name}: {other}");
         }
@@ -169,9 +147,8 @@ fn secrets_are_files_that_are_declared_used_and_made() {
         let environment = service["environment"].as_object().unwrap();
         for (variable, value) in environment {
             let value = value.as_str().expect("quoted, so that nothing is guessed");
-            let secret = ["PASSWORD", "PASS", "SECRET", "TOKEN", "DATABASE__URL"]
-                .iter()
-                .any(|end| variable.ends_with(end));
+            let secret =
+                ["PASSWORD", "PASS", "SECRET", "TOKEN", "DATABASE__URL"].iter().any(|end| variable.ends_with(end));
             assert!(!secret, "{name}: {variable} must be a file");
             if let Some(file) = value.strip_prefix("/run/secrets/") {
                 assert!(own.contains(file), "{name}: {variable} is not given {file}");
@@ -235,39 +212,23 @@ fn storekeeper_understands_its_environment() {
 
 #[test]
 fn the_example_environment_has_every_variable_and_no_other() {
-    assert_eq!(
-        interpolated(&read("docker/compose.yml")),
-        assigned(&read("docker/.env.example"))
-    );
+    assert_eq!(interpolated(&read("docker/compose.yml")), assigned(&read("docker/.env.example")));
 }
 
 #[test]
 fn nginx_is_given_the_variables_of_its_template() {
     let compose = compose();
     let known = assigned(&read("nginx/front.env"));
-    let environment = compose["services"]["nginx"]["environment"]
-        .as_object()
-        .unwrap();
+    let environment = compose["services"]["nginx"]["environment"].as_object().unwrap();
     for name in environment.keys().filter(|name| name.starts_with("FRONT_")) {
         assert!(known.contains(name), "{name} is not in nginx/front.env");
     }
     // Those whose defaults are right for a Debian host only.
     for name in known.iter().filter(|name| {
-        let ends = [
-            "CERTIFICATE",
-            "_KEY",
-            "_ROOT",
-            "_DIR",
-            "_LOG",
-            "_USER",
-            "_RESOLVER",
-        ];
+        let ends = ["CERTIFICATE", "_KEY", "_ROOT", "_DIR", "_LOG", "_USER", "_RESOLVER"];
         ends.iter().any(|end| name.ends_with(end))
     }) {
-        assert!(
-            environment.contains_key(name),
-            "{name} is left to its default"
-        );
+        assert!(environment.contains_key(name), "{name} is left to its default");
     }
 }
 
@@ -308,11 +269,7 @@ fn what_is_mounted_from_the_project_or_declared_exists() {
 fn the_image_is_pinned_runs_as_nobody_special_and_finds_what_it_copies() {
     let recipe = read("docker/Dockerfile").replace("\\\n", " ");
     let lines = |word: &str| -> Vec<String> {
-        recipe
-            .lines()
-            .filter_map(|line| line.strip_prefix(word))
-            .map(|rest| rest.trim().to_owned())
-            .collect()
+        recipe.lines().filter_map(|line| line.strip_prefix(word)).map(|rest| rest.trim().to_owned()).collect()
     };
     let images = lines("FROM ");
     assert_eq!(images.len(), 2);
@@ -322,10 +279,7 @@ fn the_image_is_pinned_runs_as_nobody_special_and_finds_what_it_copies() {
     }
     let toolchain: toml::Table = toml::from_str(&read("rust-toolchain.toml")).unwrap();
     let version = toolchain["toolchain"]["channel"].as_str().unwrap();
-    assert!(
-        images[0].starts_with(&format!("rust:{version}-")),
-        "{images:?}"
-    );
+    assert!(images[0].starts_with(&format!("rust:{version}-")), "{images:?}");
     assert_eq!(lines("USER "), ["10001:10001"]);
 
     // The ignore file lets through what is copied, and nothing is copied twice.
@@ -351,17 +305,14 @@ fn the_image_is_pinned_runs_as_nobody_special_and_finds_what_it_copies() {
         );
     }
     for allowed in &let_through {
-        assert!(
-            copied.iter().any(|path| path.starts_with(allowed)),
-            "{allowed} is sent to the builder and not copied"
-        );
+        assert!(copied.iter().any(|path| path.starts_with(allowed)), "{allowed} is sent to the builder and not copied");
     }
 }
 
 /// The folders outside of `src/` that the sources compile in.
 fn compiled_in(folder: &Path, found: &mut BTreeSet<String>) {
-    let outside = Regex::new(r#"(?:include_str|include_bytes|migrate)!\("(?:\.{1,2}/)*([a-z]+)/"#)
-        .expect("a regular expression");
+    let outside =
+        Regex::new(r#"(?:include_str|include_bytes|migrate)!\("(?:\.{1,2}/)*([a-z]+)/"#).expect("a regular expression");
     for entry in std::fs::read_dir(folder).expect("a folder of sources") {
         let path = entry.expect("its entry").path();
         if path.is_dir() {
@@ -386,9 +337,6 @@ fn the_image_is_built_with_everything_the_sources_compile_in() {
     compiled_in(&project().join("src"), &mut folders);
     assert!(folders.contains("config"), "{folders:?}");
     for folder in folders {
-        assert!(
-            build.contains(&format!("\nCOPY {folder} ./{folder}\n")),
-            "the build stage lacks {folder}"
-        );
+        assert!(build.contains(&format!("\nCOPY {folder} ./{folder}\n")), "the build stage lacks {folder}");
     }
 }

@@ -37,10 +37,7 @@ fn header<'a>(answer: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 fn body(answer: &str) -> &str {
-    answer
-        .split_once("\r\n\r\n")
-        .map(|(_, body)| body)
-        .unwrap_or_default()
+    answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default()
 }
 
 #[tokio::test]
@@ -48,10 +45,7 @@ async fn plain_http_leads_to_https_with_path_and_query() {
     let front = Front::start(&[]).await;
     let answer = send_plain(front.http, &plain_get(NAME, "/dashboard/7?tab=1%2F2")).await;
     assert_eq!(status(&answer), 308);
-    assert_eq!(
-        header(&answer, "Location"),
-        [front.url("/dashboard/7?tab=1%2F2")]
-    );
+    assert_eq!(header(&answer, "Location"), [front.url("/dashboard/7?tab=1%2F2")]);
     assert!(front.upstream.targets().is_empty());
 }
 
@@ -64,11 +58,7 @@ async fn a_certificate_challenge_is_answered_without_tls() {
     assert_eq!((status(&found), body(&found)), (200, "the answer"));
     let missing = send_plain(front.http, &plain_get(NAME, &format!("{path}token-2"))).await;
     assert_eq!(status(&missing), 404);
-    let beside = send_plain(
-        front.http,
-        &plain_get(NAME, &format!("{path}../../../privkey.pem")),
-    )
-    .await;
+    let beside = send_plain(front.http, &plain_get(NAME, &format!("{path}../../../privkey.pem"))).await;
     assert_ne!(status(&beside), 200);
 }
 
@@ -87,10 +77,7 @@ async fn the_certificate_of_our_name_is_shown() {
 #[tokio::test]
 async fn http_2_is_spoken_where_a_browser_offers_it() {
     let front = Front::start(&[]).await;
-    let stream = front
-        .tls(Some(NAME), &version::TLS13, &["h2", "http/1.1"])
-        .await
-        .unwrap();
+    let stream = front.tls(Some(NAME), &version::TLS13, &["h2", "http/1.1"]).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
 }
 
@@ -111,10 +98,7 @@ async fn metabase_learns_who_asked_and_how() {
         .json()
         .await
         .unwrap();
-    assert_eq!(
-        (arrived.method.as_str(), arrived.target.as_str()),
-        ("POST", "/api/dataset?x=%20y")
-    );
+    assert_eq!((arrived.method.as_str(), arrived.target.as_str()), ("POST", "/api/dataset?x=%20y"));
     assert_eq!(arrived.body_bytes, 5);
     let header = |name: &str| arrived.headers.get(name).map(String::as_str);
     assert_eq!(header("host"), Some(NAME));
@@ -142,10 +126,7 @@ async fn a_websocket_carries_messages_both_ways() {
         .unwrap();
     assert_eq!(answer.status(), 101);
     // The answer that RFC 6455 gives to its own sample key.
-    assert_eq!(
-        answer.headers()["sec-websocket-accept"],
-        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-    );
+    assert_eq!(answer.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 
     let mut socket = answer.upgrade().await.unwrap();
     // A final text frame of five bytes, masked with zeros as a client must.
@@ -161,10 +142,7 @@ async fn another_host_name_gets_no_certificate() {
     for name in [Some("other.example.test"), None] {
         for protocol in [&version::TLS12, &version::TLS13] {
             let refused = front.tls(name, protocol, &[]).await.unwrap_err();
-            assert!(
-                refused.to_string().contains("UnrecognisedName"),
-                "{name:?}: {refused}"
-            );
+            assert!(refused.to_string().contains("UnrecognisedName"), "{name:?}: {refused}");
         }
     }
 }
@@ -198,17 +176,9 @@ async fn nobody_reads_the_list_of_everybody() {
         assert_eq!(status(&answer), 200, "{path}");
         assert_eq!(header(&answer, "Content-Type"), ["application/json"]);
         let list: Value = serde_json::from_str(body(&answer)).unwrap();
-        assert_eq!(
-            list,
-            json!({"data": [], "total": 0, "limit": null, "offset": null}),
-            "{path}"
-        );
+        assert_eq!(list, json!({"data": [], "total": 0, "limit": null, "offset": null}), "{path}");
     }
-    for path in [
-        "/api/user/recipients;x",
-        "/api/user;x=1/recipients",
-        "/api/user%3b/recipients",
-    ] {
+    for path in ["/api/user/recipients;x", "/api/user;x=1/recipients", "/api/user%3b/recipients"] {
         assert_eq!(status(&front.get(path).await), 404, "{path}");
     }
     assert!(front.upstream.targets().is_empty());
@@ -275,13 +245,7 @@ async fn what_metabase_needs_stays_open() {
 async fn a_body_over_the_limit_is_refused() {
     let front = Front::start(&[]).await;
     for (size, expected) in [(64 * 1024, 200), (64 * 1024 + 1, 413)] {
-        let answer = front
-            .client()
-            .post(front.url("/api/dataset"))
-            .body(vec![b'x'; size])
-            .send()
-            .await
-            .unwrap();
+        let answer = front.client().post(front.url("/api/dataset")).body(vec![b'x'; size]).send().await.unwrap();
         assert_eq!(answer.status(), expected, "{size} bytes");
     }
     assert_eq!(front.upstream.targets().len(), 1);
@@ -293,11 +257,7 @@ async fn sign_in_attempts_are_slowed_down() {
     let front = Front::start(&[("FRONT_LOGIN_RATE", "1r/m"), ("FRONT_LOGIN_BURST", "1")]).await;
     let client = front.client();
     let mut statuses = Vec::new();
-    for path in [
-        "/api/session",
-        "/api/session/",
-        "/api/session/forgot_password",
-    ] {
+    for path in ["/api/session", "/api/session/", "/api/session/forgot_password"] {
         let answer = client.post(front.url(path)).send().await.unwrap();
         statuses.push(answer.status().as_u16());
         if answer.status() == 429 {
@@ -321,23 +281,13 @@ async fn security_headers_are_sent_once_and_metabases_policy_is_kept() {
     let front = Front::start(&[]).await;
     for path in ["/", "/api/user/recipients", "/api/setup"] {
         let answer = front.get(path).await;
-        assert_eq!(
-            header(&answer, "Strict-Transport-Security"),
-            ["max-age=31536000"],
-            "{path}"
-        );
+        assert_eq!(header(&answer, "Strict-Transport-Security"), ["max-age=31536000"], "{path}");
         assert_eq!(header(&answer, "X-Content-Type-Options"), ["nosniff"]);
         assert_eq!(header(&answer, "X-Frame-Options"), ["SAMEORIGIN"]);
-        assert_eq!(
-            header(&answer, "Referrer-Policy"),
-            ["strict-origin-when-cross-origin"]
-        );
+        assert_eq!(header(&answer, "Referrer-Policy"), ["strict-origin-when-cross-origin"]);
         assert_eq!(header(&answer, "Server"), ["nginx"]);
     }
-    assert_eq!(
-        header(&front.get("/").await, "Content-Security-Policy"),
-        ["default-src 'none'"]
-    );
+    assert_eq!(header(&front.get("/").await, "Content-Security-Policy"), ["default-src 'none'"]);
 }
 
 #[tokio::test]
@@ -380,21 +330,11 @@ async fn an_upstream_that_is_down_does_not_keep_the_front_from_starting() {
 async fn the_log_keeps_no_token() {
     let front = Front::start(&[]).await;
     front.get("/auth/reset_password/7_secret-in-path").await;
-    front
-        .get("/api/session/password_reset_token_valid?token=secret-in-query")
-        .await;
+    front.get("/api/session/password_reset_token_valid?token=secret-in-query").await;
     let log = front.access_log();
-    let paths: Vec<Value> = log
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["path"].clone())
-        .collect();
-    assert_eq!(
-        paths,
-        [
-            "/auth/reset_password/-",
-            "/api/session/password_reset_token_valid"
-        ]
-    );
+    let paths: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["path"].clone()).collect();
+    assert_eq!(paths, ["/auth/reset_password/-", "/api/session/password_reset_token_valid"]);
     assert!(!log.contains("secret"), "{log}");
 }
 
@@ -426,21 +366,14 @@ fn variables(text: &str, start: &str, end: char) -> BTreeSet<String> {
 fn every_variable_of_the_template_has_a_default_and_the_other_way_round() {
     let template = std::fs::read_to_string(project().join("nginx/storekeeper.conf.template"));
     let defaults = std::fs::read_to_string(project().join("nginx/front.env"));
-    assert_eq!(
-        variables(&template.unwrap(), "${FRONT_", '}'),
-        variables(&defaults.unwrap(), "\nFRONT_", '='),
-    );
+    assert_eq!(variables(&template.unwrap(), "${FRONT_", '}'), variables(&defaults.unwrap(), "\nFRONT_", '='),);
 }
 
 #[test]
 fn a_file_is_overruled_by_the_environment_and_overrules_the_defaults() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("site.env");
-    std::fs::write(
-        &file,
-        "FRONT_SERVER_NAME=\"file.example.test\"\nFRONT_HSTS=\"max-age=1; preload\"\n",
-    )
-    .unwrap();
+    std::fs::write(&file, "FRONT_SERVER_NAME=\"file.example.test\"\nFRONT_HSTS=\"max-age=1; preload\"\n").unwrap();
     let rendered = Command::new(project().join("nginx/render.sh"))
         .arg(&file)
         .env("FRONT_SERVER_NAME", "environment.example.test")
@@ -452,10 +385,5 @@ fn a_file_is_overruled_by_the_environment_and_overrules_the_defaults() {
     assert!(rendered.contains("Strict-Transport-Security \"max-age=1; preload\" always"));
     assert!(rendered.contains("listen 443 ssl"));
     let code = |line: &&str| !line.trim_start().starts_with('#');
-    assert!(
-        !rendered
-            .lines()
-            .filter(code)
-            .any(|line| line.contains("${"))
-    );
+    assert!(!rendered.lines().filter(code).any(|line| line.contains("${")));
 }

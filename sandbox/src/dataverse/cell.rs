@@ -44,9 +44,7 @@ impl Cell {
     /// Reads a JSON value as a value of the column. Exact numbers may be in quotes.
     pub(super) fn from_value(kind: &ColumnKind, value: &Value) -> Result<Self, Misfit> {
         match (kind, value) {
-            (ColumnKind::Decimal { .. } | ColumnKind::Money, Value::String(text)) => {
-                Self::from_literal(kind, text)
-            }
+            (ColumnKind::Decimal { .. } | ColumnKind::Money, Value::String(text)) => Self::from_literal(kind, text),
             (_, value) => Self::from_json(kind, &value.to_string()),
         }
     }
@@ -70,8 +68,7 @@ impl Cell {
             return Err(Misfit::Type(edm_type(kind)));
         }
         if quoted {
-            let text: String =
-                serde_json::from_str(json).map_err(|_| Misfit::Type(edm_type(kind)))?;
+            let text: String = serde_json::from_str(json).map_err(|_| Misfit::Type(edm_type(kind)))?;
             Self::from_literal(kind, &text)
         } else {
             Self::from_literal(kind, json)
@@ -85,17 +82,12 @@ impl Cell {
             ColumnKind::Text if text.is_empty() => Some(Self::Null),
             ColumnKind::Text if text.chars().count() > TEXT_LIMIT => return Err(Misfit::Length),
             ColumnKind::Text => Some(Self::Text(text.to_owned())),
-            ColumnKind::Integer | ColumnKind::Choice(_) => text
-                .parse::<i32>()
-                .ok()
-                .map(|number| Self::Integer(number.into())),
+            ColumnKind::Integer | ColumnKind::Choice(_) => {
+                text.parse::<i32>().ok().map(|number| Self::Integer(number.into()))
+            }
             ColumnKind::Decimal { precision } => exact(text, *precision),
             ColumnKind::Money => exact(text, MONEY_SCALE),
-            ColumnKind::Double => text
-                .parse()
-                .ok()
-                .filter(|number: &f64| number.is_finite())
-                .map(Self::Double),
+            ColumnKind::Double => text.parse().ok().filter(|number: &f64| number.is_finite()).map(Self::Double),
             ColumnKind::Boolean => text.parse().ok().map(Self::Boolean),
             ColumnKind::DateOnly => text.parse().ok().map(Self::Date),
             ColumnKind::DateTimeUtc | ColumnKind::DateTimeWall => moment(text).map(Self::Moment),
@@ -111,11 +103,7 @@ impl Cell {
             Self::Text(text) | Self::Guid(text) => Value::from(text.as_str()).to_string(),
             Self::Integer(number) => number.to_string(),
             Self::Exact(number) => {
-                let digits = if *kind == ColumnKind::Money {
-                    MONEY_SCALE
-                } else {
-                    SCALE
-                };
+                let digits = if *kind == ColumnKind::Money { MONEY_SCALE } else { SCALE };
                 print_exact(*number, digits)
             }
             Self::Double(number) => Value::from(*number).to_string(),
@@ -137,21 +125,13 @@ impl Cell {
     pub(super) fn formatted(&self, kind: &ColumnKind) -> Option<String> {
         match (kind, self) {
             (ColumnKind::Choice(options), Self::Integer(number)) => {
-                let found = options
-                    .iter()
-                    .find(|(value, _)| i64::from(*value) == *number);
+                let found = options.iter().find(|(value, _)| i64::from(*value) == *number);
                 found.map(|(_, label)| label.clone())
             }
-            (ColumnKind::Boolean, Self::Boolean(flag)) => {
-                Some(if *flag { "Yes" } else { "No" }.to_owned())
-            }
+            (ColumnKind::Boolean, Self::Boolean(flag)) => Some(if *flag { "Yes" } else { "No" }.to_owned()),
             (ColumnKind::Money, Self::Exact(number)) => {
                 let text = grouped(&print_exact(number.abs(), 2));
-                Some(if *number < 0 {
-                    format!("(${text})")
-                } else {
-                    format!("${text}")
-                })
+                Some(if *number < 0 { format!("(${text})") } else { format!("${text}") })
             }
             (ColumnKind::Decimal { precision }, Self::Exact(number)) => {
                 Some(grouped(&print_exact(*number, *precision)))
@@ -184,16 +164,8 @@ impl Cell {
 }
 
 fn order_text(one: &str, two: &str) -> Ordering {
-    let lower = |text: &str| {
-        text.chars()
-            .flat_map(char::to_lowercase)
-            .collect::<Vec<_>>()
-    };
-    if one == two {
-        Ordering::Equal
-    } else {
-        lower(one).cmp(&lower(two))
-    }
+    let lower = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<Vec<_>>();
+    if one == two { Ordering::Equal } else { lower(one).cmp(&lower(two)) }
 }
 
 /// The column's type in the words of OData.
@@ -221,22 +193,14 @@ fn exact(text: &str, precision: u32) -> Option<Cell> {
         None => (digits, 0),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    if whole.is_empty()
-        || !whole
-            .bytes()
-            .chain(fraction.bytes())
-            .all(|byte| byte.is_ascii_digit())
-    {
+    if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let all = format!("{whole}{fraction}");
     // Where the point would be among all digits once the column's precision is taken in.
     let kept = i32::try_from(whole.len()).ok()? + exponent + i32::try_from(precision).ok()?;
     let digit = |index: i32| {
-        usize::try_from(index)
-            .ok()
-            .and_then(|index| all.as_bytes().get(index))
-            .map_or(0, |byte| byte - b'0')
+        usize::try_from(index).ok().and_then(|index| all.as_bytes().get(index)).map_or(0, |byte| byte - b'0')
     };
     let mut number: i128 = 0;
     for index in 0..kept.clamp(0, 60) {
@@ -285,27 +249,18 @@ fn grouped(number: &str) -> String {
 
 /// Reads a time; without offset it counts as UTC. An offset and a `Z` together are refused.
 fn moment(text: &str) -> Option<DateTime<Utc>> {
-    let at = DateTime::parse_from_rfc3339(text)
-        .map(|at| at.to_utc())
-        .ok()
-        .or_else(|| {
-            let bare = text.parse::<NaiveDateTime>().ok();
-            bare.or_else(|| text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0))
-                .map(|at| at.and_utc())
-        })?;
+    let at = DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).ok().or_else(|| {
+        let bare = text.parse::<NaiveDateTime>().ok();
+        bare.or_else(|| text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)).map(|at| at.and_utc())
+    })?;
     let earliest = NaiveDate::from_ymd_opt(1753, 1, 1)?;
     (at.date_naive() >= earliest).then_some(at)
 }
 
 /// Reads a GUID, with or without braces.
 pub(super) fn guid(text: &str) -> Option<String> {
-    let bare = text
-        .strip_prefix('{')
-        .and_then(|rest| rest.strip_suffix('}'))
-        .unwrap_or(text);
-    (bare.len() == 36)
-        .then(|| uuid::Uuid::try_parse(bare).ok())?
-        .map(|id| id.to_string())
+    let bare = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(text);
+    (bare.len() == 36).then(|| uuid::Uuid::try_parse(bare).ok())?.map(|id| id.to_string())
 }
 
 #[cfg(test)]
@@ -326,42 +281,19 @@ mod tests {
         assert_eq!(round_trip(&decimal, "-0.125"), "-0.1300000000");
         assert_eq!(round_trip(&decimal, "1.5e1"), "15.0000000000");
         assert_eq!(round_trip(&ColumnKind::Money, "20000"), "20000.0000");
-        assert_eq!(
-            round_trip(&ColumnKind::Money, "79228162514264337593543.9505"),
-            "79228162514264337593543.9505"
-        );
-        assert_eq!(
-            round_trip(&ColumnKind::Money, "\"1\""),
-            "Type(\"Edm.Decimal\")"
-        );
+        assert_eq!(round_trip(&ColumnKind::Money, "79228162514264337593543.9505"), "79228162514264337593543.9505");
+        assert_eq!(round_trip(&ColumnKind::Money, "\"1\""), "Type(\"Edm.Decimal\")");
         assert_eq!(round_trip(&ColumnKind::Money, "-0.00004"), "0.0000");
-        assert_eq!(
-            Cell::from_value(&ColumnKind::Money, &Value::from("19.9500")),
-            Ok(Cell::Exact(199_500_000_000))
-        );
+        assert_eq!(Cell::from_value(&ColumnKind::Money, &Value::from("19.9500")), Ok(Cell::Exact(199_500_000_000)));
     }
 
     #[test]
     fn the_three_kinds_of_date_print_as_the_service_does() {
-        assert_eq!(
-            round_trip(&ColumnKind::DateOnly, "\"2025-11-28\""),
-            "\"2025-11-28\""
-        );
-        assert_eq!(
-            round_trip(&ColumnKind::DateTimeUtc, "\"2025-11-28T19:00:00-05:00\""),
-            "\"2025-11-29T00:00:00Z\""
-        );
-        assert_eq!(
-            round_trip(&ColumnKind::DateTimeWall, "\"2025-11-28T19:00:00\""),
-            "\"2025-11-28T19:00:00Z\""
-        );
-        assert!(
-            round_trip(&ColumnKind::DateTimeUtc, "\"2025-11-28T19:00:00+01:00Z\"")
-                .starts_with("Type")
-        );
-        assert!(
-            round_trip(&ColumnKind::DateTimeUtc, "\"1752-12-31T00:00:00Z\"").starts_with("Type")
-        );
+        assert_eq!(round_trip(&ColumnKind::DateOnly, "\"2025-11-28\""), "\"2025-11-28\"");
+        assert_eq!(round_trip(&ColumnKind::DateTimeUtc, "\"2025-11-28T19:00:00-05:00\""), "\"2025-11-29T00:00:00Z\"");
+        assert_eq!(round_trip(&ColumnKind::DateTimeWall, "\"2025-11-28T19:00:00\""), "\"2025-11-28T19:00:00Z\"");
+        assert!(round_trip(&ColumnKind::DateTimeUtc, "\"2025-11-28T19:00:00+01:00Z\"").starts_with("Type"));
+        assert!(round_trip(&ColumnKind::DateTimeUtc, "\"1752-12-31T00:00:00Z\"").starts_with("Type"));
     }
 
     #[test]
@@ -369,10 +301,7 @@ mod tests {
         assert_eq!(round_trip(&ColumnKind::Text, "\"\""), "null");
         let choice = ColumnKind::Choice(vec![(0, "Active".to_owned())]);
         assert_eq!(round_trip(&choice, "\"Active\""), "Type(\"Edm.Int32\")");
-        assert_eq!(
-            Cell::Integer(0).formatted(&choice).as_deref(),
-            Some("Active")
-        );
+        assert_eq!(Cell::Integer(0).formatted(&choice).as_deref(), Some("Active"));
     }
 
     #[test]
@@ -380,11 +309,6 @@ mod tests {
         let money = |number| Cell::Exact(number).formatted(&ColumnKind::Money);
         assert_eq!(money(200_000_000_000_000).as_deref(), Some("$20,000.00"));
         assert_eq!(money(-12_500_000_000).as_deref(), Some("($1.25)"));
-        assert_eq!(
-            Cell::Integer(-1234)
-                .formatted(&ColumnKind::Integer)
-                .as_deref(),
-            Some("-1,234")
-        );
+        assert_eq!(Cell::Integer(-1234).formatted(&ColumnKind::Integer).as_deref(), Some("-1,234"));
     }
 }

@@ -34,16 +34,8 @@ pub(super) fn add_link(store: &mut Store, request: &Request, version: u64) -> St
     let time = issued_at.format("%m%%2f%d%%2f%Y%%20%H%%3a%M%%3a%S");
     let query = bare_query(request);
     let and = if query.is_empty() { "" } else { "&" };
-    let target = format!(
-        "{}?{query}{and}$deltatoken={version}%21{time}",
-        request.path()
-    );
-    let link = ChangeLink {
-        version,
-        issued_at,
-        rest: None,
-        expired: false,
-    };
+    let target = format!("{}?{query}{and}$deltatoken={version}%21{time}", request.path());
+    let link = ChangeLink { version, issued_at, rest: None, expired: false };
     store.change_links.insert(target.clone(), link);
     target
 }
@@ -72,9 +64,7 @@ pub(super) fn run(
         Some(rest) => rest,
         None => (events_since(store, at, link.version), store.version),
     };
-    let page: Vec<Event> = events
-        .drain(..query.page_size().min(events.len()))
-        .collect();
+    let page: Vec<Event> = events.drain(..query.page_size().min(events.len())).collect();
     let context = format!("{base}/$metadata#{}", table.entity_set);
     let printed: Vec<String> = page
         .iter()
@@ -95,39 +85,19 @@ pub(super) fn run(
     } else {
         let left = events.len();
         let rest = Some((events, until));
-        let next = ChangeLink {
-            version: link.version,
-            issued_at: link.issued_at,
-            rest,
-            expired: false,
-        };
-        let target = format!(
-            "{}&$skiptoken={left}",
-            request
-                .target
-                .split("&$skiptoken")
-                .next()
-                .unwrap_or_default()
-        );
+        let next = ChangeLink { version: link.version, issued_at: link.issued_at, rest, expired: false };
+        let target = format!("{}&$skiptoken={left}", request.target.split("&$skiptoken").next().unwrap_or_default());
         store.change_links.insert(target.clone(), next);
         member("@odata.nextLink", &format!("{origin}{target}"))
     };
-    Ok(format!(
-        "{{{},{link},\"value\":[{}]}}",
-        member("@odata.context", &full_context),
-        printed.join(",")
-    ))
+    Ok(format!("{{{},{link},\"value\":[{}]}}", member("@odata.context", &full_context), printed.join(",")))
 }
 
 /// Writes first, then deletes, each in the order they happened.
 fn events_since(store: &Store, at: usize, version: u64) -> Vec<Event> {
     let table = &store.tables[at];
-    let mut written: Vec<(u64, &String)> = table
-        .rows
-        .iter()
-        .map(|(id, row)| (row.version, id))
-        .filter(|(at, _)| *at > version)
-        .collect();
+    let mut written: Vec<(u64, &String)> =
+        table.rows.iter().map(|(id, row)| (row.version, id)).filter(|(at, _)| *at > version).collect();
     written.sort_unstable();
     let deleted = table.deletes.iter().filter(|(at, _)| *at > version);
     written

@@ -8,10 +8,7 @@ use super::store::Stored;
 use crate::wire::numbered_guid;
 
 pub(super) fn definition(table: &Stored) -> Map<String, Value> {
-    let primary_name = table
-        .columns
-        .iter()
-        .find(|column| column.kind == ColumnKind::Text);
+    let primary_name = table.columns.iter().find(|column| column.kind == ColumnKind::Text);
     let value = json!({
         "LogicalName": table.logical_name,
         "SchemaName": table.logical_name,
@@ -53,13 +50,7 @@ pub(super) fn attributes(table: &Stored) -> Vec<Value> {
         let number = described.len() as u64;
         described.push(attribute(table, column, number));
         if matches!(column.kind, ColumnKind::Choice(_) | ColumnKind::Boolean) {
-            let mut shadow = attribute_head(
-                table,
-                &format!("{}name", column.name),
-                number + 1,
-                "Virtual",
-                "Virtual",
-            );
+            let mut shadow = attribute_head(table, &format!("{}name", column.name), number + 1, "Virtual", "Virtual");
             shadow["AttributeOf"] = json!(column.name);
             shadow["IsValidForCreate"] = json!(false);
             shadow["IsValidForUpdate"] = json!(false);
@@ -73,17 +64,13 @@ fn attribute(table: &Stored, column: &Column, number: u64) -> Value {
     let head = |kind: &str| attribute_head(table, &column.name, number, kind, kind);
     let mut described = match &column.kind {
         ColumnKind::Text => merged(head("String"), json!({"MaxLength": 4000, "Format": "Text"})),
-        ColumnKind::Integer => merged(
-            head("Integer"),
-            json!({"MinValue": i32::MIN, "MaxValue": i32::MAX, "Format": "None"}),
-        ),
-        ColumnKind::Decimal { precision } => {
-            merged(head("Decimal"), json!({"Precision": precision}))
+        ColumnKind::Integer => {
+            merged(head("Integer"), json!({"MinValue": i32::MIN, "MaxValue": i32::MAX, "Format": "None"}))
         }
-        ColumnKind::Money => merged(
-            head("Money"),
-            json!({"Precision": 4, "PrecisionSource": 0, "IsBaseCurrency": false}),
-        ),
+        ColumnKind::Decimal { precision } => merged(head("Decimal"), json!({"Precision": precision})),
+        ColumnKind::Money => {
+            merged(head("Money"), json!({"Precision": 4, "PrecisionSource": 0, "IsBaseCurrency": false}))
+        }
         ColumnKind::Double => merged(head("Double"), json!({"Precision": 5})),
         ColumnKind::Boolean => head("Boolean"),
         ColumnKind::DateOnly => date_time(head("DateTime"), "DateOnly"),
@@ -95,23 +82,11 @@ fn attribute(table: &Stored, column: &Column, number: u64) -> Value {
                 "statuscode" => "Status",
                 _ => "Picklist",
             };
-            merged(
-                head(kind),
-                json!({"OptionSet": option_set(table, column, options), "GlobalOptionSet": null}),
-            )
+            merged(head(kind), json!({"OptionSet": option_set(table, column, options), "GlobalOptionSet": null}))
         }
-        ColumnKind::Guid => attribute_head(
-            table,
-            &column.name,
-            number,
-            "Uniqueidentifier",
-            "UniqueIdentifier",
-        ),
+        ColumnKind::Guid => attribute_head(table, &column.name, number, "Uniqueidentifier", "UniqueIdentifier"),
     };
-    let written_by_service = matches!(
-        column.name.as_str(),
-        "createdon" | "modifiedon" | "versionnumber"
-    );
+    let written_by_service = matches!(column.name.as_str(), "createdon" | "modifiedon" | "versionnumber");
     if written_by_service {
         described["IsValidForCreate"] = json!(false);
         described["IsValidForUpdate"] = json!(false);
@@ -150,20 +125,12 @@ fn attribute_head(table: &Stored, name: &str, number: u64, kind: &str, type_name
 }
 
 fn date_time(head: Value, behavior: &str) -> Value {
-    let format = if behavior == "DateOnly" {
-        "DateOnly"
-    } else {
-        "DateAndTime"
-    };
-    merged(
-        head,
-        json!({"DateTimeBehavior": {"Value": behavior}, "Format": format}),
-    )
+    let format = if behavior == "DateOnly" { "DateOnly" } else { "DateAndTime" };
+    merged(head, json!({"DateTimeBehavior": {"Value": behavior}, "Format": format}))
 }
 
 fn option_set(table: &Stored, column: &Column, options: &[(i32, String)]) -> Value {
-    let id =
-        |number: u64| numbered_guid(&format!("{} {}", table.logical_name, column.name), number);
+    let id = |number: u64| numbered_guid(&format!("{} {}", table.logical_name, column.name), number);
     let options: Vec<Value> = options
         .iter()
         .zip(1..)

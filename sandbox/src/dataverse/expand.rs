@@ -22,14 +22,8 @@ pub(super) struct Expansion {
 
 impl Options {
     pub(super) fn read(request: &Request) -> Result<Self, Refusal> {
-        let pairs = request
-            .parameters()
-            .ok_or_else(|| Refusal::bad_request("The query string is malformed."))?;
-        Self::from_pairs(
-            pairs
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str())),
-        )
+        let pairs = request.parameters().ok_or_else(|| Refusal::bad_request("The query string is malformed."))?;
+        Self::from_pairs(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
     fn from_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, Refusal> {
@@ -37,23 +31,14 @@ impl Options {
         for (name, value) in pairs {
             match name {
                 "$select" => {
-                    options.select = Some(
-                        value
-                            .split(',')
-                            .map(|name| name.trim().to_owned())
-                            .collect(),
-                    );
+                    options.select = Some(value.split(',').map(|name| name.trim().to_owned()).collect());
                 }
                 "$filter" => options.filter = Some(value.to_owned()),
                 "$expand" => {
-                    options.expand = split(value, ',')
-                        .map(Expansion::parse)
-                        .collect::<Result<_, _>>()?;
+                    options.expand = split(value, ',').map(Expansion::parse).collect::<Result<_, _>>()?;
                 }
                 other => {
-                    return Err(Refusal::outside_contract(format!(
-                        "the query option {other} here"
-                    )));
+                    return Err(Refusal::outside_contract(format!("the query option {other} here")));
                 }
             }
         }
@@ -61,25 +46,16 @@ impl Options {
     }
 
     /// Keeps what was selected; a member that does not exist is refused by name.
-    pub(super) fn apply(
-        &self,
-        mut members: Map<String, Value>,
-        kind: &str,
-    ) -> Result<Map<String, Value>, Refusal> {
+    pub(super) fn apply(&self, mut members: Map<String, Value>, kind: &str) -> Result<Map<String, Value>, Refusal> {
         if let Some(select) = &self.select {
-            if let Some(name) = select
-                .iter()
-                .find(|name| !members.contains_key(name.as_str()))
-            {
+            if let Some(name) = select.iter().find(|name| !members.contains_key(name.as_str())) {
                 // Columns of different types do not have the same members.
                 if kind != "AttributeMetadata" {
                     return Err(unknown(name, kind));
                 }
             }
             members.retain(|name, _| {
-                name == "MetadataId"
-                    || name == "@odata.type"
-                    || select.iter().any(|wanted| wanted == name)
+                name == "MetadataId" || name == "@odata.type" || select.iter().any(|wanted| wanted == name)
             });
         }
         Ok(members)
@@ -90,10 +66,7 @@ impl Expansion {
     fn parse(text: &str) -> Result<Self, Refusal> {
         let (name, inner) = super::key::split(text.trim());
         let pairs = split(inner.unwrap_or_default(), ';').filter_map(|part| part.split_once('='));
-        Ok(Self {
-            name: name.to_owned(),
-            options: Options::from_pairs(pairs)?,
-        })
+        Ok(Self { name: name.to_owned(), options: Options::from_pairs(pairs)? })
     }
 }
 

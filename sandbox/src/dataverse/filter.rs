@@ -45,10 +45,7 @@ pub(super) enum Invalid {
     /// The table has no such column.
     Column(String),
     /// The literal is not of the column's type.
-    Type {
-        column: &'static str,
-        operator: &'static str,
-    },
+    Type { column: &'static str, operator: &'static str },
     /// The real service knows it; the contract, and so the stand-in, does not.
     OutsideContract(String),
 }
@@ -56,11 +53,7 @@ pub(super) enum Invalid {
 impl Filter {
     /// Reads a decoded filter over these columns.
     pub(super) fn parse(text: &str, columns: &[Column]) -> Result<Self, Invalid> {
-        let mut parser = Parser {
-            tokens: tokens(text)?,
-            at: 0,
-            columns,
-        };
+        let mut parser = Parser { tokens: tokens(text)?, at: 0, columns };
         let filter = parser.any_of()?;
         match parser.peek() {
             None => Ok(filter),
@@ -74,11 +67,7 @@ impl Filter {
             Self::And(one, two) => one.holds(row) && two.holds(row),
             Self::Or(one, two) => one.holds(row) || two.holds(row),
             Self::Not(one) => !one.holds(row),
-            Self::Compare {
-                column,
-                operator,
-                value,
-            } => operator.holds(&row[*column], value),
+            Self::Compare { column, operator, value } => operator.holds(&row[*column], value),
             Self::Like { column, pattern } => match &row[*column] {
                 Cell::Text(text) => {
                     let text: Vec<char> = text.to_lowercase().chars().collect();
@@ -87,9 +76,7 @@ impl Filter {
                 }
                 _ => false,
             },
-            Self::In { column, values } => values
-                .iter()
-                .any(|value| row[*column].order(value) == Ordering::Equal),
+            Self::In { column, values } => values.iter().any(|value| row[*column].order(value) == Ordering::Equal),
         }
     }
 }
@@ -148,9 +135,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, Invalid> {
             }
             _ => {
                 let end = rest
-                    .find(|character: char| {
-                        character.is_whitespace() || "(),'[".contains(character)
-                    })
+                    .find(|character: char| character.is_whitespace() || "(),'[".contains(character))
                     .unwrap_or(rest.len());
                 (Token::Word(rest[..end].to_owned()), end)
             }
@@ -193,10 +178,7 @@ impl Parser<'_> {
     }
 
     fn next(&mut self) -> Result<Token, Invalid> {
-        let token = self
-            .peek()
-            .cloned()
-            .ok_or_else(|| Invalid::Syntax("Expression expected.".to_owned()));
+        let token = self.peek().cloned().ok_or_else(|| Invalid::Syntax("Expression expected.".to_owned()));
         self.at += 1;
         token
     }
@@ -206,9 +188,7 @@ impl Parser<'_> {
         if found == *wanted {
             Ok(())
         } else {
-            Err(Invalid::Syntax(format!(
-                "{wanted:?} was expected, {found:?} found"
-            )))
+            Err(Invalid::Syntax(format!("{wanted:?} was expected, {found:?} found")))
         }
     }
 
@@ -267,10 +247,7 @@ impl Parser<'_> {
             other => return Err(Invalid::Syntax(format!("{other:?} is no operator"))),
         };
         let kind = &self.columns[column].kind;
-        let mismatch = || Invalid::Type {
-            column: edm_type(kind),
-            operator: operator.name(),
-        };
+        let mismatch = || Invalid::Type { column: edm_type(kind), operator: operator.name() };
         let value = match self.next()? {
             Token::Word(word) if word == "null" => Cell::Null,
             Token::Text(text) if *kind == ColumnKind::Text => Cell::Text(text),
@@ -278,18 +255,12 @@ impl Parser<'_> {
                 Cell::from_literal(kind, &word).map_err(|_| mismatch())?
             }
             Token::Word(word) if word.starts_with('@') => {
-                return Err(Invalid::OutsideContract(
-                    "parameter aliases in filters".to_owned(),
-                ));
+                return Err(Invalid::OutsideContract("parameter aliases in filters".to_owned()));
             }
             Token::Text(_) | Token::Word(_) => return Err(mismatch()),
             other => return Err(Invalid::Syntax(format!("{other:?} is no value"))),
         };
-        Ok(Filter::Compare {
-            column,
-            operator,
-            value,
-        })
+        Ok(Filter::Compare { column, operator, value })
     }
 
     fn function(&mut self, name: &str) -> Result<Filter, Invalid> {
@@ -309,16 +280,11 @@ impl Parser<'_> {
         let text = match self.next()? {
             Token::Text(text) if self.columns[column].kind == ColumnKind::Text => text,
             _ => {
-                return Err(Invalid::Syntax(format!(
-                    "{name} wants a text column and a text"
-                )));
+                return Err(Invalid::Syntax(format!("{name} wants a text column and a text")));
             }
         };
         self.expect(&Token::Close)?;
-        Ok(Filter::Like {
-            column,
-            pattern: format!("{before}{text}{after}"),
-        })
+        Ok(Filter::Like { column, pattern: format!("{before}{text}{after}") })
     }
 
     /// Reads `PropertyName='x',PropertyValues=["a","b"])`.
@@ -335,16 +301,13 @@ impl Parser<'_> {
         self.expect(&Token::Close)?;
         let column = self.column(&name)?;
         let kind = &self.columns[column].kind;
-        let texts: Vec<String> = serde_json::from_str(&list)
-            .map_err(|_| Invalid::Syntax("PropertyValues is a list of texts".to_owned()))?;
+        let texts: Vec<String> =
+            serde_json::from_str(&list).map_err(|_| Invalid::Syntax("PropertyValues is a list of texts".to_owned()))?;
         let values = texts
             .iter()
             .map(|text| Cell::from_literal(kind, text))
             .collect::<Result<_, _>>()
-            .map_err(|_| Invalid::Type {
-                column: edm_type(kind),
-                operator: "Equal",
-            })?;
+            .map_err(|_| Invalid::Type { column: edm_type(kind), operator: "Equal" })?;
         Ok(Filter::In { column, values })
     }
 
@@ -364,8 +327,7 @@ fn like(text: &[char], pattern: &[char]) -> bool {
         '_' => !text.is_empty() && like(&text[1..], &pattern[1..]),
         '[' => match pattern.iter().position(|character| *character == ']') {
             Some(end) => {
-                text.first()
-                    .is_some_and(|found| in_set(*found, &pattern[1..end]))
+                text.first().is_some_and(|found| in_set(*found, &pattern[1..end]))
                     && like(&text[1..], &pattern[end + 1..])
             }
             None => false,
@@ -398,15 +360,8 @@ mod tests {
     use super::*;
 
     fn columns() -> Vec<Column> {
-        let column = |name: &str, kind| Column {
-            name: name.to_owned(),
-            kind,
-        };
-        vec![
-            column("name", ColumnKind::Text),
-            column("amount", ColumnKind::Money),
-            column("day", ColumnKind::DateOnly),
-        ]
+        let column = |name: &str, kind| Column { name: name.to_owned(), kind };
+        vec![column("name", ColumnKind::Text), column("amount", ColumnKind::Money), column("day", ColumnKind::DateOnly)]
     }
 
     fn row(name: &str, amount: &str, day: &str) -> Vec<Cell> {
@@ -437,29 +392,14 @@ mod tests {
         ] {
             assert_eq!(holds(text), Ok(true), "{text}");
         }
-        assert_eq!(
-            holds("amount gt 20 or day lt 2025-11-28 and name ne null"),
-            Ok(false)
-        );
+        assert_eq!(holds("amount gt 20 or day lt 2025-11-28 and name ne null"), Ok(false));
     }
 
     #[test]
     fn mistakes_are_told_apart() {
-        assert_eq!(
-            holds("naem eq 'x'"),
-            Err(Invalid::Column("naem".to_owned()))
-        );
-        assert_eq!(
-            holds("amount eq '19.95'"),
-            Err(Invalid::Type {
-                column: "Edm.Decimal",
-                operator: "Equal"
-            })
-        );
+        assert_eq!(holds("naem eq 'x'"), Err(Invalid::Column("naem".to_owned())));
+        assert_eq!(holds("amount eq '19.95'"), Err(Invalid::Type { column: "Edm.Decimal", operator: "Equal" }));
         assert!(matches!(holds("name eq 'x"), Err(Invalid::Syntax(_))));
-        assert!(matches!(
-            holds("year(day) eq 2025"),
-            Err(Invalid::OutsideContract(_))
-        ));
+        assert!(matches!(holds("year(day) eq 2025"), Err(Invalid::OutsideContract(_))));
     }
 }

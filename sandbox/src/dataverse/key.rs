@@ -87,33 +87,19 @@ mod tests {
     use super::*;
 
     fn columns(pairs: &[(&str, Literal)]) -> Result<Key, Refused> {
-        Ok(Key::Columns(
-            pairs
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.clone()))
-                .collect(),
-        ))
+        Ok(Key::Columns(pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()))
     }
 
     #[test]
     fn a_key_is_a_guid_or_named_values() {
         let text = |value: &str| Literal::Text(value.to_owned());
-        assert_eq!(
-            split("accounts(name='x(1)')"),
-            ("accounts", Some("name='x(1)'"))
-        );
+        assert_eq!(split("accounts(name='x(1)')"), ("accounts", Some("name='x(1)'")));
         assert_eq!(
             parse("49B0BE2E-D01C-ED11-B83E-000D3A572421"),
             Ok(Key::Id("49b0be2e-d01c-ed11-b83e-000d3a572421".to_owned()))
         );
-        assert_eq!(
-            parse("name='O%27%27Brien, J'"),
-            columns(&[("name", text("O'Brien, J"))])
-        );
-        assert_eq!(
-            parse("a=2,b='x'"),
-            columns(&[("a", Literal::Bare("2".to_owned())), ("b", text("x"))])
-        );
+        assert_eq!(parse("name='O%27%27Brien, J'"), columns(&[("name", text("O'Brien, J"))]));
+        assert_eq!(parse("a=2,b='x'"), columns(&[("a", Literal::Bare("2".to_owned())), ("b", text("x"))]));
     }
 
     #[test]

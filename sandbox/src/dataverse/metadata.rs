@@ -31,32 +31,21 @@ const COMMON: &[&str] = &[
 ];
 
 /// Answers a path that starts with `EntityDefinitions`, as JSON.
-pub(super) fn answer(
-    store: &Store,
-    request: &Request,
-    path: &str,
-    base: &str,
-) -> Result<Value, Refusal> {
+pub(super) fn answer(store: &Store, request: &Request, path: &str, base: &str) -> Result<Value, Refusal> {
     let options = Options::read(request)?;
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     let (_, key) = super::key::split(first);
     let Some(key) = key else {
         if !rest.is_empty() {
-            return Err(Refusal::outside_contract(format!(
-                "EntityDefinitions/{rest}"
-            )));
+            return Err(Refusal::outside_contract(format!("EntityDefinitions/{rest}")));
         }
         return list(store, &options, base);
     };
     let name = logical_name(key)?;
-    let table = store
-        .tables
-        .iter()
-        .find(|table| table.logical_name == name)
-        .ok_or_else(|| {
-            let text = format!("Could not find an entity with the name {name} and with id ");
-            Refusal::new(404, "0x80060888", text)
-        })?;
+    let table = store.tables.iter().find(|table| table.logical_name == name).ok_or_else(|| {
+        let text = format!("Could not find an entity with the name {name} and with id ");
+        Refusal::new(404, "0x80060888", text)
+    })?;
     let context = |tail: &str| format!("{base}/$metadata#EntityDefinitions{tail}");
     let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
     match parts.as_slice() {
@@ -66,9 +55,7 @@ pub(super) fn answer(
                 let value = match expansion.name.as_str() {
                     "Attributes" => plain(attributes(table), &expansion.options)?,
                     "Keys" => each(keys(table), &expansion.options, "EntityKeyMetadata")?,
-                    "OneToManyRelationships"
-                    | "ManyToOneRelationships"
-                    | "ManyToManyRelationships" => Vec::new(),
+                    "OneToManyRelationships" | "ManyToOneRelationships" | "ManyToManyRelationships" => Vec::new(),
                     other => return Err(unknown(other, "EntityMetadata")),
                 };
                 described.insert(expansion.name.clone(), Value::Array(value));
@@ -81,9 +68,7 @@ pub(super) fn answer(
         }
         ["Attributes"] => {
             let value = plain(attributes(table), &options)?;
-            Ok(
-                json!({"@odata.context": context(&format!("('{name}')/Attributes")), "value": value}),
-            )
+            Ok(json!({"@odata.context": context(&format!("('{name}')/Attributes")), "value": value}))
         }
         ["Attributes", cast] if cast.starts_with(NAMESPACE) => {
             let wanted = format!("#{cast}");
@@ -92,20 +77,14 @@ pub(super) fn answer(
                 let text = format!("The type cast segment '{cast}' is not supported.");
                 return Err(Refusal::bad_request(text));
             }
-            let found = attributes(table)
-                .into_iter()
-                .filter(|item| item["@odata.type"] == wanted.as_str());
+            let found = attributes(table).into_iter().filter(|item| item["@odata.type"] == wanted.as_str());
             let value = cast_members(found.collect(), &options, kind)?;
             let tail = format!("('{name}')/Attributes/{cast}");
             Ok(json!({"@odata.context": context(&tail), "value": value}))
         }
         ["Attributes", one] => one_attribute(table, one, None, &options, &context("/$entity")),
-        ["Attributes", one, cast] => {
-            one_attribute(table, one, Some(cast), &options, &context("/$entity"))
-        }
-        _ => Err(Refusal::outside_contract(format!(
-            "EntityDefinitions(…)/{rest}"
-        ))),
+        ["Attributes", one, cast] => one_attribute(table, one, Some(cast), &options, &context("/$entity")),
+        _ => Err(Refusal::outside_contract(format!("EntityDefinitions(…)/{rest}"))),
     }
 }
 
@@ -152,28 +131,18 @@ fn meets(described: &Map<String, Value>, text: &str) -> Result<bool, Refusal> {
                 Value::Bool(flag) => (ColumnKind::Boolean, Cell::Boolean(*flag)),
                 _ => return None,
             };
-            Some((
-                Column {
-                    name: name.clone(),
-                    kind,
-                },
-                cell,
-            ))
+            Some((Column { name: name.clone(), kind }, cell))
         })
         .unzip();
-    let filter = Filter::parse(text, &columns).map_err(|invalid| {
-        Refusal::bad_request(format!("The filter cannot be used: {invalid:?}"))
-    })?;
+    let filter = Filter::parse(text, &columns)
+        .map_err(|invalid| Refusal::bad_request(format!("The filter cannot be used: {invalid:?}")))?;
     Ok(filter.holds(&cells))
 }
 
 fn logical_name(key: &str) -> Result<String, Refusal> {
     let text = decode_percent(key).unwrap_or_default();
-    let name = text
-        .strip_prefix("LogicalName='")
-        .and_then(|rest| rest.strip_suffix('\''));
-    name.map(str::to_owned)
-        .ok_or_else(|| Refusal::bad_request("A definition is addressed as (LogicalName='…')."))
+    let name = text.strip_prefix("LogicalName='").and_then(|rest| rest.strip_suffix('\''));
+    name.map(str::to_owned).ok_or_else(|| Refusal::bad_request("A definition is addressed as (LogicalName='…')."))
 }
 
 fn one_attribute(
@@ -184,16 +153,9 @@ fn one_attribute(
     context: &str,
 ) -> Result<Value, Refusal> {
     let name = logical_name(super::key::split(segment).1.unwrap_or_default())?;
-    let found = attributes(table)
-        .into_iter()
-        .find(|item| item["LogicalName"] == name.as_str());
-    let found = found.ok_or_else(|| {
-        Refusal::new(
-            404,
-            "0x80060888",
-            format!("Could not find an attribute with the name {name}."),
-        )
-    })?;
+    let found = attributes(table).into_iter().find(|item| item["LogicalName"] == name.as_str());
+    let found = found
+        .ok_or_else(|| Refusal::new(404, "0x80060888", format!("Could not find an attribute with the name {name}.")))?;
     let mut described = match cast {
         None => plain(vec![found], options)?,
         Some(cast) => {
@@ -207,22 +169,13 @@ fn one_attribute(
     };
     match described.pop() {
         Some(Value::Object(members)) => Ok(with_context(members, context)),
-        _ => Err(Refusal::new(
-            404,
-            "0x80060888",
-            "Nothing is left of the attribute.",
-        )),
+        _ => Err(Refusal::new(404, "0x80060888", "Nothing is left of the attribute.")),
     }
 }
 
 /// Members of columns without a cast: those every type has, and no others by name.
 fn plain(items: Vec<Value>, options: &Options) -> Result<Vec<Value>, Refusal> {
-    if let Some(name) = options
-        .select
-        .iter()
-        .flatten()
-        .find(|name| !COMMON.contains(&name.as_str()))
-    {
+    if let Some(name) = options.select.iter().flatten().find(|name| !COMMON.contains(&name.as_str())) {
         return Err(unknown(name, "AttributeMetadata"));
     }
     let items = items
@@ -267,10 +220,7 @@ fn cast_members(items: Vec<Value>, options: &Options, kind: &str) -> Result<Vec<
 }
 
 fn each(items: Vec<Value>, options: &Options, kind: &str) -> Result<Vec<Value>, Refusal> {
-    items
-        .into_iter()
-        .map(|item| options.apply(object(item), kind).map(Value::Object))
-        .collect()
+    items.into_iter().map(|item| options.apply(object(item), kind).map(Value::Object)).collect()
 }
 
 pub(super) fn unknown(name: &str, kind: &str) -> Refusal {

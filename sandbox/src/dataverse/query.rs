@@ -48,13 +48,9 @@ impl Query {
             has_skip_token: false,
         };
         query.read_preferences(request)?;
-        let options = request
-            .parameters()
-            .ok_or_else(|| Refusal::bad_request("The query string is malformed."))?;
+        let options = request.parameters().ok_or_else(|| Refusal::bad_request("The query string is malformed."))?;
         for (name, value) in options {
-            if query.track_changes
-                && matches!(name.as_str(), "$filter" | "$orderby" | "$expand" | "$top")
-            {
+            if query.track_changes && matches!(name.as_str(), "$filter" | "$orderby" | "$expand" | "$top") {
                 return Err(Refusal::bad_request(format!(
                     "The \"{name}\" query parameter isn't supported when Change Tracking is enabled."
                 )));
@@ -81,9 +77,7 @@ impl Query {
                     return Err(Refusal::bad_request(text));
                 }
                 other => {
-                    return Err(Refusal::outside_contract(format!(
-                        "the query option {other}"
-                    )));
+                    return Err(Refusal::outside_contract(format!("the query option {other}")));
                 }
             }
         }
@@ -96,17 +90,17 @@ impl Query {
             let value = value.trim_matches('"');
             match name {
                 "odata.maxpagesize" => {
-                    let size = value.parse().ok().filter(|size| *size > 0).ok_or_else(|| {
-                        Refusal::bad_request("The odata.maxpagesize preference has no valid value.")
-                    })?;
+                    let size =
+                        value.parse().ok().filter(|size| *size > 0).ok_or_else(|| {
+                            Refusal::bad_request("The odata.maxpagesize preference has no valid value.")
+                        })?;
                     self.page_size = Some(size);
                 }
                 "odata.include-annotations" => {
                     self.shape.formatted = value.split(',').map(str::trim).any(|name| {
                         matches!(
                             name,
-                            "*" | "OData.Community.Display.V1.*"
-                                | "OData.Community.Display.V1.FormattedValue"
+                            "*" | "OData.Community.Display.V1.*" | "OData.Community.Display.V1.FormattedValue"
                         )
                     });
                 }
@@ -127,10 +121,7 @@ impl Query {
             applied.push(format!("odata.maxpagesize={size}"));
         }
         if self.shape.formatted {
-            applied.push(
-                "odata.include-annotations=\"OData.Community.Display.V1.FormattedValue\""
-                    .to_owned(),
-            );
+            applied.push("odata.include-annotations=\"OData.Community.Display.V1.FormattedValue\"".to_owned());
         }
         applied
     }
@@ -140,13 +131,7 @@ impl Query {
     }
 
     /// Answers one page of the table as JSON text.
-    pub(super) fn run(
-        &self,
-        store: &mut Store,
-        at: usize,
-        request: &Request,
-        base: &str,
-    ) -> Result<String, Refusal> {
+    pub(super) fn run(&self, store: &mut Store, at: usize, request: &Request, base: &str) -> Result<String, Refusal> {
         let link = match store.page_links.get(&request.target) {
             Some(link) => Some(link.clone()),
             None if self.has_skip_token => {
@@ -175,19 +160,12 @@ impl Query {
         let more = rows.len() > limit && (self.page_size.is_some() || self.top.is_none());
         rows.truncate(limit);
 
-        let context = format!(
-            "{base}/$metadata#{}{}",
-            table.entity_set,
-            self.shape.fragment(table)
-        );
+        let context = format!("{base}/$metadata#{}{}", table.entity_set, self.shape.fragment(table));
         let mut members = vec![member("@odata.context", &context)];
         if self.count {
             members.push(format!("\"@odata.count\":{counted}"));
         }
-        let printed: Vec<String> = rows
-            .iter()
-            .map(|(_, row)| self.shape.print(table, row, None))
-            .collect();
+        let printed: Vec<String> = rows.iter().map(|(_, row)| self.shape.print(table, row, None)).collect();
         let tracked_from = match &link {
             Some(link) => link.tracked_from,
             None => self.track_changes.then_some(store.version),
@@ -197,14 +175,7 @@ impl Query {
             let number = link.as_ref().map_or(1, |link| link.number) + 1;
             let target = next_target(request, table, number, first, last, tracked_from.is_some());
             let after = place.iter().map(|cell| (*cell).clone()).collect();
-            (
-                target,
-                PageLink {
-                    after,
-                    number,
-                    tracked_from,
-                },
-            )
+            (target, PageLink { after, number, tracked_from })
         });
         let origin = base.trim_end_matches("/api/data/v9.2");
         match (next, tracked_from) {
@@ -227,12 +198,7 @@ impl Query {
     /// The values a row is placed by; the GUID comes last and makes the place unique.
     fn place<'a>(&self, table: &Stored, row: &'a Row) -> Vec<&'a Cell> {
         let primary = table.primary();
-        self.order
-            .iter()
-            .map(|(column, _)| *column)
-            .chain([primary])
-            .map(|column| &row.cells[column])
-            .collect()
+        self.order.iter().map(|(column, _)| *column).chain([primary]).map(|column| &row.cells[column]).collect()
     }
 
     fn compare<A, B>(&self, one: &[A], two: &[B]) -> Ordering
@@ -240,11 +206,7 @@ impl Query {
         A: std::borrow::Borrow<Cell>,
         B: std::borrow::Borrow<Cell>,
     {
-        let descending = self
-            .order
-            .iter()
-            .map(|(_, descending)| *descending)
-            .chain([false]);
+        let descending = self.order.iter().map(|(_, descending)| *descending).chain([false]);
         one.iter()
             .zip(two)
             .zip(descending)
@@ -263,11 +225,7 @@ pub(super) fn select(value: &str, table: &Stored) -> Result<Vec<usize>, Refusal>
         .split(',')
         .map(str::trim)
         .filter(|name| !name.is_empty())
-        .map(|name| {
-            table
-                .column(name)
-                .ok_or_else(|| unknown_column(name, table))
-        })
+        .map(|name| table.column(name).ok_or_else(|| unknown_column(name, table)))
         .collect()
 }
 
@@ -277,9 +235,7 @@ fn order_by(value: &str, table: &Stored) -> Result<Vec<(usize, bool)>, Refusal> 
         .map(|part| {
             let mut words = part.split_whitespace();
             let name = words.next().unwrap_or_default();
-            let column = table
-                .column(name)
-                .ok_or_else(|| unknown_column(name, table))?;
+            let column = table.column(name).ok_or_else(|| unknown_column(name, table))?;
             match (words.next(), words.next()) {
                 (None | Some("asc"), None) => Ok((column, false)),
                 (Some("desc"), None) => Ok((column, true)),
@@ -311,25 +267,14 @@ fn explain(invalid: Invalid, table: &Stored) -> Refusal {
 /// The raw query without the tokens that earlier links added.
 pub(super) fn bare_query(request: &Request) -> String {
     let pairs = request.query().split('&').filter(|pair| {
-        let name = pair
-            .split('=')
-            .next()
-            .unwrap_or_default()
-            .replace("%24", "$");
+        let name = pair.split('=').next().unwrap_or_default().replace("%24", "$");
         !pair.is_empty() && name != "$skiptoken" && name != "$deltatoken"
     });
     pairs.collect::<Vec<_>>().join("&")
 }
 
 /// Path and query of the next page: XML in the query, and in it a cookie encoded twice.
-fn next_target(
-    request: &Request,
-    table: &Stored,
-    number: u32,
-    first: &Row,
-    last: &Row,
-    tracking: bool,
-) -> String {
+fn next_target(request: &Request, table: &Stored, number: u32, first: &Row, last: &Row, tracking: bool) -> String {
     let id = |row: &Row| match &row.cells[table.primary()] {
         Cell::Guid(id) => format!("{{{}}}", id.to_uppercase()),
         _ => String::new(),

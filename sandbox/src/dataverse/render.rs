@@ -25,10 +25,7 @@ impl Shape {
         match &self.select {
             None => String::new(),
             Some(columns) => {
-                let names: Vec<&str> = columns
-                    .iter()
-                    .map(|column| table.columns[*column].name.as_str())
-                    .collect();
+                let names: Vec<&str> = columns.iter().map(|column| table.columns[*column].name.as_str()).collect();
                 format!("({})", names.join(","))
             }
         }

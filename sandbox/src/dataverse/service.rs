@@ -61,11 +61,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-        }
+        Self { status, code, message: message.into() }
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -73,11 +69,7 @@ impl Refusal {
     }
 
     pub(super) fn outside_contract(what: impl AsRef<str>) -> Self {
-        Self::new(
-            501,
-            "outsideContract",
-            format!("the stand-in does not know {}", what.as_ref()),
-        )
+        Self::new(501, "outsideContract", format!("the stand-in does not know {}", what.as_ref()))
     }
 }
 
@@ -98,23 +90,11 @@ impl Dataverse {
         let served = Arc::clone(&api);
         let server = listener.serve(move |request| {
             let label = request.bearer().map(|token| served.book.label(token));
-            served.faults.pass(
-                "dataverse",
-                served.clock.now(),
-                label.as_deref(),
-                &request,
-                |request| {
-                    served
-                        .answer(request)
-                        .with("Date", served.clock.http_date())
-                },
-            )
+            served.faults.pass("dataverse", served.clock.now(), label.as_deref(), &request, |request| {
+                served.answer(request).with("Date", served.clock.http_date())
+            })
         })?;
-        Ok(Self {
-            base_url: origin,
-            api,
-            _server: server,
-        })
+        Ok(Self { base_url: origin, api, _server: server })
     }
 
     /// The fault script and request log.
@@ -134,9 +114,7 @@ impl Dataverse {
     /// Deletes a row from inside the organisation; false if there is none.
     pub fn delete(&self, table: &str, id: &str) -> bool {
         let mut store = locked(&self.api.store);
-        store
-            .table(table)
-            .is_some_and(|(table, version)| table.delete(id, version))
+        store.table(table).is_some_and(|(table, version)| table.delete(id, version))
     }
 
     /// Lists a table's rows by id, exact numbers as text.
@@ -151,9 +129,7 @@ impl Dataverse {
             .values()
             .map(|row| {
                 let cells = columns.iter().zip(&row.cells);
-                cells
-                    .map(|(column, cell)| (column.name.clone(), cell.to_value(&column.kind)))
-                    .collect()
+                cells.map(|(column, cell)| (column.name.clone(), cell.to_value(&column.kind))).collect()
             })
             .collect()
     }
@@ -171,10 +147,7 @@ impl Dataverse {
     pub fn set_key_active(&self, table: &str, key: &str, active: bool) -> bool {
         let mut store = locked(&self.api.store);
         store.table(table).is_some_and(|(table, _)| {
-            let found = table
-                .alternate_keys
-                .iter_mut()
-                .find(|other| other.name == key);
+            let found = table.alternate_keys.iter_mut().find(|other| other.name == key);
             found.map(|key| key.active = active).is_some()
         })
     }
@@ -182,21 +155,14 @@ impl Dataverse {
     /// Lets every change link handed out so far expire.
     pub fn expire_changes(&self) {
         let mut store = locked(&self.api.store);
-        store
-            .change_links
-            .values_mut()
-            .for_each(|link| link.expired = true);
+        store.change_links.values_mut().for_each(|link| link.expired = true);
     }
 }
 
 impl Api {
     fn answer(&self, request: &Request) -> Response {
         let resources = [self.origin.clone()];
-        if self
-            .book
-            .check(request.bearer(), &resources, self.clock.now())
-            .is_err()
-        {
+        if self.book.check(request.bearer(), &resources, self.clock.now()).is_err() {
             // Missing, expired and wrong audience look the same here: no body at all.
             return Response::empty(401).with(
                 "WWW-Authenticate",
@@ -212,23 +178,15 @@ impl Api {
         store.now = self.clock.now();
         let response = match self.route(&mut store, request) {
             Ok(response) => response,
-            Err(Refusal {
-                status,
-                code,
-                message,
-            }) => Response::json(
-                status,
-                &json!({"error": {"code": code, "message": message}}),
-            )
-            .with("Content-Type", "application/json; odata.metadata=minimal"),
+            Err(Refusal { status, code, message }) => {
+                Response::json(status, &json!({"error": {"code": code, "message": message}}))
+                    .with("Content-Type", "application/json; odata.metadata=minimal")
+            }
         };
         let number = store.answers;
         response
             .with("OData-Version", "4.0")
-            .with(
-                "x-ms-service-request-id",
-                numbered_guid("dataverse service request", number),
-            )
+            .with("x-ms-service-request-id", numbered_guid("dataverse service request", number))
             .with("REQ_ID", numbered_guid("dataverse request", number))
             .with("x-ms-ratelimit-burst-remaining-xrm-requests", "5998")
             .with("x-ms-ratelimit-time-remaining-xrm-requests", "1,199.50")
@@ -240,20 +198,12 @@ impl Api {
     }
 
     fn route(&self, store: &mut Store, request: &Request) -> Result<Response, Refusal> {
-        let outside =
-            || Refusal::outside_contract(format!("{} {}", request.method, request.path()));
-        let path = request
-            .path()
-            .strip_prefix(ROOT)
-            .and_then(|rest| rest.strip_prefix('/'));
+        let outside = || Refusal::outside_contract(format!("{} {}", request.method, request.path()));
+        let path = request.path().strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/'));
         let path = path.filter(|path| !path.is_empty()).ok_or_else(outside)?;
         check_headers(request)?;
         if path == "WhoAmI" || path == "WhoAmI()" {
-            return if request.method == "GET" {
-                Ok(self.who_am_i())
-            } else {
-                Err(outside())
-            };
+            return if request.method == "GET" { Ok(self.who_am_i()) } else { Err(outside()) };
         }
         if path == "EntityDefinitions" || path.starts_with("EntityDefinitions(") {
             if request.method != "GET" {
@@ -266,11 +216,7 @@ impl Api {
             return Err(outside());
         }
         let (set, raw_key) = key::split(path);
-        let Some(at) = store
-            .tables
-            .iter()
-            .position(|table| table.entity_set == set)
-        else {
+        let Some(at) = store.tables.iter().position(|table| table.entity_set == set) else {
             if set.contains('/') {
                 return Err(outside());
             }
@@ -309,23 +255,14 @@ impl Api {
         }
     }
 
-    fn read_set(
-        &self,
-        store: &mut Store,
-        at: usize,
-        request: &Request,
-    ) -> Result<Response, Refusal> {
+    fn read_set(&self, store: &mut Store, at: usize, request: &Request) -> Result<Response, Refusal> {
         let table = &store.tables[at];
         let query = Query::read(request, table)?;
         if query.track_changes && !table.change_tracking {
-            let text = format!(
-                "Change tracking is not enabled for entity '{}'.",
-                table.logical_name
-            );
+            let text = format!("Change tracking is not enabled for entity '{}'.", table.logical_name);
             return Err(Refusal::bad_request(text));
         }
-        let is_delta =
-            request.query().contains("$deltatoken=") || request.query().contains("%24deltatoken=");
+        let is_delta = request.query().contains("$deltatoken=") || request.query().contains("%24deltatoken=");
         let body = if is_delta {
             changes::run(store, at, &query, request, &self.base())?
         } else {
@@ -333,38 +270,19 @@ impl Api {
         };
         let response = json_answer(200, body);
         let applied = query.applied();
-        Ok(if applied.is_empty() {
-            response
-        } else {
-            response.with("Preference-Applied", applied.join(","))
-        })
+        Ok(if applied.is_empty() { response } else { response.with("Preference-Applied", applied.join(",")) })
     }
 
-    fn read_row(
-        &self,
-        store: &Store,
-        at: usize,
-        key: &Key,
-        request: &Request,
-    ) -> Result<Response, Refusal> {
+    fn read_row(&self, store: &Store, at: usize, key: &Key, request: &Request) -> Result<Response, Refusal> {
         let table = &store.tables[at];
         let query = Query::read(request, table)?;
         let found = table.resolve(key).map_err(|()| write::not_a_key(table))?;
-        let row = found
-            .and_then(|id| table.rows.get(&id))
-            .ok_or_else(|| write::does_not_exist(table, key))?;
-        if request
-            .header("if-none-match")
-            .is_some_and(|tag| tag == e_tag(row.version))
-        {
+        let row = found.and_then(|id| table.rows.get(&id)).ok_or_else(|| write::does_not_exist(table, key))?;
+        if request.header("if-none-match").is_some_and(|tag| tag == e_tag(row.version)) {
             return Ok(Response::empty(304));
         }
         let fragment = query.shape.fragment(table);
-        let context = format!(
-            "{}/$metadata#{}{fragment}/$entity",
-            self.base(),
-            table.entity_set
-        );
+        let context = format!("{}/$metadata#{}{fragment}/$entity", self.base(), table.entity_set);
         let body = query.shape.print(table, row, Some(&context));
         Ok(json_answer(200, body).with("ETag", e_tag(row.version)))
     }
@@ -380,10 +298,7 @@ impl Api {
         let table = &store.tables[at];
         let named = raw_key.unwrap_or(&written.id);
         let entity = format!("{}/{}({named})", self.base(), table.entity_set);
-        if !request
-            .header_parts("prefer")
-            .contains(&"return=representation")
-        {
+        if !request.header_parts("prefer").contains(&"return=representation") {
             return Ok(Response::empty(204).with("OData-EntityId", entity));
         }
         let query = Query::read(request, table)?;
@@ -392,11 +307,7 @@ impl Api {
             .get(&written.id)
             .ok_or_else(|| Refusal::new(500, "0x80040216", "An unexpected error occurred."))?;
         let fragment = query.shape.fragment(table);
-        let context = format!(
-            "{}/$metadata#{}{fragment}/$entity",
-            self.base(),
-            table.entity_set
-        );
+        let context = format!("{}/$metadata#{}{fragment}/$entity", self.base(), table.entity_set);
         let body = query.shape.print(table, row, Some(&context));
         Ok(json_answer(if written.created { 201 } else { 200 }, body)
             .with("ETag", e_tag(row.version))
@@ -421,10 +332,7 @@ fn json_answer(status: u16, body: String) -> Response {
 
 /// Refuses a protocol version or media type the service does not speak; none given is fine.
 fn check_headers(request: &Request) -> Result<(), Refusal> {
-    for (name, accepted) in [
-        ("OData-Version", &["4.0"][..]),
-        ("OData-MaxVersion", &["4.0", "4.01"][..]),
-    ] {
+    for (name, accepted) in [("OData-Version", &["4.0"][..]), ("OData-MaxVersion", &["4.0", "4.01"][..])] {
         if let Some(version) = request.header(name)
             && !accepted.contains(&version)
         {

@@ -73,15 +73,7 @@ impl Store {
             now,
         };
         for table in tables {
-            let Table {
-                logical_name,
-                entity_set,
-                primary_id,
-                columns,
-                alternate_keys,
-                change_tracking,
-                rows,
-            } = table;
+            let Table { logical_name, entity_set, primary_id, columns, alternate_keys, change_tracking, rows } = table;
             let mut stored = Stored {
                 logical_name,
                 entity_set,
@@ -97,10 +89,7 @@ impl Store {
             };
             if stored.column(&stored.primary_id).is_none() {
                 let name = stored.primary_id.clone();
-                stored.columns.push(Column {
-                    name,
-                    kind: ColumnKind::Guid,
-                });
+                stored.columns.push(Column { name, kind: ColumnKind::Guid });
             }
             for row in &rows {
                 stored.merge(row, &mut store.version, now);
@@ -111,10 +100,7 @@ impl Store {
     }
 
     pub(super) fn table(&mut self, logical_name: &str) -> Option<(&mut Stored, &mut u64)> {
-        let table = self
-            .tables
-            .iter_mut()
-            .find(|table| table.logical_name == logical_name)?;
+        let table = self.tables.iter_mut().find(|table| table.logical_name == logical_name)?;
         Some((table, &mut self.version))
     }
 }
@@ -125,19 +111,13 @@ impl Stored {
     }
 
     pub(super) fn primary(&self) -> usize {
-        self.column(&self.primary_id)
-            .expect("the constructor adds the column of the primary id")
+        self.column(&self.primary_id).expect("the constructor adds the column of the primary id")
     }
 
     /// Writes a row as a program inside the organisation would: found by id or by a key.
     ///
     /// Names that are no column, and values that do not fit theirs, are left out.
-    pub(super) fn merge(
-        &mut self,
-        row: &Map<String, Value>,
-        version: &mut u64,
-        now: DateTime<Utc>,
-    ) -> String {
+    pub(super) fn merge(&mut self, row: &Map<String, Value>, version: &mut u64, now: DateTime<Utc>) -> String {
         let mut values = Vec::new();
         for (name, value) in row {
             if let Some(column) = self.column(name)
@@ -150,9 +130,7 @@ impl Stored {
             Cell::Guid(id) if *column == self.primary() => Some(id.clone()),
             _ => None,
         });
-        let id = given
-            .or_else(|| self.find_by_values(&values))
-            .unwrap_or_else(|| self.new_id());
+        let id = given.or_else(|| self.find_by_values(&values)).unwrap_or_else(|| self.new_id());
         let created = !self.rows.contains_key(&id);
         self.stamp(&mut values, created, now);
         self.write(&id, values, version);
@@ -163,10 +141,7 @@ impl Stored {
         self.alternate_keys.iter().find_map(|key| {
             let cells = key.columns.iter().map(|name| {
                 let column = self.column(name)?;
-                values
-                    .iter()
-                    .find(|(other, _)| *other == column)
-                    .map(|(_, cell)| cell)
+                values.iter().find(|(other, _)| *other == column).map(|(_, cell)| cell)
             });
             let text = index_text(&key.name, cells.collect::<Option<Vec<_>>>()?)?;
             self.index.get(&text).cloned()
@@ -182,9 +157,7 @@ impl Stored {
     pub(super) fn stamp(&self, values: &mut Vec<(usize, Cell)>, created: bool, now: DateTime<Utc>) {
         let mut fill = |name: &str, cell: Cell| {
             if let Some(column) = self.column(name)
-                && !values
-                    .iter()
-                    .any(|(other, cell)| *other == column && *cell != Cell::Null)
+                && !values.iter().any(|(other, cell)| *other == column && *cell != Cell::Null)
             {
                 values.push((column, cell));
             }
@@ -212,13 +185,7 @@ impl Stored {
         for text in self.index_texts(&row) {
             self.index.insert(text, id.to_owned());
         }
-        self.rows.insert(
-            id.to_owned(),
-            Row {
-                cells: row,
-                version: *version,
-            },
-        );
+        self.rows.insert(id.to_owned(), Row { cells: row, version: *version });
         // A row that is back is no longer told as gone.
         self.deletes.retain(|(_, deleted)| deleted != id);
     }
@@ -236,9 +203,7 @@ impl Stored {
     /// Adds a column that is null in every row; the definition has changed, so change links expire.
     pub(super) fn add_column(&mut self, column: Column, version: u64) {
         self.columns.push(column);
-        self.rows
-            .values_mut()
-            .for_each(|row| row.cells.push(Cell::Null));
+        self.rows.values_mut().for_each(|row| row.cells.push(Cell::Null));
         self.tracked_from = version + 1;
     }
 
@@ -247,14 +212,9 @@ impl Stored {
         if created && self.rows.contains_key(id) {
             return Some(Conflict::Id);
         }
-        let taken = self
-            .alternate_keys
-            .iter()
-            .filter(|key| key.active)
-            .find(|key| {
-                self.key_text(key, cells)
-                    .is_some_and(|text| self.index.get(&text).is_some_and(|other| other != id))
-            });
+        let taken = self.alternate_keys.iter().filter(|key| key.active).find(|key| {
+            self.key_text(key, cells).is_some_and(|text| self.index.get(&text).is_some_and(|other| other != id))
+        });
         taken.map(|key| Conflict::Key(key.name.clone()))
     }
 
@@ -271,21 +231,11 @@ impl Stored {
     }
 
     /// Reads the parts of a URL's key as cells, in the order of the table's own definition.
-    pub(super) fn key_cells(
-        &self,
-        parts: &[(String, Literal)],
-    ) -> Result<(String, Vec<(usize, Cell)>), ()> {
-        let key = self
-            .alternate_keys
-            .iter()
-            .filter(|key| key.active)
-            .find(|key| {
-                key.columns.len() == parts.len()
-                    && key
-                        .columns
-                        .iter()
-                        .all(|name| parts.iter().any(|(other, _)| other == name))
-            });
+    pub(super) fn key_cells(&self, parts: &[(String, Literal)]) -> Result<(String, Vec<(usize, Cell)>), ()> {
+        let key = self.alternate_keys.iter().filter(|key| key.active).find(|key| {
+            key.columns.len() == parts.len()
+                && key.columns.iter().all(|name| parts.iter().any(|(other, _)| other == name))
+        });
         let key = key.ok_or(())?;
         let cells = key.columns.iter().map(|name| {
             let column = self.column(name).ok_or(())?;
@@ -296,9 +246,7 @@ impl Stored {
                 Literal::Bare(text) if *kind != ColumnKind::Text => text,
                 Literal::Text(_) | Literal::Bare(_) => return Err(()),
             };
-            Cell::from_literal(kind, text)
-                .map(|cell| (column, cell))
-                .map_err(|_| ())
+            Cell::from_literal(kind, text).map(|cell| (column, cell)).map_err(|_| ())
         });
         Ok((key.name.clone(), cells.collect::<Result<_, ()>>()?))
     }
@@ -310,17 +258,11 @@ impl Stored {
     }
 
     fn index_texts(&self, cells: &[Cell]) -> Vec<String> {
-        self.alternate_keys
-            .iter()
-            .filter_map(|key| self.key_text(key, cells))
-            .collect()
+        self.alternate_keys.iter().filter_map(|key| self.key_text(key, cells)).collect()
     }
 
     fn key_text(&self, key: &AlternateKey, cells: &[Cell]) -> Option<String> {
-        let parts = key
-            .columns
-            .iter()
-            .map(|name| self.column(name).map(|column| &cells[column]));
+        let parts = key.columns.iter().map(|name| self.column(name).map(|column| &cells[column]));
         index_text(&key.name, parts.collect::<Option<Vec<_>>>()?)
     }
 }

@@ -35,11 +35,7 @@ pub(super) fn upsert(
         (Some(id), Key::Id(_)) => id,
         (Some(id), Key::Columns(parts)) => {
             // On update the columns of the key are ignored in the body.
-            values.retain(|(column, _)| {
-                parts
-                    .iter()
-                    .all(|(name, _)| *name != table.columns[*column].name)
-            });
+            values.retain(|(column, _)| parts.iter().all(|(name, _)| *name != table.columns[*column].name));
             id
         }
         (None, Key::Id(id)) => id.clone(),
@@ -58,12 +54,7 @@ pub(super) fn upsert(
 }
 
 /// Carries out `POST set`.
-pub(super) fn create(
-    store: &mut Store,
-    at: usize,
-    request: &Request,
-    now: DateTime<Utc>,
-) -> Result<Written, Refusal> {
+pub(super) fn create(store: &mut Store, at: usize, request: &Request, now: DateTime<Utc>) -> Result<Written, Refusal> {
     let table = &mut store.tables[at];
     let values = body(table, request)?;
     let id = given_id(table, &values).unwrap_or_else(|| table.new_id());
@@ -71,12 +62,7 @@ pub(super) fn create(
 }
 
 /// Carries out `DELETE set(key)`.
-pub(super) fn delete(
-    store: &mut Store,
-    at: usize,
-    key: &Key,
-    request: &Request,
-) -> Result<(), Refusal> {
+pub(super) fn delete(store: &mut Store, at: usize, key: &Key, request: &Request) -> Result<(), Refusal> {
     let table = &mut store.tables[at];
     let found = table.resolve(key).map_err(|()| not_a_key(table))?;
     check_conditions(table, key, found.as_deref(), request)?;
@@ -113,12 +99,7 @@ fn finish(
     Ok(Written { id, created })
 }
 
-fn check_conditions(
-    table: &Stored,
-    key: &Key,
-    found: Option<&str>,
-    request: &Request,
-) -> Result<(), Refusal> {
+fn check_conditions(table: &Stored, key: &Key, found: Option<&str>, request: &Request) -> Result<(), Refusal> {
     if let Some(tag) = request.header("if-match") {
         let Some(id) = found else {
             return Err(does_not_exist(table, key));
@@ -147,19 +128,11 @@ fn body(table: &Stored, request: &Request) -> Result<Vec<(usize, Cell)>, Refusal
         Refusal::new(400, "0x80048d19", text)
     };
     let media_type = request.header("content-type").unwrap_or_default();
-    if !media_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .eq_ignore_ascii_case("application/json")
-    {
-        return Err(payload(
-            "A content type of application/json is required.".to_owned(),
-        ));
+    if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Err(payload("A content type of application/json is required.".to_owned()));
     }
-    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(&request.body)
-        .map_err(|_| payload("The payload is no JSON object.".to_owned()))?;
+    let members: BTreeMap<String, &RawValue> =
+        serde_json::from_slice(&request.body).map_err(|_| payload("The payload is no JSON object.".to_owned()))?;
     let mut values = Vec::new();
     for (name, value) in members {
         if name.ends_with("@odata.bind") {
@@ -205,11 +178,7 @@ fn given_id(table: &Stored, values: &[(usize, Cell)]) -> Option<String> {
 
 fn explain(conflict: Conflict) -> Refusal {
     match conflict {
-        Conflict::Id => Refusal::new(
-            412,
-            "0x80040237",
-            "A record with matching key values already exists.",
-        ),
+        Conflict::Id => Refusal::new(412, "0x80040237", "A record with matching key values already exists."),
         Conflict::Key(name) => Refusal::new(
             412,
             "0x80060892",
@@ -236,10 +205,9 @@ pub(super) fn not_a_key(table: &Stored) -> Refusal {
 pub(super) fn does_not_exist(table: &Stored, key: &Key) -> Refusal {
     let text = match key {
         Key::Id(id) => format!("{} With Id = {id} Does Not Exist", table.logical_name),
-        Key::Columns(_) => format!(
-            "A record with the specified key values does not exist in {} entity",
-            table.logical_name
-        ),
+        Key::Columns(_) => {
+            format!("A record with the specified key values does not exist in {} entity", table.logical_name)
+        }
     };
     Refusal::new(404, "0x80040217", text)
 }

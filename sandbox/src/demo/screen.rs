@@ -68,7 +68,14 @@ fn text(facts: &Facts<'_>) -> String {
     section(&mut text, "quarantined", &refused);
     let number = |value: &Value| grouped(value.as_u64().unwrap_or(0));
     let facts_lines = [
-        ("forecast", format!("{} series, {} days ahead", number(&report["forecast"]["series"]), report["forecast"]["horizon_days"])),
+        (
+            "forecast",
+            format!(
+                "{} series, {} days ahead",
+                number(&report["forecast"]["series"]),
+                report["forecast"]["horizon_days"]
+            ),
+        ),
         ("people", format!("{} people, {} grants", number(&facts.access["people"]), number(&facts.access["grants"]))),
         (
             "Metabase",

@@ -26,12 +26,7 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    pub(super) fn new(
-        origin: &str,
-        received_at: DateTime<Utc>,
-        token: Option<&str>,
-        request: &Request,
-    ) -> Self {
+    pub(super) fn new(origin: &str, received_at: DateTime<Utc>, token: Option<&str>, request: &Request) -> Self {
         let headers = request
             .headers
             .iter()
@@ -72,9 +67,6 @@ impl Recorded {
 
     /// The first header of that name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(other, _)| other.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }

@@ -99,21 +99,17 @@ impl From<Scenario> for Outcome {
 impl Scenario {
     fn answer(self) -> Response {
         match self {
-            Self::TokenThrottled(_) | Self::TokenUnavailable | Self::TokenUnavailableHtml => {
-                self.token_answer()
-            }
+            Self::TokenThrottled(_) | Self::TokenUnavailable | Self::TokenUnavailableHtml => self.token_answer(),
             Self::DownloadUnauthorized
             | Self::DownloadUnavailableHtml
             | Self::DownloadMalware
             | Self::DownloadTruncated(_) => self.download_answer(),
-            Self::MailAccessDenied
-            | Self::MailTooLarge
-            | Self::MailEmptyMessage
-            | Self::MailThrottled(_) => self.mail_answer(),
-            Self::GraphTokenExpired
-            | Self::GraphClaimsChallenge
-            | Self::GraphRps
-            | Self::GraphNoPermissions => self.graph_unauthorized(),
+            Self::MailAccessDenied | Self::MailTooLarge | Self::MailEmptyMessage | Self::MailThrottled(_) => {
+                self.mail_answer()
+            }
+            Self::GraphTokenExpired | Self::GraphClaimsChallenge | Self::GraphRps | Self::GraphNoPermissions => {
+                self.graph_unauthorized()
+            }
             Self::DataverseRequestLimit(_)
             | Self::DataverseTimeLimit(_)
             | Self::DataverseConcurrencyLimit(_)
@@ -151,10 +147,9 @@ impl Scenario {
                 ),
                 retry_after,
             ),
-            Self::TokenUnavailable => Response::json(
-                503,
-                &error(90033, "A transient error has occurred. Please try again."),
-            ),
+            Self::TokenUnavailable => {
+                Response::json(503, &error(90033, "A transient error has occurred. Please try again."))
+            }
             _ => Response::text(
                 503,
                 "text/html",
@@ -167,15 +162,12 @@ impl Scenario {
         let challenge = "Bearer realm=\"\", \
             authorization_uri=\"https://login.microsoftonline.com/common/oauth2/authorize\"";
         match self {
-            Self::GraphTokenExpired => graph(
-                401,
-                "InvalidAuthenticationToken",
-                "Access token has expired or is not yet valid.",
-            )
-            .with(
-                "www-authenticate",
-                format!("{challenge}, client_id=\"00000003-0000-0000-c000-000000000000\""),
-            ),
+            Self::GraphTokenExpired => {
+                graph(401, "InvalidAuthenticationToken", "Access token has expired or is not yet valid.").with(
+                    "www-authenticate",
+                    format!("{challenge}, client_id=\"00000003-0000-0000-c000-000000000000\""),
+                )
+            }
             Self::GraphClaimsChallenge => graph(
                 401,
                 "InvalidAuthenticationToken",
@@ -235,39 +227,21 @@ impl Scenario {
                 retry_after,
             ),
             Self::GraphUnavailable(retry_after) => throttled(
-                graph(
-                    503,
-                    "serviceNotAvailable",
-                    "The service is not available. Try the request again after a delay.",
-                ),
+                graph(503, "serviceNotAvailable", "The service is not available. Try the request again after a delay."),
                 retry_after,
             ),
-            Self::GraphDeltaFault => graph(
-                500,
-                "InternalServerError",
-                "nextLink value without skip or skiptoken",
-            ),
+            Self::GraphDeltaFault => graph(500, "InternalServerError", "nextLink value without skip or skiptoken"),
             Self::GraphWithoutValue => Response::json(200, &json!({})),
             Self::GraphAccessDenied => graph(403, "accessDenied", "Access denied"),
-            Self::GraphItemNotFound => {
-                graph(404, "itemNotFound", "The resource could not be found.")
-            }
+            Self::GraphItemNotFound => graph(404, "itemNotFound", "The resource could not be found."),
             Self::GraphGatewayTimeout => graph(504, "UnknownError", ""),
             Self::GraphBandwidthExceeded => plain(
                 509,
                 "activityLimitReached",
                 "Your app has been throttled for exceeding the maximum bandwidth cap.",
             ),
-            Self::GraphStorageFull => plain(
-                507,
-                "quotaLimitReached",
-                "The maximum storage quota has been reached.",
-            ),
-            _ => graph(
-                500,
-                "generalException",
-                "An unspecified error has occurred.",
-            ),
+            Self::GraphStorageFull => plain(507, "quotaLimitReached", "The maximum storage quota has been reached."),
+            _ => graph(500, "generalException", "An unspecified error has occurred."),
         }
     }
 
@@ -294,27 +268,15 @@ impl Scenario {
 
     fn mail_answer(self) -> Response {
         match self {
-            Self::MailAccessDenied => {
-                graph(403, "ErrorAccessDenied", "Access to OData is disabled.")
+            Self::MailAccessDenied => graph(403, "ErrorAccessDenied", "Access to OData is disabled."),
+            Self::MailTooLarge => {
+                plain(413, "ErrorMessageSizeExceeded", "The message exceeds the maximum supported size.")
             }
-            Self::MailTooLarge => plain(
-                413,
-                "ErrorMessageSizeExceeded",
-                "The message exceeds the maximum supported size.",
-            ),
             Self::MailThrottled(retry_after) => throttled(
-                graph(
-                    429,
-                    "ApplicationThrottled",
-                    "Application is over its MailboxConcurrency limit.",
-                ),
+                graph(429, "ApplicationThrottled", "Application is over its MailboxConcurrency limit."),
                 retry_after,
             ),
-            _ => plain(
-                400,
-                "ErrorInvalidParameter",
-                "The value of the parameter 'Message' is empty.",
-            ),
+            _ => plain(400, "ErrorInvalidParameter", "The value of the parameter 'Message' is empty."),
         }
     }
 
@@ -336,16 +298,10 @@ impl Scenario {
                  duration of requests and try again later.",
                 retry_after,
             ),
-            Self::DataverseConcurrencyLimit(retry_after) => limit(
-                "0x80072326",
-                "Number of concurrent requests exceeded the limit of 52.",
-                retry_after,
-            ),
-            Self::DataverseNotAMember => dataverse(
-                403,
-                "0x80072560",
-                "The user is not a member of the organization.",
-            ),
+            Self::DataverseConcurrencyLimit(retry_after) => {
+                limit("0x80072326", "Number of concurrent requests exceeded the limit of 52.", retry_after)
+            }
+            Self::DataverseNotAMember => dataverse(403, "0x80072560", "The user is not a member of the organization."),
             Self::DataverseMissingPrivilege(table) => missing_privilege(table),
             Self::DataverseChangesExpired => dataverse(
                 400,
@@ -369,11 +325,9 @@ impl Scenario {
                 "text/html",
                 "<html><head><title>502 Bad Gateway</title></head><body></body></html>",
             ),
-            Self::DataverseTooLarge => Response::text(
-                413,
-                "text/html",
-                "<html><body>Request Entity Too Large</body></html>",
-            ),
+            Self::DataverseTooLarge => {
+                Response::text(413, "text/html", "<html><body>Request Entity Too Large</body></html>")
+            }
             _ => Response::empty(401).with(
                 "WWW-Authenticate",
                 "Bearer authorization_uri=https://login.microsoftonline.com/\
@@ -408,10 +362,7 @@ fn plain(status: u16, code: &str, message: &str) -> Response {
 
 fn graph(status: u16, code: &str, message: &str) -> Response {
     let inner = json!({"date": "2026-01-09T02:02:12", "request-id": "r", "client-request-id": "c"});
-    error(
-        status,
-        json!({"code": code, "message": message, "innerError": inner}),
-    )
+    error(status, json!({"code": code, "message": message, "innerError": inner}))
 }
 
 fn dataverse(status: u16, code: &str, message: &str) -> Response {

@@ -124,14 +124,7 @@ impl Faults {
         let mut state = locked(&self.state);
         let id = RuleId(state.rules_made);
         state.rules_made += 1;
-        state.rules.push(Rule {
-            id,
-            route: route.to_owned(),
-            when,
-            outcome: outcome.into(),
-            seen: 0,
-            fired: 0,
-        });
+        state.rules.push(Rule { id, route: route.to_owned(), when, outcome: outcome.into(), seen: 0, fired: 0 });
         id
     }
 
@@ -148,11 +141,7 @@ impl Faults {
     /// Says how often a fault has happened; 0 once it was taken out.
     pub fn fired(&self, rule: RuleId) -> u32 {
         let state = locked(&self.state);
-        state
-            .rules
-            .iter()
-            .find(|other| other.id == rule)
-            .map_or(0, |found| found.fired)
+        state.rules.iter().find(|other| other.id == rule).map_or(0, |found| found.fired)
     }
 
     /// Lists the requests so far, oldest first.
@@ -198,11 +187,7 @@ impl Faults {
     fn outcome_for(&self, line: &str) -> Option<Outcome> {
         let mut state = locked(&self.state);
         let mut chosen = None;
-        for rule in state
-            .rules
-            .iter_mut()
-            .filter(|rule| matches(&rule.route, line))
-        {
+        for rule in state.rules.iter_mut().filter(|rule| matches(&rule.route, line)) {
             rule.seen += 1;
             if chosen.is_none() && rule.when.includes(rule.seen) {
                 rule.fired += 1;
@@ -213,11 +198,7 @@ impl Faults {
     }
 }
 
-fn carry_out(
-    outcome: Option<Outcome>,
-    request: &Request,
-    handle: impl FnOnce(&Request) -> Response,
-) -> Reply {
+fn carry_out(outcome: Option<Outcome>, request: &Request, handle: impl FnOnce(&Request) -> Response) -> Reply {
     match outcome {
         None => handle(request).into(),
         Some(Outcome::Answer(response)) => response.into(),
@@ -226,22 +207,10 @@ fn carry_out(
             edit(request, &mut response);
             response.into()
         }
-        Some(Outcome::Truncate(length)) => Reply {
-            response: handle(request),
-            delivery: Delivery::Truncated(length),
-        },
-        Some(Outcome::LoseAnswer) => Reply {
-            response: handle(request),
-            delivery: Delivery::Lost,
-        },
-        Some(Outcome::Close) => Reply {
-            response: Response::empty(0),
-            delivery: Delivery::Lost,
-        },
-        Some(Outcome::Hang) => Reply {
-            response: Response::empty(0),
-            delivery: Delivery::Withheld,
-        },
+        Some(Outcome::Truncate(length)) => Reply { response: handle(request), delivery: Delivery::Truncated(length) },
+        Some(Outcome::LoseAnswer) => Reply { response: handle(request), delivery: Delivery::Lost },
+        Some(Outcome::Close) => Reply { response: Response::empty(0), delivery: Delivery::Lost },
+        Some(Outcome::Hang) => Reply { response: Response::empty(0), delivery: Delivery::Withheld },
     }
 }
 
@@ -275,13 +244,7 @@ mod tests {
             headers: vec![("Authorization".to_owned(), "Bearer abc".to_owned())],
             body: Vec::new(),
         };
-        faults.pass(
-            "test",
-            DateTime::default(),
-            Some("token 1"),
-            &request,
-            |_| Response::empty(200),
-        )
+        faults.pass("test", DateTime::default(), Some("token 1"), &request, |_| Response::empty(200))
     }
 
     #[test]
@@ -299,9 +262,7 @@ mod tests {
         let faults = Faults::new();
         faults.script("GET /x*", When::Nth(2), Response::empty(503));
         let next = faults.script("GET /x*", When::Next(3), Response::empty(429));
-        let statuses: Vec<u16> = (0..5)
-            .map(|number| ask(&faults, &format!("/x{number}")).response.status)
-            .collect();
+        let statuses: Vec<u16> = (0..5).map(|number| ask(&faults, &format!("/x{number}")).response.status).collect();
         assert_eq!(statuses, [429, 503, 429, 200, 200]);
         assert_eq!(faults.fired(next), 2);
         assert_eq!(ask(&faults, "/other").response.status, 200);
@@ -316,10 +277,7 @@ mod tests {
         let log = faults.requests();
         assert_eq!(log[0].header("authorization"), Some("Bearer <token 1>"));
         assert_eq!((log[0].status, log[0].faulted), (None, true));
-        assert_eq!(
-            (log[1].line().as_str(), log[1].status),
-            ("GET /here?a=%2f", Some(200))
-        );
+        assert_eq!((log[1].line().as_str(), log[1].status), ("GET /here?a=%2f", Some(200)));
         assert_eq!(faults.requests_to("GET /here*").len(), 1);
     }
 }

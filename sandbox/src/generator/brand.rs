@@ -112,15 +112,9 @@ pub(super) fn found(seed: u64, scale: u32) -> Vec<Brand> {
     vec![harbor(seed, scale), mesa(seed, scale)]
 }
 
-const SUMMER_PEAK: [f64; 12] = [
-    0.88, 0.91, 0.97, 0.98, 1.03, 1.10, 1.16, 1.14, 1.02, 0.96, 0.93, 0.95,
-];
-const WINTER_PEAK: [f64; 12] = [
-    1.06, 1.07, 1.03, 0.99, 0.97, 0.93, 0.91, 0.94, 0.99, 1.02, 1.04, 1.06,
-];
-const EVEN: [f64; 12] = [
-    0.97, 1.00, 1.01, 0.99, 1.01, 0.99, 0.97, 0.98, 1.00, 1.02, 1.02, 1.03,
-];
+const SUMMER_PEAK: [f64; 12] = [0.88, 0.91, 0.97, 0.98, 1.03, 1.10, 1.16, 1.14, 1.02, 0.96, 0.93, 0.95];
+const WINTER_PEAK: [f64; 12] = [1.06, 1.07, 1.03, 0.99, 0.97, 0.93, 0.91, 0.94, 0.99, 1.02, 1.04, 1.06];
+const EVEN: [f64; 12] = [0.97, 1.00, 1.01, 0.99, 1.01, 0.99, 0.97, 0.98, 1.00, 1.02, 1.02, 1.03];
 
 fn harbor(seed: u64, scale: u32) -> Brand {
     let trade = Trade {
@@ -179,13 +173,10 @@ fn mesa(seed: u64, scale: u32) -> Brand {
     };
     let regions = ["Desert", "Valley"];
     // The first number is one that Harbor Pizza has as well.
-    let numbers = [125]
-        .into_iter()
-        .chain(201..=214)
-        .chain((1..scale).flat_map(|fold| {
-            let base = fold * 1000;
-            base + 201..=base + 215
-        }));
+    let numbers = [125].into_iter().chain(201..=214).chain((1..scale).flat_map(|fold| {
+        let base = fold * 1000;
+        base + 201..=base + 215
+    }));
     let mut stores: Vec<Store> = numbers
         .enumerate()
         .map(|(index, number)| {
@@ -194,11 +185,7 @@ fn mesa(seed: u64, scale: u32) -> Brand {
                 number,
                 name: format!("Mesa Grill {}", place(&MESA_PLACES, index)),
                 region: if desert { regions[0] } else { regions[1] },
-                time_zone: if index == 3 {
-                    "America/Phoenix"
-                } else {
-                    "America/Denver"
-                },
+                time_zone: if index == 3 { "America/Phoenix" } else { "America/Denver" },
                 level_cents: (380_000.0, 690_000.0),
                 months: if desert { &WINTER_PEAK } else { &EVEN },
             };
@@ -228,13 +215,7 @@ struct Blueprint {
 }
 
 impl Blueprint {
-    fn build(
-        self,
-        seed: u64,
-        brand: &str,
-        trade: &Trade,
-        hours: fn(&mut Stream) -> [Hours; 7],
-    ) -> Store {
+    fn build(self, seed: u64, brand: &str, trade: &Trade, hours: fn(&mut Stream) -> [Hours; 7]) -> Store {
         let number = format!("{:06}", self.number);
         let mut stream = Stream::new(seed, &["store", brand, &number]);
         let opened_on = after(day(2007, 1, 8), u64::from(stream.below(5_400)));
@@ -282,14 +263,8 @@ fn mesa_hours(stream: &mut Stream) -> [Hours; 7] {
 }
 
 fn week(open_minute: u32, close_minute: u32, weekend_close_minute: u32) -> [Hours; 7] {
-    let hours = Hours {
-        open_minute,
-        close_minute,
-    };
-    let late = Hours {
-        close_minute: weekend_close_minute,
-        ..hours
-    };
+    let hours = Hours { open_minute, close_minute };
+    let late = Hours { close_minute: weekend_close_minute, ..hours };
     [hours, hours, hours, hours, late, late, hours]
 }
 
@@ -300,11 +275,7 @@ pub(super) fn open_shares(hours: Hours) -> [f64; 6] {
     for (share, daypart) in shares.iter_mut().zip(&DAYPARTS) {
         let from = daypart.from_minute.max(hours.open_minute);
         let to = daypart.to_minute.min(hours.close_minute);
-        let length = if daypart.from_minute == 1440 {
-            120
-        } else {
-            daypart.to_minute - daypart.from_minute
-        };
+        let length = if daypart.from_minute == 1440 { 120 } else { daypart.to_minute - daypart.from_minute };
         *share = (f64::from(to.saturating_sub(from)) / f64::from(length)).min(1.0);
     }
     shares

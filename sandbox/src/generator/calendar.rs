@@ -29,11 +29,7 @@ pub(super) const DAYPARTS: [Daypart; 6] = [
 ];
 
 const fn daypart(name: &'static str, from_hour: u32, to_hour: u32) -> Daypart {
-    Daypart {
-        name,
-        from_minute: from_hour * 60,
-        to_minute: to_hour * 60,
-    }
+    Daypart { name, from_minute: from_hour * 60, to_minute: to_hour * 60 }
 }
 
 /// A day's place in the fiscal calendar.
@@ -52,11 +48,7 @@ pub(super) fn fiscal_day(date: NaiveDate) -> FiscalDay {
     }
     let days = (date - fiscal_year_start(year)).num_days();
     let week = u32::try_from(days / 7).unwrap_or(0) + 1;
-    FiscalDay {
-        year,
-        period: ((week - 1) / 4 + 1).min(13),
-        week,
-    }
+    FiscalDay { year, period: ((week - 1) / 4 + 1).min(13), week }
 }
 
 /// Finds the first day of a fiscal year.
@@ -77,14 +69,12 @@ pub(super) fn comparable(date: NaiveDate) -> NaiveDate {
 
 /// Goes back some days.
 pub(super) fn before(date: NaiveDate, days: u64) -> NaiveDate {
-    date.checked_sub_days(Days::new(days))
-        .expect("the generator's dates are of this century")
+    date.checked_sub_days(Days::new(days)).expect("the generator's dates are of this century")
 }
 
 /// Goes forward some days.
 pub(super) fn after(date: NaiveDate, days: u64) -> NaiveDate {
-    date.checked_add_days(Days::new(days))
-        .expect("the generator's dates are of this century")
+    date.checked_add_days(Days::new(days)).expect("the generator's dates are of this century")
 }
 
 /// Lists the days from the first up to, not including, the last.

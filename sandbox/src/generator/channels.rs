@@ -65,11 +65,7 @@ mod tests {
 
     #[test]
     fn channels_add_up_to_the_daypart() {
-        let sold = Sold {
-            net_cents: 123_457,
-            orders: 51,
-            discount_cents: 9_999,
-        };
+        let sold = Sold { net_cents: 123_457, orders: 51, discount_cents: 9_999 };
         let parts = deal(7, "harbor/000101", &[1.0; WAYS], day(2025, 11, 28), 3, sold);
         let mut sum = Sold::default();
         for part in &parts {

@@ -49,12 +49,8 @@ pub(super) fn offers(
         "Order Count",
         "Target Food Cost USD",
     ];
-    let mut rows = vec![
-        vec!["My View".into()],
-        vec!["Last 7 Days".into()],
-        Vec::new(),
-        header.map(Cell::from).to_vec(),
-    ];
+    let mut rows =
+        vec![vec!["My View".into()], vec!["Last 7 Days".into()], Vec::new(), header.map(Cell::from).to_vec()];
     let mut stream = Stream::on(seed, &["offers", &brand.id], today);
     for date in days(before(today, 7), today) {
         for store in &brand.stores {
@@ -62,11 +58,7 @@ pub(super) fn offers(
             let redeemed = 1 + stream.below(40);
             let net = i64::from(redeemed) * whole(stream.between(900.0, 2600.0));
             let money = |cents: f64| Cell::Number(noisy(whole(cents), rows.len()));
-            let discount = if stream.chance(0.3) {
-                Cell::Empty
-            } else {
-                money(net as f64 * 0.2)
-            };
+            let discount = if stream.chance(0.3) { Cell::Empty } else { money(net as f64 * 0.2) };
             let row = vec![
                 Cell::Text(date.format("%m/%d/%y").to_string()),
                 store.number.trim_start_matches('0').into(),
@@ -85,11 +77,7 @@ pub(super) fn offers(
             rows.push(row);
         }
     }
-    let sheet = Sheet {
-        name: "Offers",
-        hidden: false,
-        rows,
-    };
+    let sheet = Sheet { name: "Offers", hidden: false, rows };
     write_sheets(&[sheet], created_at)
 }
 

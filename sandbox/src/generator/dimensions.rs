@@ -18,12 +18,7 @@ const AHEAD_DAYS: u64 = 400;
 
 /// Fills the sheets.
 pub(super) fn sheets(brand: &Brand, first: NaiveDate, today: NaiveDate) -> Vec<Sheet> {
-    vec![
-        stores(brand),
-        calendar(first, after(today, AHEAD_DAYS)),
-        store_hours(brand),
-        notes(),
-    ]
+    vec![stores(brand), calendar(first, after(today, AHEAD_DAYS)), store_hours(brand), notes()]
 }
 
 /// The truth about the sheets that are meant to be read.
@@ -53,15 +48,8 @@ pub(super) fn truth(brand: &Brand, sheets: &[Sheet]) -> Vec<FileTruth> {
 }
 
 fn stores(brand: &Brand) -> Sheet {
-    let mut rows = vec![header(&[
-        "Store Number",
-        "Store Name",
-        "Region",
-        "Time Zone",
-        "Open Date",
-        "Close Date",
-        "Cut Off Hour",
-    ])];
+    let mut rows =
+        vec![header(&["Store Number", "Store Name", "Region", "Time Zone", "Open Date", "Close Date", "Cut Off Hour"])];
     for (index, store) in brand.stores.iter().enumerate() {
         rows.push(vec![
             number(store, index % 3 == 1),
@@ -100,12 +88,7 @@ fn calendar(first: NaiveDate, until: NaiveDate) -> Sheet {
 }
 
 fn store_hours(brand: &Brand) -> Sheet {
-    let mut rows = vec![header(&[
-        "Store Number",
-        "Day Of Week",
-        "Open HHMM",
-        "Close HHMM",
-    ])];
+    let mut rows = vec![header(&["Store Number", "Day Of Week", "Open HHMM", "Close HHMM"])];
     for (index, store) in brand.stores.iter().enumerate() {
         for (weekday, hours) in (1_u32..).zip(&store.hours) {
             rows.push(vec![
@@ -118,9 +101,7 @@ fn store_hours(brand: &Brand) -> Sheet {
     }
     if brand.id == "harbor" {
         rows.push(Vec::new());
-        rows.push(vec![
-            "Note: holiday hours are not listed; a close before the open is after midnight.".into(),
-        ]);
+        rows.push(vec!["Note: holiday hours are not listed; a close before the open is after midnight.".into()]);
     }
     sheet("Store hours", rows)
 }
@@ -131,18 +112,11 @@ fn notes() -> Sheet {
         vec!["Owner".into(), "Zoë D'Angelo".into()],
         vec!["Version".into(), Cell::Number(3.2)],
     ];
-    Sheet {
-        hidden: true,
-        ..sheet("Notes", rows)
-    }
+    Sheet { hidden: true, ..sheet("Notes", rows) }
 }
 
 fn sheet(name: &'static str, rows: Vec<Vec<Cell>>) -> Sheet {
-    Sheet {
-        name,
-        hidden: false,
-        rows,
-    }
+    Sheet { name, hidden: false, rows }
 }
 
 fn header(names: &[&str]) -> Vec<Cell> {

@@ -29,9 +29,7 @@ pub(super) struct Plan {
 /// Writes the plans, newest first.
 pub(super) fn plans(seed: u64, brand: &Brand, ledger: &Ledger, today: NaiveDate) -> Vec<Plan> {
     let current = monday(before(today, 1));
-    (0..WEEKS)
-        .map(|age| plan(seed, brand, ledger, before(current, 7 * age), age))
-        .collect()
+    (0..WEEKS).map(|age| plan(seed, brand, ledger, before(current, 7 * age), age)).collect()
 }
 
 impl Plan {
@@ -50,9 +48,8 @@ impl Plan {
 fn plan(seed: u64, brand: &Brand, ledger: &Ledger, week: NaiveDate, age: u64) -> Plan {
     let zeros_lost = age == 2;
     let planner = (age == 3).then_some("José Núñez");
-    let mut text = String::from(
-        "Store Number,Week Start,Day Of Week,Day Part,Planned Headcount,Planned Hours,Wage,Labor %",
-    );
+    let mut text =
+        String::from("Store Number,Week Start,Day Of Week,Day Part,Planned Headcount,Planned Hours,Wage,Labor %");
     if planner.is_some() {
         text.push_str(",Planner");
     }
@@ -70,11 +67,7 @@ fn plan(seed: u64, brand: &Brand, ledger: &Ledger, week: NaiveDate, age: u64) ->
             let open = open_shares(store.hours_on(chrono::Datelike::weekday(&date)));
             for part in (0..DAYPARTS.len()).filter(|part| open[*part] > 0.0) {
                 let cells = shift(&mut stream, store, part, expected[part].net_cents);
-                let number = if zeros_lost {
-                    store.number.trim_start_matches('0')
-                } else {
-                    &store.number
-                };
+                let number = if zeros_lost { store.number.trim_start_matches('0') } else { &store.number };
                 text.push_str(&format!(
                     "{number},{},{weekday},{},{cells}",
                     week.format("%m/%d/%Y"),
@@ -94,12 +87,7 @@ fn plan(seed: u64, brand: &Brand, ledger: &Ledger, week: NaiveDate, age: u64) ->
         3 => windows_1252(&text),
         _ => text.into_bytes(),
     };
-    Plan {
-        name: format!("Labor Plan {week}.csv"),
-        week,
-        rows,
-        content,
-    }
+    Plan { name: format!("Labor Plan {week}.csv"), week, rows, content }
 }
 
 /// Headcount, hours, hourly wage and share of sales for one daypart.
@@ -111,10 +99,7 @@ fn shift(stream: &mut Stream, store: &Store, part: usize, expected_cents: i64) -
     let hours = whole(heads as f64 * length * stream.between(0.82, 1.0) * 4.0) * 25;
     let share = if expected_cents > 0 {
         let cost = hours as f64 / 100.0 * wage_cents as f64;
-        format!(
-            "{}%",
-            scaled(whole(cost / expected_cents as f64 * 1000.0), 1)
-        )
+        format!("{}%", scaled(whole(cost / expected_cents as f64 * 1000.0), 1))
     } else {
         "-".to_owned()
     };
@@ -124,7 +109,5 @@ fn shift(stream: &mut Stream, store: &Store, part: usize, expected_cents: i64) -
 /// Encodes text whose letters are all below U+0100 and outside the block in
 /// which Windows-1252 differs from Latin-1.
 fn windows_1252(text: &str) -> Vec<u8> {
-    text.chars()
-        .map(|letter| u8::try_from(u32::from(letter)).unwrap_or(b'?'))
-        .collect()
+    text.chars().map(|letter| u8::try_from(u32::from(letter)).unwrap_or(b'?')).collect()
 }

@@ -185,10 +185,7 @@ mod tests {
     #[test]
     fn every_letter_of_a_name_has_a_plain_one() {
         for name in FIRST.iter().chain(&LAST) {
-            let letters = name
-                .chars()
-                .filter(|c| c.is_alphabetic() || *c == '-')
-                .count();
+            let letters = name.chars().filter(|c| c.is_alphabetic() || *c == '-').count();
             assert_eq!(plain(name).len(), letters, "{name}");
         }
     }

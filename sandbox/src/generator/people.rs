@@ -39,20 +39,11 @@ pub(super) fn grants(seed: u64, brands: &[Brand]) -> Vec<Grant> {
         }
     }
     if let [first, second] = brands {
-        posts.push(vec![
-            (store(first, 0), "viewer"),
-            (store(first, 1), "viewer"),
-        ]);
-        posts.push(vec![
-            (store(second, 5), "viewer"),
-            (store(second, 9), "viewer"),
-        ]);
+        posts.push(vec![(store(first, 0), "viewer"), (store(first, 1), "viewer")]);
+        posts.push(vec![(store(second, 5), "viewer"), (store(second, 9), "viewer")]);
         posts.push(vec![(store(first, 6), "analyst")]);
         // The same store number in both brands.
-        posts.push(vec![
-            (store(first, 24), "viewer"),
-            (store(second, 0), "viewer"),
-        ]);
+        posts.push(vec![(store(first, 24), "viewer"), (store(second, 0), "viewer")]);
     }
     let mut stream = Stream::new(seed, &["people"]);
     let names = draw(&mut stream, posts.len());
@@ -80,14 +71,8 @@ pub(super) fn grants(seed: u64, brands: &[Brand]) -> Vec<Grant> {
 pub(super) fn csv(grants: &[Grant]) -> String {
     let mut csv = String::from("email,first_name,last_name,language,scope,level\n");
     for grant in grants {
-        let fields = [
-            grant.email.as_str(),
-            &grant.first_name,
-            &grant.last_name,
-            &grant.language,
-            &grant.scope,
-            &grant.level,
-        ];
+        let fields =
+            [grant.email.as_str(), &grant.first_name, &grant.last_name, &grant.language, &grant.scope, &grant.level];
         csv.push_str(&fields.join(","));
         csv.push('\n');
     }

@@ -25,11 +25,7 @@ impl Stream {
     /// Opens the stream of a subject on one day.
     pub(super) fn on(seed: u64, subject: &[&str], date: NaiveDate) -> Self {
         let day = date.num_days_from_ce().unsigned_abs();
-        Self(ChaCha8Rng::seed_from_u64(hash(
-            seed,
-            subject,
-            u64::from(day),
-        )))
+        Self(ChaCha8Rng::seed_from_u64(hash(seed, subject, u64::from(day))))
     }
 
     /// Draws from 0 up to, not including, 1.

@@ -42,14 +42,8 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Writes the ledger from the first day up to, not including, the last.
     pub(super) fn write(seed: u64, brand: &Brand, first: NaiveDate, until: NaiveDate) -> Self {
-        let chain: Vec<f64> = days(first, until)
-            .map(|date| promotion(seed, brand, date))
-            .collect();
-        let stores = brand
-            .stores
-            .iter()
-            .map(|store| sell(seed, brand, store, first, &chain))
-            .collect();
+        let chain: Vec<f64> = days(first, until).map(|date| promotion(seed, brand, date)).collect();
+        let stores = brand.stores.iter().map(|store| sell(seed, brand, store, first, &chain)).collect();
         Self { first, stores }
     }
 
@@ -140,11 +134,7 @@ fn level_cents(brand: &Brand, store: &Store, date: NaiveDate) -> f64 {
 fn season(months: &[f64; 12], date: NaiveDate) -> f64 {
     let month = date.month0() as usize;
     let distance = (f64::from(date.day()) - 15.5) / 30.5;
-    let other = if distance < 0.0 {
-        (month + 11) % 12
-    } else {
-        (month + 1) % 12
-    };
+    let other = if distance < 0.0 { (month + 11) % 12 } else { (month + 1) % 12 };
     let weight = distance.abs().min(0.5);
     months[month] * (1.0 - weight) + months[other] * weight
 }
@@ -172,13 +162,7 @@ fn feast_factor(brand: &Brand, feast: Feast) -> f64 {
 }
 
 /// Splits a day's level over its dayparts, and each into orders and cents.
-fn sell_day(
-    stream: &mut Stream,
-    store: &Store,
-    date: NaiveDate,
-    level: f64,
-    promotion: f64,
-) -> Day {
+fn sell_day(stream: &mut Stream, store: &Store, date: NaiveDate, level: f64, promotion: f64) -> Day {
     let profile = &store.profile;
     let open = open_shares(store.hours_on(date.weekday()));
     let weekend = date.weekday().num_days_from_monday() >= 4;
@@ -244,10 +228,7 @@ mod tests {
         let brand = &found(7, 1)[0];
         let ledger = Ledger::write(7, brand, day(2024, 12, 1), day(2025, 7, 1));
         for store in 0..brand.stores.len() {
-            assert_eq!(
-                total(&ledger.day(store, day(2024, 12, 25))),
-                Sold::default()
-            );
+            assert_eq!(total(&ledger.day(store, day(2024, 12, 25))), Sold::default());
         }
         assert_eq!(total(&ledger.day(29, day(2025, 6, 15))), Sold::default());
         assert!(total(&ledger.day(29, day(2025, 6, 16))).net_cents > 0);

@@ -93,10 +93,7 @@ pub(super) fn sales_files(
     if brand.id == "harbor" {
         spoil(&mut daily);
     }
-    let mut files = vec![SalesFile {
-        rows: daily,
-        ..SalesFile::daily()
-    }];
+    let mut files = vec![SalesFile { rows: daily, ..SalesFile::daily() }];
     if first < window {
         for year in fiscal_years(first, window) {
             files.push(SalesFile {
@@ -145,13 +142,7 @@ pub(super) fn daily_rows(
     rows
 }
 
-fn history_rows(
-    brand: &Brand,
-    ledger: &Ledger,
-    year: i32,
-    first: NaiveDate,
-    until: NaiveDate,
-) -> Vec<SalesRow> {
+fn history_rows(brand: &Brand, ledger: &Ledger, year: i32, first: NaiveDate, until: NaiveDate) -> Vec<SalesRow> {
     let mut rows = Vec::new();
     for date in days(first, until).filter(|date| fiscal_day(*date).year == year) {
         for (index, store) in brand.stores.iter().enumerate() {
@@ -161,13 +152,7 @@ fn history_rows(
             let this_year = ledger.day(index, date);
             let last_year = ledger.day(index, comparable(date));
             for part in 0..DAYPARTS.len() {
-                rows.extend(row(
-                    store,
-                    date,
-                    ("All", "All", DAYPARTS[part].name),
-                    this_year[part],
-                    last_year[part],
-                ));
+                rows.extend(row(store, date, ("All", "All", DAYPARTS[part].name), this_year[part], last_year[part]));
             }
         }
     }
@@ -199,11 +184,7 @@ fn row(
 
 /// Puts one row of each fault among the good ones.
 fn spoil(rows: &mut Vec<SalesRow>) {
-    let faults = [
-        Fault::UnknownStore,
-        Fault::ImpossibleDate,
-        Fault::WordForMoney,
-    ];
+    let faults = [Fault::UnknownStore, Fault::ImpossibleDate, Fault::WordForMoney];
     if rows.len() < 8 {
         return;
     }
@@ -224,12 +205,7 @@ fn spoil(rows: &mut Vec<SalesRow>) {
 impl SalesFile {
     /// A daily file without rows.
     pub(super) fn daily() -> Self {
-        Self {
-            name: DAILY.to_owned(),
-            title: "Last 7 Days",
-            fiscal_year: None,
-            rows: Vec::new(),
-        }
+        Self { name: DAILY.to_owned(), title: "Last 7 Days", fiscal_year: None, rows: Vec::new() }
     }
 
     /// The truth about this file.
@@ -244,11 +220,7 @@ impl SalesFile {
             .iter()
             .zip(sums)
             .map(|(column, sum)| {
-                let sum = if column.ends_with("USD") {
-                    decimal(sum)
-                } else {
-                    sum.to_string()
-                };
+                let sum = if column.ends_with("USD") { decimal(sum) } else { sum.to_string() };
                 ((*column).to_owned(), sum)
             })
             .collect::<BTreeMap<_, _>>();
@@ -340,23 +312,15 @@ mod tests {
         let (_, _, files) = files(1);
         let daily: Vec<&str> = files[0].rows.iter().map(|row| row.date.as_str()).collect();
         assert!(!daily.is_empty());
-        assert!(
-            files[1]
-                .rows
-                .iter()
-                .all(|row| !daily.contains(&row.date.as_str()))
-        );
+        assert!(files[1].rows.iter().all(|row| !daily.contains(&row.date.as_str())));
     }
 
     #[test]
     fn a_key_comes_once() {
         let (_, _, files) = files(0);
         for file in files {
-            let mut keys: Vec<_> = file
-                .rows
-                .iter()
-                .map(|row| (&row.store, &row.date, row.actor, row.channel, row.daypart))
-                .collect();
+            let mut keys: Vec<_> =
+                file.rows.iter().map(|row| (&row.store, &row.date, row.actor, row.channel, row.daypart)).collect();
             let count = keys.len();
             keys.sort();
             keys.dedup();

@@ -151,21 +151,12 @@ fn plan_day(
                 close - length + jitter
             } else {
                 let peak = if slot % 2 == 0 { 640 } else { 970 };
-                (peak + 30 * i64::from(stream.below(5)) + jitter)
-                    .min(close - length)
-                    .max(open)
+                (peak + 30 * i64::from(stream.below(5)) + jitter).min(close - length).max(open)
             };
             let length = length + i64::from(stream.below(9)) - 3;
             let from = u32::try_from(from).unwrap_or(0);
             let fate = if closing { stream.below(250) } else { 249 };
-            work(
-                store,
-                date,
-                worker,
-                &workers[worker],
-                minutes,
-                (from, length, fate),
-            )
+            work(store, date, worker, &workers[worker], minutes, (from, length, fate))
         })
         .collect()
 }
@@ -248,12 +239,8 @@ mod tests {
         let mut overtime = 0;
         for worker in 0..roster.workers.len() {
             let mine = roster.shifts.iter().filter(|shift| shift.worker == worker);
-            let (regular, over) = mine.fold((0, 0), |sum, shift| {
-                (
-                    sum.0 + shift.regular_hundredths,
-                    sum.1 + shift.overtime_hundredths,
-                )
-            });
+            let (regular, over) =
+                mine.fold((0, 0), |sum, shift| (sum.0 + shift.regular_hundredths, sum.1 + shift.overtime_hundredths));
             assert!(regular <= 4001);
             assert!(over == 0 || regular >= 3999);
             overtime += over;

@@ -33,10 +33,7 @@ pub(super) struct Books<'world> {
 impl Books<'_> {
     /// Fills both tables.
     pub(super) fn tables(&self) -> Vec<Table> {
-        vec![
-            table(METRICS, metric_columns(), self.metrics()),
-            table(PUNCHES, punch_columns(), self.punches()),
-        ]
+        vec![table(METRICS, metric_columns(), self.metrics()), table(PUNCHES, punch_columns(), self.punches())]
     }
 
     /// Counts and adds up without filling the tables.
@@ -68,10 +65,7 @@ impl Books<'_> {
         let punches = TableTruth {
             logical_name: PUNCHES.to_owned(),
             rows: shifts().count(),
-            sums: sums([
-                ("sk_totalhours", decimal(hours)),
-                ("sk_totalpay", decimal(pay)),
-            ]),
+            sums: sums([("sk_totalhours", decimal(hours)), ("sk_totalpay", decimal(pay))]),
         };
         vec![metrics, punches]
     }
@@ -120,11 +114,7 @@ impl Books<'_> {
         let net = sold.net_cents as f64;
         let target = whole(net * 100.0 * stream.between(0.262, 0.284));
         let actual = whole(target as f64 * (1.0 + profile.waste + stream.between(-0.04, 0.04)));
-        let over_short = if stream.chance(0.55) {
-            0
-        } else {
-            whole(stream.bell() * 640.0)
-        };
+        let over_short = if stream.chance(0.55) { 0 } else { whole(stream.bell() * 640.0) };
         let share = self.brand.trade.delivery_share * stream.between(0.85, 1.15);
         let deliveries = whole(f64::from(sold.orders) * share);
         let door = whole((20.5 - 3.5 * profile.service + 2.2 * stream.bell()) * 100.0);
@@ -147,30 +137,19 @@ impl Books<'_> {
             ("sk_actualfoodcost", money(actual, 4)),
             ("sk_laborcost", money(labor_cents, 2)),
             ("sk_discounts", money(sold.discount_cents, 2)),
-            (
-                "sk_cashovershort",
-                money(if open { over_short } else { 0 }, 2),
-            ),
+            ("sk_cashovershort", money(if open { over_short } else { 0 }, 2)),
             ("sk_laborhours", money(labor_hundredths, 2)),
-            (
-                "sk_outthedoorminutes",
-                unless(deliveries > 0, money(door, 2)),
-            ),
+            ("sk_outthedoorminutes", unless(deliveries > 0, money(door, 2))),
             ("sk_deliveries", deliveries.into()),
             ("sk_surveycount", surveys.into()),
-            (
-                "sk_satisfaction",
-                unless(surveys > 0, money(satisfaction, 4)),
-            ),
+            ("sk_satisfaction", unless(surveys > 0, money(satisfaction, 4))),
             ("modifiedon", modified(&mut stream, date)),
             ("statecode", 0.into()),
         ])
     }
 
     fn punches(&self) -> Vec<Map<String, Value>> {
-        self.recent_shifts()
-            .map(|(store, roster, shift)| self.punch(store, roster, shift))
-            .collect()
+        self.recent_shifts().map(|(store, roster, shift)| self.punch(store, roster, shift)).collect()
     }
 
     fn punch(&self, store: &Store, roster: &Roster, shift: &Shift) -> Map<String, Value> {
@@ -277,24 +256,16 @@ fn state() -> ColumnKind {
 }
 
 fn columns<const N: usize>(columns: [(&str, ColumnKind); N]) -> Vec<Column> {
-    let column = |(name, kind): (&str, ColumnKind)| Column {
-        name: name.to_owned(),
-        kind,
-    };
+    let column = |(name, kind): (&str, ColumnKind)| Column { name: name.to_owned(), kind };
     columns.into_iter().map(column).collect()
 }
 
 fn row<const N: usize>(cells: [(&str, Value); N]) -> Map<String, Value> {
-    cells
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+    cells.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn sums<const N: usize>(sums: [(&str, String); N]) -> BTreeMap<String, String> {
-    sums.into_iter()
-        .map(|(name, sum)| (name.to_owned(), sum))
-        .collect()
+    sums.into_iter().map(|(name, sum)| (name.to_owned(), sum)).collect()
 }
 
 /// The morning after, when the nightly import wrote the row.

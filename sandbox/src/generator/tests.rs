@@ -13,19 +13,12 @@ const DAILY: &str = "Sales Channel - Daily.xlsx";
 
 /// Seven weeks: the daily file, history in two fiscal years, and five plans.
 fn world() -> World {
-    World::generate(&Options {
-        seed: 7,
-        today: day(2025, 12, 6),
-        days: 50,
-        scale: 1,
-    })
+    World::generate(&Options { seed: 7, today: day(2025, 12, 6), days: 50, scale: 1 })
 }
 
 fn file(world: &World, brand: &str, name: &str) -> DriveFile {
     let files = world.drive_files(brand);
-    let file = files
-        .into_iter()
-        .find(|file| file.name == name && !file.folder.ends_with("Archive"));
+    let file = files.into_iter().find(|file| file.name == name && !file.folder.ends_with("Archive"));
     file.expect("the drive has the file")
 }
 
@@ -39,16 +32,11 @@ fn read(file: &DriveFile, sheet: &str) -> Range<Data> {
 
 /// A cell as a spreadsheet counts: rows from 1, columns from 0.
 fn cell(range: &Range<Data>, row: u32, column: u32) -> Data {
-    range
-        .get_value((row - 1, column))
-        .cloned()
-        .unwrap_or_default()
+    range.get_value((row - 1, column)).cloned().unwrap_or_default()
 }
 
 fn column(range: &Range<Data>, header_row: u32, name: &str) -> u32 {
-    (0..20)
-        .find(|column| cell(range, header_row, *column).as_string().as_deref() == Some(name))
-        .expect("the column")
+    (0..20).find(|column| cell(range, header_row, *column).as_string().as_deref() == Some(name)).expect("the column")
 }
 
 fn cents(number: f64) -> i64 {
@@ -81,10 +69,7 @@ fn the_same_seed_gives_the_same_bytes() {
     let (first, second) = (world(), world());
     for brand in ["harbor", "mesa"] {
         assert_eq!(first.drive_files(brand), second.drive_files(brand));
-        assert_eq!(
-            first.dataverse_tables(brand),
-            second.dataverse_tables(brand)
-        );
+        assert_eq!(first.dataverse_tables(brand), second.dataverse_tables(brand));
     }
     assert_eq!(first.people_csv(), second.people_csv());
     assert_eq!(first.truth(), second.truth());
@@ -92,10 +77,7 @@ fn the_same_seed_gives_the_same_bytes() {
 
 #[test]
 fn another_seed_gives_other_sales() {
-    let other = World::generate(&Options {
-        seed: 8,
-        ..world().options().clone()
-    });
+    let other = World::generate(&Options { seed: 8, ..world().options().clone() });
     let sums = |world: &World| world.truth().brands[0].tables.clone();
     assert_ne!(sums(&world()), sums(&other));
 }
@@ -105,10 +87,7 @@ fn workbooks_and_dataverse_agree_to_the_cent() {
     let world = world();
     for brand in &world.truth().brands {
         let mut workbooks = BTreeMap::new();
-        let sales = brand
-            .files
-            .iter()
-            .filter(|file| file.sheet == "Sales Channel");
+        let sales = brand.files.iter().filter(|file| file.sheet == "Sales Channel");
         for truth in sales {
             let range = read(&file(&world, &brand.brand, &truth.name), &truth.sheet);
             let (sums, rows) = net_by_day(&range, truth);
@@ -150,14 +129,8 @@ fn labor_of_a_day_is_the_sum_of_its_punches() {
         assert_eq!(sum(0, "sk_laborcost"), sum(1, "sk_totalpay"));
         let truth = brand.table("sk_clockinout").expect("its truth");
         assert_eq!(truth.rows, tables[1].rows.len());
-        assert_eq!(
-            sum(1, "sk_totalpay"),
-            exact_cents(&truth.sums["sk_totalpay"])
-        );
-        let open = tables[1]
-            .rows
-            .iter()
-            .filter(|row| row["sk_clockout"].is_null());
+        assert_eq!(sum(1, "sk_totalpay"), exact_cents(&truth.sums["sk_totalpay"]));
+        let open = tables[1].rows.iter().filter(|row| row["sk_clockout"].is_null());
         assert_eq!(open.count(), brand.missing_clock_outs);
         assert!(brand.missing_clock_outs > 0 && brand.automatic_clock_outs > 0);
     }
@@ -171,10 +144,7 @@ fn business_keys_are_unique_and_columns_declared() {
             let mut keys: Vec<String> = Vec::new();
             for row in &table.rows {
                 keys.push(row["sk_businesskey"].to_string());
-                assert!(
-                    row.keys()
-                        .eq(table.columns.iter().map(|column| &column.name))
-                );
+                assert!(row.keys().eq(table.columns.iter().map(|column| &column.name)));
             }
             let count = keys.len();
             keys.sort();
@@ -188,28 +158,14 @@ fn business_keys_are_unique_and_columns_declared() {
 fn bad_rows_are_where_the_truth_says() {
     let world = world();
     let harbor = world.truth().brand("harbor").expect("harbor");
-    let values: Vec<&str> = harbor
-        .bad_rows
-        .iter()
-        .map(|bad| bad.value.as_str())
-        .collect();
+    let values: Vec<&str> = harbor.bad_rows.iter().map(|bad| bad.value.as_str()).collect();
     assert_eq!(values, ["000999", "13/45/25", "n/a?"]);
     for bad in &harbor.bad_rows {
         let range = read(&file(&world, "harbor", &bad.file), &bad.sheet);
         let column = column(&range, 4, &bad.column);
-        assert_eq!(
-            cell(&range, bad.row, column),
-            Data::String(bad.value.clone())
-        );
+        assert_eq!(cell(&range, bad.row, column), Data::String(bad.value.clone()));
     }
-    assert!(
-        world
-            .truth()
-            .brand("mesa")
-            .expect("mesa")
-            .bad_rows
-            .is_empty()
-    );
+    assert!(world.truth().brand("mesa").expect("mesa").bad_rows.is_empty());
 }
 
 #[test]
@@ -217,10 +173,7 @@ fn a_sales_workbook_has_filters_on_top_and_a_total_below() {
     let world = world();
     for brand in ["harbor", "mesa"] {
         let range = read(&file(&world, brand, DAILY), "Sales Channel");
-        let truth = world
-            .truth()
-            .brand(brand)
-            .and_then(|brand| brand.file(DAILY, "Sales Channel"));
+        let truth = world.truth().brand(brand).and_then(|brand| brand.file(DAILY, "Sales Channel"));
         let truth = truth.expect("its truth");
         assert_eq!(cell(&range, 1, 0), Data::String("My View".to_owned()));
         assert_eq!(cell(&range, 2, 0), Data::String("Last 7 Days".to_owned()));
@@ -230,9 +183,7 @@ fn a_sales_workbook_has_filters_on_top_and_a_total_below() {
         assert_eq!(range.end(), Some((total - 1, 9)));
         assert_eq!(cell(&range, total, 0), Data::String("Total".to_owned()));
         // A total adds up every row of the export, the bad ones included.
-        let listed: f64 = (5..total)
-            .filter_map(|row| cell(&range, row, 5).get_float())
-            .sum();
+        let listed: f64 = (5..total).filter_map(|row| cell(&range, row, 5).get_float()).sum();
         let printed = cell(&range, total, 5).get_float().expect("a sum");
         assert_eq!(cents(listed), cents(printed));
     }
@@ -241,14 +192,8 @@ fn a_sales_workbook_has_filters_on_top_and_a_total_below() {
 #[test]
 fn floats_have_binary_noise_and_zeros_have_none() {
     let range = read(&file(&world(), "mesa", DAILY), "Sales Channel");
-    let floats: Vec<f64> = range
-        .rows()
-        .filter_map(|row| row.get(5).and_then(DataType::get_float))
-        .collect();
-    let noisy = floats
-        .iter()
-        .filter(|float| float.to_string().len() > 12)
-        .count();
+    let floats: Vec<f64> = range.rows().filter_map(|row| row.get(5).and_then(DataType::get_float)).collect();
+    let noisy = floats.iter().filter(|float| float.to_string().len() > 12).count();
     assert!(noisy * 4 > floats.len() && noisy * 4 < floats.len() * 3);
     assert!(floats.contains(&0.0));
 }
@@ -259,9 +204,7 @@ fn store_numbers_keep_their_zeros_where_they_are_text() {
     let range = read(&file(&world, "harbor", "BI Dimensions.xlsx"), "Stores");
     assert_eq!(cell(&range, 2, 0), Data::String("000101".to_owned()));
     assert_eq!(cell(&range, 3, 0), Data::Float(102.0));
-    let numbers = (2..32)
-        .filter(|row| cell(&range, *row, 0).is_float())
-        .count();
+    let numbers = (2..32).filter(|row| cell(&range, *row, 0).is_float()).count();
     assert_eq!(numbers, 10);
     assert!(cell(&range, 14, 5).is_datetime(), "the closed store");
     assert_eq!(cell(&range, 2, 5), Data::Empty);
@@ -277,11 +220,7 @@ fn dimension_sheets_have_the_rows_of_the_truth() {
     let harbor = world.truth().brand("harbor").expect("harbor");
     let rows = |sheet: &str| {
         let range = read(&dimensions, sheet);
-        range
-            .rows()
-            .skip(1)
-            .filter(|row| row.iter().all(|cell| !cell.is_empty()))
-            .count()
+        range.rows().skip(1).filter(|row| row.iter().all(|cell| !cell.is_empty())).count()
     };
     for sheet in ["Calendar", "Store hours"] {
         let truth = harbor.file("BI Dimensions.xlsx", sheet).expect("its truth");
@@ -289,10 +228,7 @@ fn dimension_sheets_have_the_rows_of_the_truth() {
     }
     assert_eq!(rows("Calendar"), 50 + 400);
     let workbook = open(&dimensions);
-    let notes = workbook
-        .sheets_metadata()
-        .iter()
-        .find(|sheet| sheet.name == "Notes");
+    let notes = workbook.sheets_metadata().iter().find(|sheet| sheet.name == "Notes");
     assert_eq!(notes.expect("notes").visible, SheetVisible::Hidden);
 }
 
@@ -309,9 +245,7 @@ fn each_labor_plan_is_saved_in_its_own_way() {
     let bytes = plan("2025-11-10");
     assert!(bytes.windows(10).any(|part| part == b"Jos\xe9 N\xfa\xf1ez"));
     let harbor = world.truth().brand("harbor").expect("harbor");
-    let truth = harbor
-        .file("Labor Plan 2025-12-01.csv", "")
-        .expect("its truth");
+    let truth = harbor.file("Labor Plan 2025-12-01.csv", "").expect("its truth");
     assert_eq!(newest.lines().count(), truth.rows + 1);
 }
 
@@ -324,19 +258,13 @@ fn clutter_lies_beside_the_files() {
     assert_eq!(cell(&offers, 5, 1), Data::String("125".to_owned()));
     let files = world.drive_files("mesa");
     assert!(files.iter().any(|file| file.folder == "BI Import/Archive"));
-    let now = day(2025, 12, 6)
-        .and_hms_opt(11, 0, 0)
-        .expect("a time")
-        .and_utc();
+    let now = day(2025, 12, 6).and_hms_opt(11, 0, 0).expect("a time").and_utc();
     assert!(files.iter().all(|file| file.modified_at < now));
 }
 
 #[test]
 fn everything_is_written_below_a_folder() {
-    let world = World::generate(&Options {
-        days: 8,
-        ..world().options().clone()
-    });
+    let world = World::generate(&Options { days: 8, ..world().options().clone() });
     let folder = std::env::temp_dir().join(format!("world-{}", uuid::Uuid::new_v4()));
     world.write_to(&folder).expect("written");
     let read = |path: &str| std::fs::read(folder.join(path)).expect(path);
@@ -361,10 +289,7 @@ fn the_world_of_the_demonstration_is_the_known_one() {
             seen.push(format!("{} {} {} {net}", brand.brand, file.name, file.rows));
         }
         for table in &brand.tables {
-            seen.push(format!(
-                "{} {} {}",
-                brand.brand, table.logical_name, table.rows
-            ));
+            seen.push(format!("{} {} {}", brand.brand, table.logical_name, table.rows));
         }
     }
     let known = [
@@ -384,11 +309,7 @@ fn the_world_of_the_demonstration_is_the_known_one() {
 
 #[test]
 fn a_larger_world_has_more_stores_and_a_short_one_no_history() {
-    let world = World::generate(&Options {
-        scale: 3,
-        days: 2,
-        ..Options::demo()
-    });
+    let world = World::generate(&Options { scale: 3, days: 2, ..Options::demo() });
     for brand in &world.brands {
         let mut numbers: Vec<&str> = brand.stores.iter().map(|s| s.number.as_str()).collect();
         numbers.sort_unstable();

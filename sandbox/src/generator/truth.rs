@@ -85,15 +85,11 @@ impl Truth {
 impl BrandTruth {
     /// Finds the truth about a sheet; a text file has the sheet ``.
     pub fn file(&self, name: &str, sheet: &str) -> Option<&FileTruth> {
-        self.files
-            .iter()
-            .find(|file| file.name == name && file.sheet == sheet)
+        self.files.iter().find(|file| file.name == name && file.sheet == sheet)
     }
 
     /// Finds the truth about a table.
     pub fn table(&self, logical_name: &str) -> Option<&TableTruth> {
-        self.tables
-            .iter()
-            .find(|table| table.logical_name == logical_name)
+        self.tables.iter().find(|table| table.logical_name == logical_name)
     }
 }

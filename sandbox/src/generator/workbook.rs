@@ -39,10 +39,7 @@ pub(super) struct Sheet {
 }
 
 /// Writes a workbook of small sheets.
-pub(super) fn write_sheets(
-    sheets: &[Sheet],
-    created_at: DateTime<Utc>,
-) -> Result<Vec<u8>, XlsxError> {
+pub(super) fn write_sheets(sheets: &[Sheet], created_at: DateTime<Utc>) -> Result<Vec<u8>, XlsxError> {
     let mut workbook = workbook(created_at)?;
     let date_format = Format::new().set_num_format("mm/dd/yyyy");
     for sheet in sheets {
@@ -71,10 +68,7 @@ pub(super) fn write_sheets(
 
 /// Writes a sales workbook: filter rows, an empty row, the header, the rows, and
 /// the total of all rows above it, the bad ones included.
-pub(super) fn write_sales(
-    file: &SalesFile,
-    created_at: DateTime<Utc>,
-) -> Result<Vec<u8>, XlsxError> {
+pub(super) fn write_sales(file: &SalesFile, created_at: DateTime<Utc>) -> Result<Vec<u8>, XlsxError> {
     let mut workbook = workbook(created_at)?;
     let sheet = workbook.add_worksheet();
     sheet.set_name(SHEET)?;
@@ -86,13 +80,7 @@ pub(super) fn write_sales(
     let mut sums = [0.0; 5];
     let mut line = HEADER_ROW;
     for (salt, row) in file.rows.iter().enumerate() {
-        let texts = [
-            row.store.as_str(),
-            &row.date,
-            row.actor,
-            row.channel,
-            row.daypart,
-        ];
+        let texts = [row.store.as_str(), &row.date, row.actor, row.channel, row.daypart];
         for (column, text) in (0..).zip(texts) {
             sheet.write_string(line, column, text)?;
         }
@@ -104,11 +92,7 @@ pub(super) fn write_sales(
                     sheet.write_string(line, column, text)?;
                 }
                 _ => {
-                    let value = if is_count(index) {
-                        measure as f64
-                    } else {
-                        noisy(measure, salt + index)
-                    };
+                    let value = if is_count(index) { measure as f64 } else { noisy(measure, salt + index) };
                     sums[index] += value;
                     sheet.write_number(line, column, value)?;
                 }
@@ -139,9 +123,7 @@ fn workbook(created_at: DateTime<Utc>) -> Result<Workbook, XlsxError> {
         created_at.minute() as u8,
         f64::from(created_at.second()),
     )?;
-    let properties = DocProperties::new()
-        .set_author("Business Intelligence")
-        .set_creation_datetime(&date);
+    let properties = DocProperties::new().set_author("Business Intelligence").set_creation_datetime(&date);
     let mut workbook = Workbook::new();
     workbook.set_properties(&properties);
     workbook.set_zip_compression_level(1);

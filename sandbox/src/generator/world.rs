@@ -37,12 +37,7 @@ pub struct Options {
 impl Options {
     /// The world of the demonstration: two years of 45 stores.
     pub fn demo() -> Self {
-        Self {
-            seed: 7,
-            today: super::calendar::day(2025, 11, 29),
-            days: 730,
-            scale: 1,
-        }
+        Self { seed: 7, today: super::calendar::day(2025, 11, 29), days: 730, scale: 1 }
     }
 }
 
@@ -82,32 +77,15 @@ struct Estate {
 impl World {
     /// Makes a world.
     pub fn generate(options: &Options) -> Self {
-        let options = Options {
-            days: options.days.max(1),
-            scale: options.scale.max(1),
-            ..options.clone()
-        };
+        let options = Options { days: options.days.max(1), scale: options.scale.max(1), ..options.clone() };
         let brands = found(options.seed, options.scale);
         let estates: Vec<Estate> = thread::scope(|scope| {
-            let works: Vec<_> = brands
-                .iter()
-                .map(|brand| scope.spawn(|| Estate::settle(brand, &options)))
-                .collect();
-            works
-                .into_iter()
-                .map(|work| work.join().expect("settling an estate does not panic"))
-                .collect()
+            let works: Vec<_> = brands.iter().map(|brand| scope.spawn(|| Estate::settle(brand, &options))).collect();
+            works.into_iter().map(|work| work.join().expect("settling an estate does not panic")).collect()
         });
-        let mut world = Self {
-            people: grants(options.seed, &brands),
-            brands,
-            options,
-            estates,
-            truth: Truth::default(),
-        };
-        world.truth.brands = (0..world.brands.len())
-            .map(|index| world.brand_truth(index))
-            .collect();
+        let mut world =
+            Self { people: grants(options.seed, &brands), brands, options, estates, truth: Truth::default() };
+        world.truth.brands = (0..world.brands.len()).map(|index| world.brand_truth(index)).collect();
         world
     }
 
@@ -124,16 +102,14 @@ impl World {
     /// Writes every file of a brand's drive; an unknown brand has none.
     pub fn drive_files(&self, brand_id: &str) -> Vec<DriveFile> {
         self.index(brand_id).map_or_else(Vec::new, |index| {
-            self.write_files(index)
-                .expect("the generator's sheets keep within Excel's limits")
+            self.write_files(index).expect("the generator's sheets keep within Excel's limits")
         })
     }
 
     /// Fills every table of a brand's Dataverse organisation; an unknown brand
     /// has none.
     pub fn dataverse_tables(&self, brand_id: &str) -> Vec<Table> {
-        self.index(brand_id)
-            .map_or_else(Vec::new, |index| self.books(index).tables())
+        self.index(brand_id).map_or_else(Vec::new, |index| self.books(index).tables())
     }
 
     /// Lists people and grants as a CSV file, one line a grant.
@@ -198,9 +174,7 @@ impl World {
             brand: brand.id.clone(),
             files,
             tables: books.truth(),
-            bad_rows: sales
-                .flat_map(|file| file.bad_rows(&brand.folder))
-                .collect(),
+            bad_rows: sales.flat_map(|file| file.bad_rows(&brand.folder)).collect(),
             missing_clock_outs: punches().filter(|punch| punch.clock_out.is_none()).count(),
             automatic_clock_outs: punches().filter(|punch| punch.automatic).count(),
         }
@@ -230,12 +204,7 @@ impl World {
         put("", "Offers.xlsx", offered_at, content);
         let old = self.archived(index);
         let archived_at = at(before(today, 14), 9, 41);
-        put(
-            "/Archive",
-            &old.name,
-            archived_at,
-            write_sales(&old, archived_at)?,
-        );
+        put("/Archive", &old.name, archived_at, write_sales(&old, archived_at)?);
         for plan in labor_plan::plans(seed, brand, &estate.ledger, today) {
             let folder = format!("/{}", labor_plan::FOLDER);
             let planned_at = at(before(plan.week, 3), 19, 5);
@@ -249,10 +218,7 @@ impl World {
         let day = before(self.options.today, 2 * DAILY_DAYS);
         let ledger = &self.estates[index].ledger;
         let brand = &self.brands[index];
-        SalesFile {
-            rows: daily_rows(self.options.seed, brand, ledger, before(day, 1), day),
-            ..SalesFile::daily()
-        }
+        SalesFile { rows: daily_rows(self.options.seed, brand, ledger, before(day, 1), day), ..SalesFile::daily() }
     }
 }
 
@@ -268,23 +234,14 @@ impl Estate {
         let Options { seed, today, .. } = *options;
         let first = options.first();
         let ledger = Ledger::write(seed, brand, before(first, COMPARABLE_DAYS), today);
-        let rosters = (0..brand.stores.len())
-            .map(|store| Roster::fill(seed, brand, store, &ledger, first, today))
-            .collect();
+        let rosters =
+            (0..brand.stores.len()).map(|store| Roster::fill(seed, brand, store, &ledger, first, today)).collect();
         let sales = sales_files(seed, brand, &ledger, first, today);
-        Self {
-            ledger,
-            rosters,
-            sales,
-        }
+        Self { ledger, rosters, sales }
     }
 
     /// Writes the sales workbooks, as many at once as there are.
-    fn write_sales_files(
-        &self,
-        brand: &Brand,
-        today: NaiveDate,
-    ) -> Result<Vec<DriveFile>, XlsxError> {
+    fn write_sales_files(&self, brand: &Brand, today: NaiveDate) -> Result<Vec<DriveFile>, XlsxError> {
         thread::scope(|scope| {
             let last = self.sales.len() - 1;
             let works: Vec<_> = (0..)
@@ -296,11 +253,7 @@ impl Estate {
                         Some(year) if index != last => at(fiscal_year_start(year + 1), 17, 30),
                         _ => at(today, 9, 40),
                     };
-                    (
-                        file,
-                        modified_at,
-                        scope.spawn(move || write_sales(file, modified_at)),
-                    )
+                    (file, modified_at, scope.spawn(move || write_sales(file, modified_at)))
                 })
                 .collect();
             works
@@ -323,8 +276,6 @@ fn at(date: NaiveDate, hour: i64, minute: i64) -> DateTime<Utc> {
 }
 
 fn write(folder: &Path, name: &str, content: &[u8]) -> anyhow::Result<()> {
-    fs::create_dir_all(folder)
-        .with_context(|| format!("failed to make folder `{}`", folder.display()))?;
-    fs::write(folder.join(name), content)
-        .with_context(|| format!("failed to write `{}`", folder.join(name).display()))
+    fs::create_dir_all(folder).with_context(|| format!("failed to make folder `{}`", folder.display()))?;
+    fs::write(folder.join(name), content).with_context(|| format!("failed to write `{}`", folder.join(name).display()))
 }

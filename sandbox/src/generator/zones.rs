@@ -16,11 +16,7 @@ pub(super) fn to_utc(time_zone: &str, local: NaiveDateTime) -> DateTime<Utc> {
         "America/Phoenix" => (-7, false),
         _ => (-7, true),
     };
-    let hours = if saves_daylight && in_summer(local) {
-        hours + 1
-    } else {
-        hours
-    };
+    let hours = if saves_daylight && in_summer(local) { hours + 1 } else { hours };
     (local - Duration::hours(hours)).and_utc()
 }
 
@@ -42,9 +38,7 @@ mod tests {
     use super::*;
 
     fn at(zone: &str, date: NaiveDate, minute: u32) -> String {
-        to_utc(zone, wall_clock(date, minute))
-            .format("%F %R")
-            .to_string()
+        to_utc(zone, wall_clock(date, minute)).format("%F %R").to_string()
     }
 
     #[test]

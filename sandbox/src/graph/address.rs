@@ -82,9 +82,7 @@ pub(super) fn parse(raw: &str) -> Result<Address, Unknown> {
             let (user, rest) = segment(rest)?;
             match rest.strip_prefix("/drive") {
                 Some(rest) => drive(DriveKey::OfUser(user), rest),
-                None if rest == "/sendMail" || rest == "/microsoft.graph.sendMail" => {
-                    Ok(Address::SendMail(user))
-                }
+                None if rest == "/sendMail" || rest == "/microsoft.graph.sendMail" => Ok(Address::SendMail(user)),
                 None => Err(Unknown::OutsideContract),
             }
         }
@@ -99,21 +97,11 @@ fn site(raw: &str) -> Result<Address, Unknown> {
         Some((hostname, rest)) if !hostname.contains('/') => {
             let (path, rest) = rest.split_once(':').unwrap_or((rest, ""));
             let path = names(path)?.join("/");
-            (
-                SiteKey::Path {
-                    hostname: decoded(hostname)?,
-                    path,
-                },
-                rest,
-            )
+            (SiteKey::Path { hostname: decoded(hostname)?, path }, rest)
         }
         _ => {
             let (id, rest) = segment(raw)?;
-            let key = if id == "root" {
-                SiteKey::Root
-            } else {
-                SiteKey::Id(id)
-            };
+            let key = if id == "root" { SiteKey::Root } else { SiteKey::Id(id) };
             (key, rest)
         }
     };
@@ -141,10 +129,7 @@ fn drive(key: DriveKey, rest: &str) -> Result<Address, Unknown> {
         let (names, rest) = relative(&rest[end..])?;
         let item = match names {
             None => ItemKey::Id(id),
-            Some(names) => ItemKey::Path {
-                below: Some(id),
-                names,
-            },
+            Some(names) => ItemKey::Path { below: Some(id), names },
         };
         (item, rest)
     } else {
@@ -176,11 +161,7 @@ fn names(raw: &str) -> Result<Vec<String>, Unknown> {
         .filter(|name| !name.is_empty())
         .map(|name| {
             let name = decoded(name)?;
-            if is_valid_name(&name) {
-                Ok(name)
-            } else {
-                Err(Unknown::InvalidPath)
-            }
+            if is_valid_name(&name) { Ok(name) } else { Err(Unknown::InvalidPath) }
         })
         .collect()
 }
@@ -211,11 +192,7 @@ mod tests {
         let drive = || DriveKey::Id("b!d".to_owned());
         assert_eq!(
             parse("drives/b!d/root:/In%20box/50%25%20%231.csv"),
-            Ok(Address::Item(
-                drive(),
-                by_path(&["In box", "50% #1.csv"]),
-                Action::Itself
-            ))
+            Ok(Address::Item(drive(), by_path(&["In box", "50% #1.csv"]), Action::Itself))
         );
         assert_eq!(
             parse("drives/b!d/root:/In:/children"),
@@ -223,20 +200,13 @@ mod tests {
         );
         assert_eq!(
             parse("drives/b!d/items/01A/content"),
-            Ok(Address::Item(
-                drive(),
-                ItemKey::Id("01A".to_owned()),
-                Action::Content
-            ))
+            Ok(Address::Item(drive(), ItemKey::Id("01A".to_owned()), Action::Content))
         );
         assert_eq!(
             parse("drives/b!d/items/01A:/x.csv:"),
             Ok(Address::Item(
                 drive(),
-                ItemKey::Path {
-                    below: Some("01A".to_owned()),
-                    names: vec!["x.csv".to_owned()]
-                },
+                ItemKey::Path { below: Some("01A".to_owned()), names: vec!["x.csv".to_owned()] },
                 Action::Itself
             ))
         );
@@ -244,30 +214,18 @@ mod tests {
 
     #[test]
     fn a_site_is_named_by_host_and_path_or_by_id() {
-        let by_path = || SiteKey::Path {
-            hostname: "a.sharepoint.com".to_owned(),
-            path: "sites/x y".to_owned(),
-        };
-        assert_eq!(
-            parse("sites/a.sharepoint.com:/sites/x%20y"),
-            Ok(Address::Site(by_path()))
-        );
+        let by_path = || SiteKey::Path { hostname: "a.sharepoint.com".to_owned(), path: "sites/x y".to_owned() };
+        assert_eq!(parse("sites/a.sharepoint.com:/sites/x%20y"), Ok(Address::Site(by_path())));
         assert_eq!(
             parse("sites/a.sharepoint.com:/sites/x%20y:/drive"),
             Ok(Address::Drive(DriveKey::OfSite(by_path())))
         );
-        assert_eq!(
-            parse("sites/a,1,2/drives"),
-            Ok(Address::SiteDrives(SiteKey::Id("a,1,2".to_owned())))
-        );
+        assert_eq!(parse("sites/a,1,2/drives"), Ok(Address::SiteDrives(SiteKey::Id("a,1,2".to_owned()))));
         assert_eq!(
             parse("sites/root/drive/root:/In:/children"),
             Ok(Address::Item(
                 DriveKey::OfSite(SiteKey::Root),
-                ItemKey::Path {
-                    below: None,
-                    names: vec!["In".to_owned()]
-                },
+                ItemKey::Path { below: None, names: vec!["In".to_owned()] },
                 Action::Children
             ))
         );
@@ -277,10 +235,7 @@ mod tests {
     fn reserved_characters_and_unknown_routes_are_refused() {
         assert_eq!(parse("drives/d/root:/a%3Ab.csv"), Err(Unknown::InvalidPath));
         assert_eq!(parse("drives/d/root:/a%2Fb.csv"), Err(Unknown::InvalidPath));
-        assert_eq!(
-            parse("drives/d/items/1/versions"),
-            Err(Unknown::OutsideContract)
-        );
+        assert_eq!(parse("drives/d/items/1/versions"), Err(Unknown::OutsideContract));
         assert_eq!(parse("groups/1"), Err(Unknown::OutsideContract));
     }
 }

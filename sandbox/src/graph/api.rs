@@ -74,13 +74,9 @@ impl Api {
         handle: impl FnOnce(&Self, &Request) -> Response,
     ) -> Reply {
         let label = request.bearer().map(|token| self.book.label(token));
-        self.faults.pass(
-            origin,
-            self.clock.now(),
-            label.as_deref(),
-            request,
-            |request| handle(self, request).with("Date", self.clock.http_date()),
-        )
+        self.faults.pass(origin, self.clock.now(), label.as_deref(), request, |request| {
+            handle(self, request).with("Date", self.clock.http_date())
+        })
     }
 
     /// Answers the API's routes.
@@ -88,32 +84,21 @@ impl Api {
         let mut state = locked(&self.state);
         state.answers += 1;
         let request_id = numbered_guid("graph request", state.answers);
-        let client_id = request
-            .header("client-request-id")
-            .unwrap_or(&request_id)
-            .to_owned();
+        let client_id = request.header("client-request-id").unwrap_or(&request_id).to_owned();
         let now = state.now();
-        let response = match self
-            .check_token(request)
-            .and_then(|()| self.route(&mut state, request))
-        {
+        let response = match self.check_token(request).and_then(|()| self.route(&mut state, request)) {
             Ok(response) => response,
             Err(problem) => problem.into_response(now, &request_id, &client_id),
         };
-        response
-            .with("request-id", &request_id)
-            .with("client-request-id", client_id)
-            .with(
-                "x-ms-ags-diagnostic",
-                "{\"ServerInfo\":{\"DataCenter\":\"North Europe\",\"Slice\":\"E\",\"Ring\":\"2\",\
+        response.with("request-id", &request_id).with("client-request-id", client_id).with(
+            "x-ms-ags-diagnostic",
+            "{\"ServerInfo\":{\"DataCenter\":\"North Europe\",\"Slice\":\"E\",\"Ring\":\"2\",\
                  \"ScaleUnit\":\"000\",\"RoleInstance\":\"AGSFE_IN_33\"}}",
-            )
+        )
     }
 
     fn check_token(&self, request: &Request) -> Result<(), Problem> {
-        let checked = self
-            .book
-            .check(request.bearer(), &self.resources, self.clock.now());
+        let checked = self.book.check(request.bearer(), &self.resources, self.clock.now());
         checked.map_err(|refusal| {
             let message = match refusal {
                 Refusal::Missing => "Access token is empty.",
@@ -132,11 +117,7 @@ impl Api {
 
     fn route(&self, state: &mut State, request: &Request) -> Result<Response, Problem> {
         let outside = || {
-            let what = format!(
-                "the stand-in does not know {} {}",
-                request.method,
-                request.path()
-            );
+            let what = format!("the stand-in does not know {} {}", request.method, request.path());
             Problem::new(501, "outsideContract", what)
         };
         let path = request.path().strip_prefix("/v1.0/").ok_or_else(outside)?;
@@ -166,12 +147,8 @@ impl Api {
                 let drive = state.drive(&key)?;
                 Ok(self.odata("drives/$entity", render::drive(&state.drives[drive])))
             }
-            ("GET", Address::Item(drive, item, action)) => {
-                self.get_item(state, request, &drive, &item, action)
-            }
-            ("PATCH", Address::Item(drive, item, Action::Itself)) => {
-                self.patch_item(state, request, &drive, &item)
-            }
+            ("GET", Address::Item(drive, item, action)) => self.get_item(state, request, &drive, &item, action),
+            ("PATCH", Address::Item(drive, item, Action::Itself)) => self.patch_item(state, request, &drive, &item),
             ("POST", Address::SendMail(user)) => send_mail(state, request, &user),
             _ => Err(outside()),
         }
@@ -193,8 +170,7 @@ impl Api {
                 Ok(self.item(state, drive, place, &selection))
             }
             Action::Children if state.drives[drive].item(place).is_folder() => {
-                listing::children(state, &self.bases, request, drive, place)
-                    .map(|page| odata(&page))
+                listing::children(state, &self.bases, request, drive, place).map(|page| odata(&page))
             }
             Action::Children => Ok(odata(&json!({"value": []}))),
             Action::Delta if place == ROOT => {
@@ -213,37 +189,23 @@ impl Api {
         let found = &state.drives[drive];
         let mut item = render::item(found, place, Context::Single, selection, url);
         let encoded = crate::wire::encode_percent(&found.id, "");
-        let context = format!(
-            "{}/v1.0/$metadata#drives('{encoded}')/items/$entity",
-            self.bases.api
-        );
+        let context = format!("{}/v1.0/$metadata#drives('{encoded}')/items/$entity", self.bases.api);
         if let Some(members) = item.as_object_mut() {
             members.shift_insert(0, "@odata.context".to_owned(), json!(context));
         }
         odata(&item)
     }
 
-    fn redirect(
-        &self,
-        state: &State,
-        request: &Request,
-        drive: usize,
-        place: Place,
-    ) -> Result<Response, Problem> {
+    fn redirect(&self, state: &State, request: &Request, drive: usize, place: Place) -> Result<Response, Problem> {
         let item = state.drives[drive].item(place);
         let known = request.header_parts("if-none-match");
-        if known
-            .iter()
-            .any(|tag| *tag == item.e_tag() || *tag == item.c_tag())
-        {
+        if known.iter().any(|tag| *tag == item.e_tag() || *tag == item.c_tag()) {
             return Ok(Response::empty(304));
         }
         let url = self
             .bases
             .download_url(state, drive, place)
-            .ok_or_else(|| {
-                Problem::new(400, "invalidRequest", "You cannot get content for a folder")
-            })?;
+            .ok_or_else(|| Problem::new(400, "invalidRequest", "You cannot get content for a folder"))?;
         Ok(Response::empty(302).with("Location", url))
     }
 
@@ -256,38 +218,21 @@ impl Api {
     ) -> Result<Response, Problem> {
         let drive = state.drive(drive)?;
         let place = state.place(drive, item)?;
-        let body: Value = serde_json::from_slice(&request.body).map_err(|_| {
-            Problem::new(
-                400,
-                "invalidRequest",
-                "Unable to read JSON request payload.",
-            )
-        })?;
+        let body: Value = serde_json::from_slice(&request.body)
+            .map_err(|_| Problem::new(400, "invalidRequest", "Unable to read JSON request payload."))?;
         let now = state.now();
         let found = &mut state.drives[drive];
         if let Some(lock) = found.item(place).lock {
             return Err(locked_item(lock));
         }
-        if request
-            .header("if-match")
-            .is_some_and(|tag| tag != "*" && tag != found.item(place).e_tag())
-        {
+        if request.header("if-match").is_some_and(|tag| tag != "*" && tag != found.item(place).e_tag()) {
             let message = "ETag does not match current item's value";
-            return Err(
-                Problem::new(412, "resourceModified", message).inner("entityTagDoesNotMatch")
-            );
+            return Err(Problem::new(412, "resourceModified", message).inner("entityTagDoesNotMatch"));
         }
         let (parent, name) = target(found, place, &body)?;
-        if found
-            .child(parent, &name)
-            .is_some_and(|other| other != place)
-        {
+        if found.child(parent, &name).is_some_and(|other| other != place) {
             // `conflictBehavior` is ignored on a move, as it was seen to be.
-            return Err(Problem::new(
-                409,
-                "nameAlreadyExists",
-                "Name already exists",
-            ));
+            return Err(Problem::new(409, "nameAlreadyExists", "Name already exists"));
         }
         found.touch(place, now);
         found.items[place].parent = parent;
@@ -305,25 +250,19 @@ impl Api {
 }
 
 fn odata(body: &Value) -> Response {
-    let content_type = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
+    let content_type =
+        "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
     Response::text(200, content_type, body.to_string()).with("OData-Version", "4.0")
 }
 
 /// Reads where a `PATCH` wants the item: folder and name, each as it is unless given.
-fn target(
-    drive: &super::drive::Drive,
-    place: Place,
-    body: &Value,
-) -> Result<(Place, String), Problem> {
+fn target(drive: &super::drive::Drive, place: Place, body: &Value) -> Result<(Place, String), Problem> {
     let invalid = |message: &str| Problem::new(400, "invalidRequest", message);
     if place == ROOT {
         return Err(invalid("The root folder cannot be moved or renamed."));
     }
     let reference = &body["parentReference"];
-    if reference["driveId"]
-        .as_str()
-        .is_some_and(|id| id != drive.id)
-    {
+    if reference["driveId"].as_str().is_some_and(|id| id != drive.id) {
         return Err(invalid("Cannot move an item to another drive."));
     }
     let parent = match reference["id"].as_str() {
@@ -331,9 +270,7 @@ fn target(
         Some(id) => drive.by_id(id).ok_or_else(Problem::not_found)?,
     };
     if !drive.item(parent).is_folder() || drive.is_within(parent, place) {
-        return Err(invalid(
-            "The new parent has to be a folder outside the item.",
-        ));
+        return Err(invalid("The new parent has to be a folder outside the item."));
     }
     let name = body["name"].as_str().unwrap_or(&drive.item(place).name);
     if !is_valid_name(name) {
@@ -346,22 +283,14 @@ fn locked_item(lock: Lock) -> Problem {
     let message = "The resource you are attempting to access is locked";
     match lock {
         Lock::NotAllowed => Problem::new(423, "notAllowed", message).inner("resourceLocked"),
-        Lock::AccessDenied => Problem::new(
-            423,
-            "accessDenied",
-            "Lock token does not match existing lock",
-        ),
+        Lock::AccessDenied => Problem::new(423, "accessDenied", "Lock token does not match existing lock"),
         Lock::ResourceLocked => Problem::new(423, "resourceLocked", message),
     }
 }
 
 fn send_mail(state: &mut State, request: &Request, user: &str) -> Result<Response, Problem> {
     let mailboxes = &state.options.mailboxes;
-    if !mailboxes.is_empty()
-        && !mailboxes
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(user))
-    {
+    if !mailboxes.is_empty() && !mailboxes.iter().any(|known| known.eq_ignore_ascii_case(user)) {
         let message = format!("The requested user '{user}' is invalid.");
         return Err(Problem::new(404, "ErrorInvalidUser", message));
     }

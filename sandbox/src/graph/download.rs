@@ -14,10 +14,7 @@ use crate::wire::{Request, Response, encode_percent};
 pub(super) fn signed_target(drive: &Drive, item: &Item, expires_at: i64) -> String {
     let path = format!("/{}/_layouts/15/download.aspx", drive.owner);
     let query = |signature: &str| {
-        format!(
-            "UniqueId={}&Translate=false&tempauth=v1.{expires_at}.{signature}&ApiVersion=2.0",
-            item.guid
-        )
+        format!("UniqueId={}&Translate=false&tempauth=v1.{expires_at}.{signature}&ApiVersion=2.0", item.guid)
     };
     let signed = format!("{path}?{} {} of the download host", query(""), item.c_tag());
     let signature = URL_SAFE_NO_PAD.encode(Sha256::digest(signed));
@@ -54,36 +51,17 @@ pub(super) fn answer(state: &State, request: &Request) -> Response {
     let bytes = content.sent();
     let range = request.header("range").filter(|_| !state.ranges_ignored);
     send(&bytes, range)
-        .with(
-            "Content-Disposition",
-            format!(
-                "attachment; filename*=UTF-8''{}",
-                encode_percent(&item.name, "")
-            ),
-        )
+        .with("Content-Disposition", format!("attachment; filename*=UTF-8''{}", encode_percent(&item.name, "")))
         .with("Accept-Ranges", "bytes")
         .with("ETag", item.e_tag())
 }
 
 fn find(state: &State, request: &Request) -> Option<(usize, Place)> {
-    let value = |name: &str| {
-        request
-            .query()
-            .split('&')
-            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
-    };
+    let value = |name: &str| request.query().split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     let guid = value("UniqueId")?;
-    let expires_at: i64 = value("tempauth")?
-        .strip_prefix("v1.")?
-        .split('.')
-        .next()?
-        .parse()
-        .ok()?;
-    let (drive, place) = state
-        .drives
-        .iter()
-        .enumerate()
-        .find_map(|(index, drive)| Some((index, drive.by_guid(guid)?)))?;
+    let expires_at: i64 = value("tempauth")?.strip_prefix("v1.")?.split('.').next()?.parse().ok()?;
+    let (drive, place) =
+        state.drives.iter().enumerate().find_map(|(index, drive)| Some((index, drive.by_guid(guid)?)))?;
     let found = &state.drives[drive];
     let genuine = request.target == signed_target(found, found.item(place), expires_at);
     (genuine && state.now().timestamp() < expires_at).then_some((drive, place))
@@ -94,10 +72,8 @@ fn send(bytes: &[u8], range: Option<&str>) -> Response {
     match range.and_then(|range| parse_range(range, total)) {
         None => Response::bytes(200, "application/octet-stream", bytes.to_vec()),
         Some((start, end)) if start < end => {
-            Response::bytes(206, "application/octet-stream", bytes[start..end].to_vec()).with(
-                "Content-Range",
-                format!("bytes {start}-{}/{total}", end - 1),
-            )
+            Response::bytes(206, "application/octet-stream", bytes[start..end].to_vec())
+                .with("Content-Range", format!("bytes {start}-{}/{total}", end - 1))
         }
         Some(_) => Response::empty(416).with("Content-Range", format!("bytes */{total}")),
     }
@@ -113,11 +89,7 @@ fn parse_range(range: &str, total: usize) -> Option<(usize, usize)> {
         return Some((total.saturating_sub(length), total));
     }
     let start: usize = first.parse().ok()?;
-    let end = if last.is_empty() {
-        total
-    } else {
-        last.parse::<usize>().ok()?.checked_add(1)?
-    };
+    let end = if last.is_empty() { total } else { last.parse::<usize>().ok()?.checked_add(1)? };
     if !last.is_empty() && end <= start {
         return None;
     }
@@ -133,10 +105,7 @@ mod tests {
         let status = |range| send(b"0123456789", Some(range)).status;
         assert_eq!(send(b"0123456789", Some("bytes=4-6")).body, b"456");
         assert_eq!(send(b"0123456789", Some("bytes=-3")).body, b"789");
-        assert_eq!(
-            send(b"0123456789", Some("bytes=4-")).header("content-range"),
-            Some("bytes 4-9/10")
-        );
+        assert_eq!(send(b"0123456789", Some("bytes=4-")).header("content-range"), Some("bytes 4-9/10"));
         assert_eq!(status("bytes=10-"), 416);
         assert_eq!(status("bytes=0-1,4-5"), 200);
         assert_eq!(status("bytes=6-4"), 200);

@@ -64,11 +64,7 @@ pub(super) struct Content {
 
 impl Content {
     pub(super) fn new(bytes: Vec<u8>) -> Self {
-        Self {
-            hash: quick_xor_hash(&bytes),
-            stored: Arc::new(bytes),
-            served: None,
-        }
+        Self { hash: quick_xor_hash(&bytes), stored: Arc::new(bytes), served: None }
     }
 
     pub(super) fn sent(&self) -> Arc<Vec<u8>> {
@@ -82,11 +78,7 @@ impl Item {
     }
 
     pub(super) fn c_tag(&self) -> String {
-        format!(
-            "\"c:{{{}}},{}\"",
-            self.guid.to_uppercase(),
-            self.content_version
-        )
+        format!("\"c:{{{}}},{}\"", self.guid.to_uppercase(), self.content_version)
     }
 
     pub(super) fn is_folder(&self) -> bool {
@@ -119,28 +111,21 @@ impl Drive {
     }
 
     pub(super) fn by_id(&self, id: &str) -> Option<Place> {
-        self.items
-            .iter()
-            .position(|item| item.id == id && !item.deleted)
+        self.items.iter().position(|item| item.id == id && !item.deleted)
     }
 
     pub(super) fn by_guid(&self, guid: &str) -> Option<Place> {
-        self.items
-            .iter()
-            .position(|item| item.guid == guid && !item.deleted)
+        self.items.iter().position(|item| item.guid == guid && !item.deleted)
     }
 
     /// Follows names down from a folder; case does not matter.
     pub(super) fn walk<S: AsRef<str>>(&self, from: Place, names: &[S]) -> Option<Place> {
-        names
-            .iter()
-            .try_fold(from, |folder, name| self.child(folder, name.as_ref()))
+        names.iter().try_fold(from, |folder, name| self.child(folder, name.as_ref()))
     }
 
     pub(super) fn child(&self, folder: Place, name: &str) -> Option<Place> {
         let wanted = name.to_lowercase();
-        self.children(folder)
-            .find(|place| self.items[*place].name.to_lowercase() == wanted)
+        self.children(folder).find(|place| self.items[*place].name.to_lowercase() == wanted)
     }
 
     pub(super) fn children(&self, folder: Place) -> impl Iterator<Item = Place> {
@@ -163,20 +148,11 @@ impl Drive {
         names
     }
 
-    pub(super) fn add(
-        &mut self,
-        parent: Place,
-        name: &str,
-        kind: Kind,
-        at: DateTime<Utc>,
-    ) -> Place {
+    pub(super) fn add(&mut self, parent: Place, name: &str, kind: Kind, at: DateTime<Utc>) -> Place {
         let place = self.items.len();
         self.changes += 1;
         self.items.push(Item {
-            id: format!(
-                "01{}",
-                letters(&format!("item {} {place}", self.id), 32, false)
-            ),
+            id: format!("01{}", letters(&format!("item {} {place}", self.id), 32, false)),
             guid: numbered_guid(&self.id, place as u64),
             parent,
             name: name.to_owned(),
@@ -195,22 +171,13 @@ impl Drive {
 
     /// Finds a folder, making what is missing on the way.
     pub(super) fn make_folders(&mut self, path: &str, at: DateTime<Utc>) -> Place {
-        path.split('/')
-            .filter(|name| !name.is_empty())
-            .fold(ROOT, |folder, name| {
-                self.child(folder, name)
-                    .unwrap_or_else(|| self.add(folder, name, Kind::Folder, at))
-            })
+        path.split('/').filter(|name| !name.is_empty()).fold(ROOT, |folder, name| {
+            self.child(folder, name).unwrap_or_else(|| self.add(folder, name, Kind::Folder, at))
+        })
     }
 
     /// Writes a file: new, or new content of one that is there.
-    pub(super) fn put(
-        &mut self,
-        folder: Place,
-        name: &str,
-        bytes: Vec<u8>,
-        at: DateTime<Utc>,
-    ) -> Place {
+    pub(super) fn put(&mut self, folder: Place, name: &str, bytes: Vec<u8>, at: DateTime<Utc>) -> Place {
         let content = Content::new(bytes);
         match self.child(folder, name) {
             None => self.add(folder, name, Kind::File(content), at),

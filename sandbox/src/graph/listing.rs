@@ -20,11 +20,7 @@ pub(super) enum Cursor {
     /// The rest of one enumeration of changes.
     Changes(Changes),
     /// Everything that changes after this point.
-    Since {
-        drive: usize,
-        change: u64,
-        selection: Selection,
-    },
+    Since { drive: usize, change: u64, selection: Selection },
     /// A fresh link that does not work, as it was seen once.
     Broken,
 }
@@ -57,11 +53,7 @@ impl Links {
     /// Finds a change link by its raw text, or says how it has expired.
     fn find(&self, target: &str) -> Result<Cursor, Problem> {
         let Some((number, cursor)) = self.known.get(target) else {
-            return Err(Problem::new(
-                400,
-                "invalidRequest",
-                "Invalid API or resource",
-            ));
+            return Err(Problem::new(400, "invalidRequest", "Invalid API or resource"));
         };
         Ok(match (self.expired, cursor) {
             (Some((last, _)), Cursor::Since { .. } | Cursor::Changes(_)) if *number <= last => {
@@ -98,11 +90,7 @@ pub(super) fn children(
             _ => return Err(Problem::new(400, "invalidRequest", "Invalid skip token")),
         },
     };
-    let size = options
-        .top()?
-        .unwrap_or(usize::MAX)
-        .min(state.paging.size)
-        .max(1);
+    let size = options.top()?.unwrap_or(usize::MAX).min(state.paging.size).max(1);
     let selection = options.selection()?;
 
     let found = &state.drives[drive];
@@ -119,13 +107,7 @@ pub(super) fn children(
         .iter()
         .map(|(_, place)| {
             let url = bases.download_url(state, drive, *place);
-            item(
-                &state.drives[drive],
-                *place,
-                Context::Children,
-                &selection,
-                url,
-            )
+            item(&state.drives[drive], *place, Context::Children, &selection, url)
         })
         .collect();
     let next_link = more.then(|| {
@@ -136,49 +118,26 @@ pub(super) fn children(
             return format!("{}{}", bases.api, request.target);
         }
         let target = next_target(request, "$skiptoken", &state.links.token());
-        state
-            .links
-            .add(target.clone(), Cursor::Children { after, blank });
+        state.links.add(target.clone(), Cursor::Children { after, blank });
         link(state, bases, &target)
     });
     let id = &state.drives[drive].id;
     let encoded = encode_percent(id, "");
-    let context = format!(
-        "{}/v1.0/$metadata#drives('{encoded}')/root/children",
-        bases.api
-    );
+    let context = format!("{}/v1.0/$metadata#drives('{encoded}')/root/children", bases.api);
     Ok(page(context, next_link, None, value))
 }
 
 /// Lists one page of what changed in a drive.
-pub(super) fn changes(
-    state: &mut State,
-    bases: &Bases,
-    request: &Request,
-    drive: usize,
-) -> Result<Value, Problem> {
+pub(super) fn changes(state: &mut State, bases: &Bases, request: &Request, drive: usize) -> Result<Value, Problem> {
     let options = Options::read(request, &["$top", "$select", "token"])?;
-    let page_size = options
-        .top()?
-        .unwrap_or(usize::MAX)
-        .min(state.paging.size)
-        .max(1);
+    let page_size = options.top()?.unwrap_or(usize::MAX).min(state.paging.size).max(1);
     let cursor = match options.get("token") {
-        None => Cursor::Since {
-            drive,
-            change: 0,
-            selection: options.selection()?,
-        },
+        None => Cursor::Since { drive, change: 0, selection: options.selection()? },
         Some("latest") => {
             let change = state.drives[drive].changes;
             let selection = options.selection()?;
             let delta_link = change_link(state, bases, drive, change, selection);
-            return Ok(page(
-                context_of_changes(bases),
-                None,
-                Some(delta_link),
-                Vec::new(),
-            ));
+            return Ok(page(context_of_changes(bases), None, Some(delta_link), Vec::new()));
         }
         Some(_) => match state.links.find(&request.target) {
             Err(problem) if problem.status == 410 => {
@@ -189,14 +148,8 @@ pub(super) fn changes(
     };
     let changes = match cursor {
         Cursor::Changes(changes) => changes,
-        Cursor::Since {
-            drive,
-            change,
-            selection,
-        } => {
-            let parents = request
-                .header("deltaExcludeParent")
-                .is_none_or(|value| value != "true");
+        Cursor::Since { drive, change, selection } => {
+            let parents = request.header("deltaExcludeParent").is_none_or(|value| value != "true");
             let found = &state.drives[drive];
             Changes {
                 drive,
@@ -208,56 +161,34 @@ pub(super) fn changes(
             }
         }
         Cursor::Broken | Cursor::Children { .. } => {
-            return Err(Problem::new(
-                500,
-                "generalException",
-                "An unspecified error has occurred.",
-            ));
+            return Err(Problem::new(500, "generalException", "An unspecified error has occurred."));
         }
     };
     Ok(page_of_changes(state, bases, request, changes))
 }
 
-fn page_of_changes(
-    state: &mut State,
-    bases: &Bases,
-    request: &Request,
-    mut changes: Changes,
-) -> Value {
+fn page_of_changes(state: &mut State, bases: &Bases, request: &Request, mut changes: Changes) -> Value {
     let quirk = state.paging.quirk;
     let blank = changes.blank;
-    let taken = if blank {
-        0
-    } else {
-        changes.page_size.min(changes.rest.len())
-    };
+    let taken = if blank { 0 } else { changes.page_size.min(changes.rest.len()) };
     let places: Vec<Place> = changes.rest.drain(..taken).collect();
     let drive = changes.drive;
     let value = places
         .iter()
-        .map(|place| {
-            item(
-                &state.drives[drive],
-                *place,
-                Context::Delta,
-                &changes.selection,
-                None,
-            )
-        })
+        .map(|place| item(&state.drives[drive], *place, Context::Delta, &changes.selection, None))
         .collect();
     if changes.rest.is_empty() && !blank {
         let link = change_link(state, bases, drive, changes.until, changes.selection);
         return page(context_of_changes(bases), None, Some(link), value);
     }
-    let next_link =
-        if quirk == Some(PagingQuirk::RepeatingLink) && request.query().contains("token=") {
-            format!("{}{}", bases.api, request.target)
-        } else {
-            changes.blank = !blank && quirk == Some(PagingQuirk::EmptyPages);
-            let target = change_target(state, drive);
-            state.links.add(target.clone(), Cursor::Changes(changes));
-            link(state, bases, &target)
-        };
+    let next_link = if quirk == Some(PagingQuirk::RepeatingLink) && request.query().contains("token=") {
+        format!("{}{}", bases.api, request.target)
+    } else {
+        changes.blank = !blank && quirk == Some(PagingQuirk::EmptyPages);
+        let target = change_target(state, drive);
+        state.links.add(target.clone(), Cursor::Changes(changes));
+        link(state, bases, &target)
+    };
     page(context_of_changes(bases), Some(next_link), None, value)
 }
 
@@ -290,42 +221,20 @@ fn changed_since(drive: &Drive, change: u64, parents: bool) -> Vec<Place> {
 }
 
 fn resync(state: &mut State, bases: &Bases, drive: usize, problem: Problem) -> Problem {
-    let how = state
-        .links
-        .expired
-        .map_or(Resync::WithoutLocation, |(_, how)| how);
+    let how = state.links.expired.map_or(Resync::WithoutLocation, |(_, how)| how);
     let cursor = match how {
         Resync::WithoutLocation => return problem,
-        Resync::WithLocation => Cursor::Since {
-            drive,
-            change: 0,
-            selection: Selection::default(),
-        },
+        Resync::WithLocation => Cursor::Since { drive, change: 0, selection: Selection::default() },
         Resync::LocationFails => Cursor::Broken,
     };
     let target = change_target(state, drive);
     state.links.add(target.clone(), cursor);
-    problem
-        .inner("resyncChangesApplyDifferences")
-        .with("Location", format!("{}{target}", bases.api))
+    problem.inner("resyncChangesApplyDifferences").with("Location", format!("{}{target}", bases.api))
 }
 
-fn change_link(
-    state: &mut State,
-    bases: &Bases,
-    drive: usize,
-    change: u64,
-    selection: Selection,
-) -> String {
+fn change_link(state: &mut State, bases: &Bases, drive: usize, change: u64, selection: Selection) -> String {
     let target = change_target(state, drive);
-    state.links.add(
-        target.clone(),
-        Cursor::Since {
-            drive,
-            change,
-            selection,
-        },
-    );
+    state.links.add(target.clone(), Cursor::Since { drive, change, selection });
     link(state, bases, &target)
 }
 
@@ -339,9 +248,7 @@ fn next_target(request: &Request, name: &str, token: &str) -> String {
     let mut query: Vec<String> = request
         .query()
         .split('&')
-        .filter(|pair| {
-            !pair.is_empty() && !pair.starts_with(name) && !pair.starts_with("%24skiptoken")
-        })
+        .filter(|pair| !pair.is_empty() && !pair.starts_with(name) && !pair.starts_with("%24skiptoken"))
         // The real service encodes the commas of `$select`, in lower case.
         .map(|pair| pair.replace(',', "%2c"))
         .collect();
@@ -377,16 +284,9 @@ pub(super) struct Options(Vec<(String, String)>);
 impl Options {
     pub(super) fn read(request: &Request, known: &[&str]) -> Result<Self, Problem> {
         let Some(pairs) = request.parameters() else {
-            return Err(Problem::new(
-                400,
-                "BadRequest",
-                "The query string is malformed.",
-            ));
+            return Err(Problem::new(400, "BadRequest", "The query string is malformed."));
         };
-        match pairs
-            .iter()
-            .find(|(name, _)| !known.contains(&name.as_str()))
-        {
+        match pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             None => Ok(Self(pairs)),
             Some((name, _)) => Err(Problem::new(
                 501,
@@ -397,10 +297,7 @@ impl Options {
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(other, _)| other == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     fn top(&self) -> Result<Option<usize>, Problem> {

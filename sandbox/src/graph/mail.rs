@@ -45,13 +45,10 @@ impl Mail {
             return json["message"]["subject"].as_str().map(str::to_owned);
         }
         let text = String::from_utf8_lossy(self.mime.as_deref()?);
-        text.lines()
-            .take_while(|line| !line.is_empty())
-            .find_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                name.eq_ignore_ascii_case("subject")
-                    .then(|| value.trim().to_owned())
-            })
+        text.lines().take_while(|line| !line.is_empty()).find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("subject").then(|| value.trim().to_owned())
+        })
     }
 }
 
@@ -63,38 +60,20 @@ pub(super) fn read(mailbox: &str, request: &Request) -> Result<Mail, Problem> {
     let content_type = request.header("content-type").unwrap_or_default();
     match content_type.split(';').next().unwrap_or_default().trim() {
         "text/plain" => {
-            let text: Vec<u8> = request
-                .body
-                .iter()
-                .copied()
-                .filter(|byte| !byte.is_ascii_whitespace())
-                .collect();
+            let text: Vec<u8> = request.body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
             let mime = STANDARD.decode(text).map_err(|_| {
                 let message = "Invalid base64 string for MIME content.";
                 Problem::new(400, "ErrorMimeContentInvalidBase64String", message)
             })?;
-            Ok(Mail {
-                mailbox: mailbox.to_owned(),
-                json: None,
-                mime: Some(mime),
-            })
+            Ok(Mail { mailbox: mailbox.to_owned(), json: None, mime: Some(mime) })
         }
         "application/json" => {
-            let json: Value = serde_json::from_slice(&request.body).map_err(|_| {
-                Problem::new(400, "BadRequest", "Unable to read JSON request payload.")
-            })?;
+            let json: Value = serde_json::from_slice(&request.body)
+                .map_err(|_| Problem::new(400, "BadRequest", "Unable to read JSON request payload."))?;
             check(&json)?;
-            Ok(Mail {
-                mailbox: mailbox.to_owned(),
-                json: Some(json),
-                mime: None,
-            })
+            Ok(Mail { mailbox: mailbox.to_owned(), json: Some(json), mime: None })
         }
-        _ => Err(Problem::new(
-            400,
-            "RequestBodyRead",
-            "A content type is required: JSON or MIME.",
-        )),
+        _ => Err(Problem::new(400, "RequestBodyRead", "A content type is required: JSON or MIME.")),
     }
 }
 
@@ -103,20 +82,14 @@ fn check(json: &Value) -> Result<(), Problem> {
         let text = "The value of the parameter 'Message' is empty.";
         return Err(Problem::new(400, "ErrorInvalidParameter", text));
     };
-    if let Some(unknown) = message
-        .keys()
-        .find(|name| !MEMBERS.contains(&name.as_str()) && !name.starts_with('@'))
-    {
-        let text =
-            format!("The property '{unknown}' does not exist on type 'microsoft.graph.message'.");
+    if let Some(unknown) = message.keys().find(|name| !MEMBERS.contains(&name.as_str()) && !name.starts_with('@')) {
+        let text = format!("The property '{unknown}' does not exist on type 'microsoft.graph.message'.");
         return Err(Problem::new(400, "RequestBodyRead", text));
     }
     let mut recipients = 0;
     for list in ["toRecipients", "ccRecipients", "bccRecipients"] {
         for recipient in json["message"][list].as_array().into_iter().flatten() {
-            let address = recipient["emailAddress"]["address"]
-                .as_str()
-                .unwrap_or_default();
+            let address = recipient["emailAddress"]["address"].as_str().unwrap_or_default();
             if !looks_like_an_address(address) {
                 return Err(invalid_recipients());
             }
@@ -126,33 +99,16 @@ fn check(json: &Value) -> Result<(), Problem> {
     if recipients == 0 {
         return Err(invalid_recipients());
     }
-    for header in json["message"]["internetMessageHeaders"]
-        .as_array()
-        .into_iter()
-        .flatten()
-    {
-        if !header["name"]
-            .as_str()
-            .unwrap_or_default()
-            .to_ascii_lowercase()
-            .starts_with("x-")
-        {
+    for header in json["message"]["internetMessageHeaders"].as_array().into_iter().flatten() {
+        if !header["name"].as_str().unwrap_or_default().to_ascii_lowercase().starts_with("x-") {
             let text = "The internet message header name should start with 'x-' or 'X-'.";
             return Err(Problem::new(400, "InvalidInternetMessageHeader", text));
         }
     }
-    for attachment in json["message"]["attachments"]
-        .as_array()
-        .into_iter()
-        .flatten()
-    {
+    for attachment in json["message"]["attachments"].as_array().into_iter().flatten() {
         let content = attachment["contentBytes"].as_str().unwrap_or_default();
         let bytes = STANDARD.decode(content).map_err(|_| {
-            Problem::new(
-                400,
-                "RequestBodyRead",
-                "Cannot convert the literal to the expected type 'Edm.Binary'.",
-            )
+            Problem::new(400, "RequestBodyRead", "Cannot convert the literal to the expected type 'Edm.Binary'.")
         })?;
         if bytes.len() >= ATTACHMENT_LIMIT_BYTES {
             return Err(too_large());
@@ -162,9 +118,8 @@ fn check(json: &Value) -> Result<(), Problem> {
 }
 
 fn looks_like_an_address(text: &str) -> bool {
-    text.split_once('@').is_some_and(|(name, domain)| {
-        !name.is_empty() && !domain.is_empty() && !text.contains(char::is_whitespace)
-    })
+    text.split_once('@')
+        .is_some_and(|(name, domain)| !name.is_empty() && !domain.is_empty() && !text.contains(char::is_whitespace))
 }
 
 fn invalid_recipients() -> Problem {
@@ -173,11 +128,7 @@ fn invalid_recipients() -> Problem {
 }
 
 fn too_large() -> Problem {
-    Problem::new(
-        413,
-        "ErrorMessageSizeExceeded",
-        "The message exceeds the maximum supported size.",
-    )
+    Problem::new(413, "ErrorMessageSizeExceeded", "The message exceeds the maximum supported size.")
 }
 
 #[cfg(test)]
@@ -190,32 +141,18 @@ mod tests {
             body: body.as_bytes().to_vec(),
             ..Request::default()
         };
-        read("a@example.com", &request)
-            .err()
-            .map(|problem| (problem.status, problem.code))
+        read("a@example.com", &request).err().map(|problem| (problem.status, problem.code))
     }
 
     #[test]
     fn what_the_service_would_refuse_is_refused() {
         let json = "application/json; charset=utf-8";
         let to = r#""toRecipients":[{"emailAddress":{"address":"b@example.com"}}]"#;
-        assert_eq!(
-            refusal(json, &format!(r#"{{"message":{{"subject":"x",{to}}}}}"#)),
-            None
-        );
+        assert_eq!(refusal(json, &format!(r#"{{"message":{{"subject":"x",{to}}}}}"#)), None);
         assert_eq!(refusal("text/plain", "SGVsbG8=\r\n"), None);
-        assert_eq!(
-            refusal("text/plain", "not base64"),
-            Some((400, "ErrorMimeContentInvalidBase64String"))
-        );
-        assert_eq!(
-            refusal(json, r#"{"message":{"toRecipient":[]}}"#),
-            Some((400, "RequestBodyRead"))
-        );
-        assert_eq!(
-            refusal(json, r#"{"message":{"subject":"x"}}"#),
-            Some((400, "ErrorInvalidRecipients"))
-        );
+        assert_eq!(refusal("text/plain", "not base64"), Some((400, "ErrorMimeContentInvalidBase64String")));
+        assert_eq!(refusal(json, r#"{"message":{"toRecipient":[]}}"#), Some((400, "RequestBodyRead")));
+        assert_eq!(refusal(json, r#"{"message":{"subject":"x"}}"#), Some((400, "ErrorInvalidRecipients")));
         assert_eq!(refusal(json, "{}"), Some((400, "ErrorInvalidParameter")));
     }
 }

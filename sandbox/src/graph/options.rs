@@ -48,10 +48,7 @@ pub struct Paging {
 
 impl Default for Paging {
     fn default() -> Self {
-        Self {
-            size: 200,
-            quirk: None,
-        }
+        Self { size: 200, quirk: None }
     }
 }
 

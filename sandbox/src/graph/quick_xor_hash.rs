@@ -20,8 +20,7 @@ impl QuickXorHash {
     /// Takes in the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         let size = self.state.len();
-        let mut bit =
-            usize::try_from(self.length % 160).unwrap_or_default() * SHIFT_BITS % STATE_BITS;
+        let mut bit = usize::try_from(self.length % 160).unwrap_or_default() * SHIFT_BITS % STATE_BITS;
         for byte in bytes {
             let (index, shift) = (bit / 8, bit % 8);
             let spread = u16::from(*byte) << shift;
@@ -61,9 +60,7 @@ mod tests {
 
     #[test]
     fn the_piece_size_does_not_change_the_hash() {
-        let bytes: Vec<u8> = (0..70_000_u32)
-            .map(|i| ((i * 7 + 13) % 251) as u8)
-            .collect();
+        let bytes: Vec<u8> = (0..70_000_u32).map(|i| ((i * 7 + 13) % 251) as u8).collect();
         for size in [1, 7, 160, 4096, 65_535] {
             let mut hash = QuickXorHash::default();
             bytes.chunks(size).for_each(|piece| hash.update(piece));

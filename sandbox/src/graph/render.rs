@@ -51,15 +51,9 @@ impl Selection {
         let Some(value) = value else {
             return Ok(Self(None));
         };
-        let names: Vec<String> = value
-            .split(',')
-            .map(|name| name.trim().to_owned())
-            .filter(|name| !name.is_empty())
-            .collect();
-        match names
-            .iter()
-            .find(|name| !SELECTABLE.contains(&name.as_str()))
-        {
+        let names: Vec<String> =
+            value.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+        match names.iter().find(|name| !SELECTABLE.contains(&name.as_str())) {
             Some(unknown) => Err(unknown.clone()),
             None => Ok(Self(Some(names))),
         }
@@ -68,11 +62,7 @@ impl Selection {
     fn keep(&self, mut item: Map<String, Value>) -> Map<String, Value> {
         if let Some(names) = &self.0 {
             item.retain(|name, _| {
-                let bare = if name == "@microsoft.graph.downloadUrl" {
-                    "content.downloadUrl"
-                } else {
-                    name
-                };
+                let bare = if name == "@microsoft.graph.downloadUrl" { "content.downloadUrl" } else { name };
                 // Types, and the facet that says the item is gone, come unasked.
                 matches!(name.as_str(), "id" | "deleted" | "@odata.type")
                     || names.iter().any(|wanted| wanted == name || wanted == bare)
@@ -95,20 +85,11 @@ pub(super) fn item(
     download_url: Option<String>,
 ) -> Value {
     let found = drive.item(place);
-    let printed = if found.deleted {
-        tombstone(drive, found)
-    } else {
-        living(drive, place, context, download_url)
-    };
+    let printed = if found.deleted { tombstone(drive, found) } else { living(drive, place, context, download_url) };
     Value::Object(selection.keep(printed))
 }
 
-fn living(
-    drive: &Drive,
-    place: Place,
-    context: Context,
-    download_url: Option<String>,
-) -> Map<String, Value> {
+fn living(drive: &Drive, place: Place, context: Context, download_url: Option<String>) -> Map<String, Value> {
     let found = drive.item(place);
     let mut printed = Map::new();
     let mut add = |name: &str, value: Value| printed.insert(name.to_owned(), value);
@@ -127,17 +108,13 @@ fn living(
     add("createdDateTime", json!(moment(found.created_at)));
     add("lastModifiedDateTime", json!(moment(found.modified_at)));
     add("webUrl", json!(web_url(drive, place)));
-    let person =
-        json!({"user": {"id": "48d31887-5fad-4d73-a9f5-3c356e68a038", "displayName": "Sam"}});
+    let person = json!({"user": {"id": "48d31887-5fad-4d73-a9f5-3c356e68a038", "displayName": "Sam"}});
     add("createdBy", person.clone());
     add("lastModifiedBy", person);
     add("parentReference", parent_reference(drive, place, context));
     match &found.kind {
         Kind::Folder => {
-            add(
-                "folder",
-                json!({"childCount": drive.children(place).count()}),
-            );
+            add("folder", json!({"childCount": drive.children(place).count()}));
         }
         Kind::File(content) => {
             let mut file = json!({"mimeType": mime_type(&found.name)});
@@ -180,10 +157,7 @@ fn tombstone(drive: &Drive, found: &Item) -> Map<String, Value> {
         printed.insert("file".to_owned(), json!({}));
     }
     let parent = drive.item(found.parent);
-    printed.insert(
-        "parentReference".to_owned(),
-        json!({"driveId": drive.id, "id": parent.id}),
-    );
+    printed.insert("parentReference".to_owned(), json!({"driveId": drive.id, "id": parent.id}));
     printed.insert("size".to_owned(), json!(0));
     printed
 }
@@ -212,9 +186,7 @@ fn size(drive: &Drive, place: Place) -> usize {
             .items
             .iter()
             .enumerate()
-            .filter(|(other, item)| {
-                !item.deleted && !item.is_folder() && drive.is_within(*other, place)
-            })
+            .filter(|(other, item)| !item.deleted && !item.is_folder() && drive.is_within(*other, place))
             .map(|(_, item)| item.size())
             .sum(),
         Kind::File(_) | Kind::Other(_) => found.size(),
@@ -222,11 +194,7 @@ fn size(drive: &Drive, place: Place) -> usize {
 }
 
 pub(super) fn kind(drive: &Drive) -> &'static str {
-    if drive.owner.starts_with("users/") {
-        "business"
-    } else {
-        "documentLibrary"
-    }
+    if drive.owner.starts_with("users/") { "business" } else { "documentLibrary" }
 }
 
 /// Prints a drive itself.
@@ -250,11 +218,7 @@ fn web_url(drive: &Drive, place: Place) -> String {
 }
 
 fn mime_type(name: &str) -> &'static str {
-    match name
-        .rsplit_once('.')
-        .map(|(_, extension)| extension.to_ascii_lowercase())
-        .as_deref()
-    {
+    match name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).as_deref() {
         Some("xlsx") => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         Some("xls") => "application/vnd.ms-excel",
         Some("csv") => "text/csv",

@@ -32,17 +32,12 @@ impl Graph {
     /// Tokens are accepted for `https://graph.microsoft.com` and for the API's own origin.
     pub fn start(options: GraphOptions) -> io::Result<Self> {
         let (front, back) = (Listener::bind()?, Listener::bind()?);
-        let bases = Bases {
-            api: front.origin(),
-            download: back.origin(),
-        };
+        let bases = Bases { api: front.origin(), download: back.origin() };
         let api = Arc::new(Api::new(options, bases));
         let (for_front, for_back) = (Arc::clone(&api), Arc::clone(&api));
         let front = front.serve(move |request| for_front.pass("graph", &request, Api::answer))?;
         let back = back.serve(move |request| {
-            for_back.pass("download", &request, |api, request| {
-                download::answer(&locked(&api.state), request)
-            })
+            for_back.pass("download", &request, |api, request| download::answer(&locked(&api.state), request))
         })?;
         Ok(Self {
             base_url: api.bases.api.clone(),
@@ -87,13 +82,7 @@ impl Graph {
     }
 
     /// Puts an item that is neither file nor folder, such as `{"package": {"type": "oneNote"}}`.
-    pub fn put_other(
-        &self,
-        site: &str,
-        folder: &str,
-        name: &str,
-        facets: Map<String, Value>,
-    ) -> String {
+    pub fn put_other(&self, site: &str, folder: &str, name: &str, facets: Map<String, Value>) -> String {
         let mut state = locked(&self.api.state);
         let now = state.now();
         let drive = state.drive_of(site);
@@ -105,9 +94,7 @@ impl Graph {
 
     /// Deletes a file or folder; false if there is none.
     pub fn remove_file(&self, site: &str, folder: &str, name: &str) -> bool {
-        self.change(site, folder, name, |state, drive, place| {
-            state.drives[drive].remove(place)
-        })
+        self.change(site, folder, name, |state, drive, place| state.drives[drive].remove(place))
     }
 
     /// Renames a file or folder; false if there is none.
@@ -144,13 +131,7 @@ impl Graph {
     }
 
     /// Sends other bytes than size and hash are of, as SharePoint does with Office files.
-    pub fn send_instead(
-        &self,
-        site: &str,
-        folder: &str,
-        name: &str,
-        bytes: impl Into<Vec<u8>>,
-    ) -> bool {
+    pub fn send_instead(&self, site: &str, folder: &str, name: &str, bytes: impl Into<Vec<u8>>) -> bool {
         let bytes = Arc::new(bytes.into());
         self.change(site, folder, name, |state, drive, place| {
             if let Kind::File(content) = &mut state.drives[drive].items[place].kind {
@@ -207,13 +188,7 @@ impl Graph {
         state.links.expired = Some((state.links.made, how));
     }
 
-    fn change(
-        &self,
-        site: &str,
-        folder: &str,
-        name: &str,
-        change: impl FnOnce(&mut State, usize, Place),
-    ) -> bool {
+    fn change(&self, site: &str, folder: &str, name: &str, change: impl FnOnce(&mut State, usize, Place)) -> bool {
         let mut state = locked(&self.api.state);
         match state.find(site, folder, name) {
             None => false,

@@ -45,13 +45,7 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-            inner_code: None,
-            headers: Vec::new(),
-        }
+        Self { status, code, message: message.into(), inner_code: None, headers: Vec::new() }
     }
 
     pub(super) fn inner(mut self, code: &'static str) -> Self {
@@ -68,28 +62,19 @@ impl Problem {
         Self::new(404, "itemNotFound", "The resource could not be found.")
     }
 
-    pub(super) fn into_response(
-        self,
-        now: DateTime<Utc>,
-        request_id: &str,
-        client_id: &str,
-    ) -> Response {
+    pub(super) fn into_response(self, now: DateTime<Utc>, request_id: &str, client_id: &str) -> Response {
         let mut inner = json!({
             "date": now.format("%Y-%m-%dT%H:%M:%S").to_string(),
             "request-id": request_id,
             "client-request-id": client_id,
         });
         if let Some(code) = self.inner_code {
-            inner = json!({"code": code, "date": inner["date"], "request-id": request_id, "client-request-id": client_id});
+            inner =
+                json!({"code": code, "date": inner["date"], "request-id": request_id, "client-request-id": client_id});
         }
-        let error =
-            json!({"error": {"code": self.code, "message": self.message, "innerError": inner}});
+        let error = json!({"error": {"code": self.code, "message": self.message, "innerError": inner}});
         let response = Response::json(self.status, &error);
-        self.headers
-            .into_iter()
-            .fold(response, |response, (name, value)| {
-                response.with(name, value)
-            })
+        self.headers.into_iter().fold(response, |response, (name, value)| response.with(name, value))
     }
 }
 
@@ -123,25 +108,18 @@ impl State {
         if !owner.starts_with("users/") {
             self.sites.push(owner.to_owned());
         }
-        self.drives
-            .push(Drive::new(owner, "Documents", self.options.clock.now()));
+        self.drives.push(Drive::new(owner, "Documents", self.options.clock.now()));
         self.drives.len() - 1
     }
 
     pub(super) fn find_drive(&self, owner: &str) -> Option<usize> {
-        self.drives
-            .iter()
-            .position(|drive| drive.owner.eq_ignore_ascii_case(owner))
+        self.drives.iter().position(|drive| drive.owner.eq_ignore_ascii_case(owner))
     }
 
     /// Finds an item by what its owner, folder and name are.
     pub(super) fn find(&self, owner: &str, folder: &str, name: &str) -> Option<(usize, Place)> {
         let drive = self.find_drive(owner)?;
-        let names: Vec<&str> = folder
-            .split('/')
-            .chain([name])
-            .filter(|name| !name.is_empty())
-            .collect();
+        let names: Vec<&str> = folder.split('/').chain([name]).filter(|name| !name.is_empty()).collect();
         Some((drive, self.drives[drive].walk(ROOT, &names)?))
     }
 
@@ -149,21 +127,17 @@ impl State {
         let found = match key {
             SiteKey::Root => self.sites.first(),
             SiteKey::Id(id) => self.sites.iter().find(|site| self.site_id(site) == *id),
-            SiteKey::Path { hostname, path } => self.sites.iter().find(|site| {
-                hostname.eq_ignore_ascii_case(&self.options.hostname)
-                    && site.eq_ignore_ascii_case(path)
-            }),
+            SiteKey::Path { hostname, path } => self
+                .sites
+                .iter()
+                .find(|site| hostname.eq_ignore_ascii_case(&self.options.hostname) && site.eq_ignore_ascii_case(path)),
         };
         found.map(String::as_str).ok_or_else(Problem::not_found)
     }
 
     pub(super) fn drive(&self, key: &DriveKey) -> Result<usize, Problem> {
         match key {
-            DriveKey::Id(id) => self
-                .drives
-                .iter()
-                .position(|drive| drive.id == *id)
-                .ok_or_else(Problem::not_found),
+            DriveKey::Id(id) => self.drives.iter().position(|drive| drive.id == *id).ok_or_else(Problem::not_found),
             DriveKey::OfSite(site) => {
                 let owner = self.site(site)?;
                 self.find_drive(owner).ok_or_else(Problem::not_found)
@@ -181,10 +155,7 @@ impl State {
             ItemKey::Id(id) if id == "root" => Some(ROOT),
             ItemKey::Id(id) => drive.by_id(id),
             ItemKey::Path { below: None, names } => drive.walk(ROOT, names),
-            ItemKey::Path {
-                below: Some(id),
-                names,
-            } => drive.by_id(id).and_then(|folder| drive.walk(folder, names)),
+            ItemKey::Path { below: Some(id), names } => drive.by_id(id).and_then(|folder| drive.walk(folder, names)),
         };
         found.ok_or_else(Problem::not_found)
     }

@@ -46,9 +46,7 @@ pub enum Refusal {
 impl TokenBook {
     /// Makes a resource known; only for known ones are tokens issued.
     pub fn enter_resource(&self, resource: &str) {
-        locked(&self.state)
-            .resources
-            .insert(bare(resource).to_owned());
+        locked(&self.state).resources.insert(bare(resource).to_owned());
     }
 
     pub(super) fn knows_resource(&self, resource: &str) -> bool {
@@ -73,23 +71,12 @@ impl TokenBook {
     }
 
     /// Checks a token for any of the names a resource goes by.
-    pub fn check(
-        &self,
-        token: Option<&str>,
-        resources: &[String],
-        now: DateTime<Utc>,
-    ) -> Result<(), Refusal> {
+    pub fn check(&self, token: Option<&str>, resources: &[String], now: DateTime<Utc>) -> Result<(), Refusal> {
         let state = locked(&self.state);
-        let found = state
-            .tokens
-            .get(token.ok_or(Refusal::Missing)?)
-            .ok_or(Refusal::Unknown)?;
+        let found = state.tokens.get(token.ok_or(Refusal::Missing)?).ok_or(Refusal::Unknown)?;
         if found.revoked {
             Err(Refusal::Unknown)
-        } else if !resources
-            .iter()
-            .any(|resource| bare(resource) == found.resource)
-        {
+        } else if !resources.iter().any(|resource| bare(resource) == found.resource) {
             Err(Refusal::WrongAudience)
         } else if found.expires_at <= now {
             Err(Refusal::Expired)
@@ -101,18 +88,12 @@ impl TokenBook {
     /// Names a token for the log, e.g. `token 3 for https://graph.microsoft.com`.
     pub fn label(&self, token: &str) -> String {
         let state = locked(&self.state);
-        state
-            .tokens
-            .get(token)
-            .map_or_else(|| "unknown token".to_owned(), |found| found.label.clone())
+        state.tokens.get(token).map_or_else(|| "unknown token".to_owned(), |found| found.label.clone())
     }
 
     /// Takes back every token issued so far.
     pub fn revoke_all(&self) {
-        locked(&self.state)
-            .tokens
-            .values_mut()
-            .for_each(|token| token.revoked = true);
+        locked(&self.state).tokens.values_mut().for_each(|token| token.revoked = true);
     }
 }
 
@@ -133,10 +114,7 @@ mod tests {
         let a = ["https://a.example".to_owned()];
         let b = ["https://b.example".to_owned()];
         assert_eq!(book.check(Some(&token), &a, at(99)), Ok(()));
-        assert_eq!(
-            book.check(Some(&token), &b, at(99)),
-            Err(Refusal::WrongAudience)
-        );
+        assert_eq!(book.check(Some(&token), &b, at(99)), Err(Refusal::WrongAudience));
         assert_eq!(book.check(Some(&token), &a, at(100)), Err(Refusal::Expired));
         assert_eq!(book.check(Some("x"), &a, at(99)), Err(Refusal::Unknown));
         assert_eq!(book.check(None, &a, at(99)), Err(Refusal::Missing));

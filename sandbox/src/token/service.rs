@@ -12,9 +12,7 @@ use serde_json::json;
 use super::book::TokenBook;
 use crate::clock::Clock;
 use crate::faults::Faults;
-use crate::wire::{
-    Listener, Request, Response, Server, decode_form, decode_percent, locked, numbered_guid,
-};
+use crate::wire::{Listener, Request, Response, Server, decode_form, decode_percent, locked, numbered_guid};
 
 /// Who may ask for tokens, and how long they live.
 #[derive(Debug, Clone)]
@@ -71,33 +69,17 @@ impl TokenService {
     pub fn start(options: TokenOptions) -> io::Result<Self> {
         let listener = Listener::bind()?;
         let base_url = listener.origin();
-        let switches = Switches {
-            lifetime_seconds: options.lifetime_seconds,
-            expired_secrets: BTreeSet::new(),
-            answers: 0,
-        };
-        let state = Arc::new(State {
-            options,
-            book: TokenBook::default(),
-            switches: Mutex::new(switches),
-        });
+        let switches =
+            Switches { lifetime_seconds: options.lifetime_seconds, expired_secrets: BTreeSet::new(), answers: 0 };
+        let state = Arc::new(State { options, book: TokenBook::default(), switches: Mutex::new(switches) });
         let served = Arc::clone(&state);
         let server = listener.serve(move |request| {
             let now = served.options.clock.now();
-            served
-                .options
-                .faults
-                .pass("token", now, None, &request, |request| {
-                    served
-                        .answer(request)
-                        .with("Date", served.options.clock.http_date())
-                })
+            served.options.faults.pass("token", now, None, &request, |request| {
+                served.answer(request).with("Date", served.options.clock.http_date())
+            })
         })?;
-        Ok(Self {
-            base_url,
-            state,
-            _server: server,
-        })
+        Ok(Self { base_url, state, _server: server })
     }
 
     /// The book to start the other stand-ins with.
@@ -117,9 +99,7 @@ impl TokenService {
 
     /// Lets a client's secret expire.
     pub fn expire_secret(&self, client_id: &str) {
-        locked(&self.state.switches)
-            .expired_secrets
-            .insert(client_id.to_owned());
+        locked(&self.state.switches).expired_secrets.insert(client_id.to_owned());
     }
 }
 
@@ -134,9 +114,7 @@ impl State {
             switches.answers
         };
         let path = request.path().strip_suffix("/oauth2/v2.0/token");
-        let tenant = path
-            .and_then(|rest| rest.strip_prefix('/'))
-            .filter(|rest| !rest.contains('/'));
+        let tenant = path.and_then(|rest| rest.strip_prefix('/')).filter(|rest| !rest.contains('/'));
         let (Some(tenant), "POST") = (tenant, request.method.as_str()) else {
             return Response::outside_contract(&format!("{} {}", request.method, request.path()));
         };
@@ -200,14 +178,10 @@ impl State {
             (None, None) => return Err(missing("client_id")),
         };
         let Some((_, secret)) = self.options.clients.iter().find(|(id, _)| *id == client_id) else {
-            let text = format!(
-                "Application with identifier '{client_id}' was not found in the directory 'Contoso'."
-            );
+            let text = format!("Application with identifier '{client_id}' was not found in the directory 'Contoso'.");
             return Err((400, "unauthorized_client", 700_016, text));
         };
-        let given = form
-            .get("client_secret")
-            .or(basic.as_ref().map(|(_, secret)| secret.as_str()));
+        let given = form.get("client_secret").or(basic.as_ref().map(|(_, secret)| secret.as_str()));
         let Some(given) = given else {
             let text = "The request body must contain the following parameter: \
                         'client_assertion' or 'client_secret'.";
@@ -238,10 +212,7 @@ impl State {
                         contains more than one resource.";
             return Err((400, "invalid_scope", 700_022, text.to_owned()));
         };
-        let Some(resource) = first
-            .strip_suffix("/.default")
-            .filter(|name| !name.is_empty())
-        else {
+        let Some(resource) = first.strip_suffix("/.default").filter(|name| !name.is_empty()) else {
             let text = format!(
                 "The provided value for the input parameter 'scope' is not valid. \
                  The scope {first} is not valid."
@@ -249,9 +220,7 @@ impl State {
             return Err((400, "invalid_scope", 70011, text));
         };
         if !self.book.knows_resource(resource) {
-            let text = format!(
-                "The resource principal named {resource} was not found in the tenant named Contoso."
-            );
+            let text = format!("The resource principal named {resource} was not found in the tenant named Contoso.");
             return Err((400, "invalid_resource", 500_011, text));
         }
         Ok(resource.to_owned())
@@ -260,12 +229,7 @@ impl State {
     fn refusal(&self, (status, error, code, text): Refused, number: u64) -> Response {
         let trace_id = numbered_guid("token trace", number);
         let correlation_id = numbered_guid("token correlation", number);
-        let timestamp = self
-            .options
-            .clock
-            .now()
-            .format("%Y-%m-%d %H:%M:%SZ")
-            .to_string();
+        let timestamp = self.options.clock.now().format("%Y-%m-%d %H:%M:%SZ").to_string();
         let description = format!(
             "AADSTS{code}: {text}\r\nTrace ID: {trace_id}\r\nCorrelation ID: {correlation_id}\r\n\
              Timestamp: {timestamp}"
@@ -294,27 +258,18 @@ impl Form {
             // The real endpoint finds nothing in a body of any other type.
             return Ok(Self(Vec::new()));
         }
-        std::str::from_utf8(&request.body)
-            .ok()
-            .and_then(decode_form)
-            .map(Self)
-            .ok_or_else(|| {
-                let text = "Unable to parse the request body. The request is malformed.";
-                (400, "invalid_request", 9_002_313, text.to_owned())
-            })
+        std::str::from_utf8(&request.body).ok().and_then(decode_form).map(Self).ok_or_else(|| {
+            let text = "Unable to parse the request body. The request is malformed.";
+            (400, "invalid_request", 9_002_313, text.to_owned())
+        })
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(other, _)| other == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     fn required(&self, name: &str) -> Result<&str, Refused> {
-        self.get(name)
-            .filter(|value| !value.is_empty())
-            .ok_or_else(|| missing(name))
+        self.get(name).filter(|value| !value.is_empty()).ok_or_else(|| missing(name))
     }
 }
 
@@ -331,8 +286,5 @@ fn basic_credentials(request: &Request) -> Option<(String, String)> {
     }
     let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (id, secret) = decoded.split_once(':')?;
-    Some((
-        decode_percent(&id.replace('+', "%20"))?,
-        decode_percent(&secret.replace('+', "%20"))?,
-    ))
+    Some((decode_percent(&id.replace('+', "%20"))?, decode_percent(&secret.replace('+', "%20"))?))
 }

@@ -20,10 +20,7 @@ pub fn decode_form(text: &str) -> Option<Vec<(String, String)>> {
 pub fn encode_percent(text: &str, kept: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_ascii_alphanumeric()
-            || "-._~".contains(character)
-            || kept.contains(character)
-        {
+        if character.is_ascii_alphanumeric() || "-._~".contains(character) || kept.contains(character) {
             encoded.push(character);
         } else {
             let mut buffer = [0; 4];
@@ -67,10 +64,7 @@ mod tests {
     #[test]
     fn encoding_and_decoding_are_inverse() {
         let name = "Zażółć #1 50%+'x'.csv";
-        assert_eq!(
-            decode_percent(&encode_percent(name, "'")),
-            Some(name.to_owned())
-        );
+        assert_eq!(decode_percent(&encode_percent(name, "'")), Some(name.to_owned()));
         assert_eq!(decode_percent("%C3"), None);
     }
 }

@@ -22,9 +22,7 @@ pub struct Listener {
 impl Listener {
     /// Takes a free port on 127.0.0.1.
     pub fn bind() -> io::Result<Self> {
-        Ok(Self {
-            port: Port::take()?,
-        })
+        Ok(Self { port: Port::take()? })
     }
 
     /// Scheme, host and port, without a trailing slash.
@@ -71,25 +69,17 @@ where
             let refusal = Response::text(400, "text/plain", "malformed request");
             return writing.write_all(&rendered(&refusal, false, true)).await;
         };
-        if request
-            .header("expect")
-            .is_some_and(|expected| expected.eq_ignore_ascii_case("100-continue"))
-        {
+        if request.header("expect").is_some_and(|expected| expected.eq_ignore_ascii_case("100-continue")) {
             writing.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
         request.body = read_body(&mut reader, &request).await?;
         let closing = version != "HTTP/1.1"
-            || request
-                .header_parts("connection")
-                .iter()
-                .any(|part| part.eq_ignore_ascii_case("close"));
+            || request.header_parts("connection").iter().any(|part| part.eq_ignore_ascii_case("close"));
         let head_only = request.method == "HEAD";
         let Reply { response, delivery } = handler(request);
         match delivery {
             Delivery::Whole => {
-                writing
-                    .write_all(&rendered(&response, head_only, closing))
-                    .await?;
+                writing.write_all(&rendered(&response, head_only, closing)).await?;
                 if closing {
                     return writing.shutdown().await;
                 }
@@ -118,11 +108,7 @@ async fn read_head(reader: &mut Reader<'_>) -> io::Result<Option<Vec<u8>>> {
         let before = head.len();
         let mut limited = reader.take((HEAD_LIMIT_BYTES - before) as u64);
         if limited.read_until(b'\n', &mut head).await? == 0 {
-            return if head.is_empty() {
-                Ok(None)
-            } else {
-                Err(io::ErrorKind::UnexpectedEof.into())
-            };
+            return if head.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
         }
         let empty_line = matches!(&head[before..], b"\r\n" | b"\n");
         if empty_line && before == 0 {
@@ -148,28 +134,18 @@ fn parse_head(head: &[u8]) -> Option<(Request, String)> {
             Some((name.to_owned(), value.trim().to_owned()))
         })
         .collect::<Option<Vec<_>>>()?;
-    let request = Request {
-        method: method.to_owned(),
-        target: target.to_owned(),
-        headers,
-        body: Vec::new(),
-    };
+    let request = Request { method: method.to_owned(), target: target.to_owned(), headers, body: Vec::new() };
     Some((request, version.trim_end().to_owned()))
 }
 
 async fn read_body(reader: &mut Reader<'_>, request: &Request) -> io::Result<Vec<u8>> {
-    let chunked = request
-        .header_parts("transfer-encoding")
-        .iter()
-        .any(|part| part.eq_ignore_ascii_case("chunked"));
+    let chunked = request.header_parts("transfer-encoding").iter().any(|part| part.eq_ignore_ascii_case("chunked"));
     if chunked {
         return read_chunks(reader).await;
     }
     let length = match request.header("content-length") {
         None => 0,
-        Some(text) => text
-            .parse()
-            .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?,
+        Some(text) => text.parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?,
     };
     read_exactly(reader, length).await
 }
@@ -179,8 +155,7 @@ async fn read_chunks(reader: &mut Reader<'_>) -> io::Result<Vec<u8>> {
     loop {
         let line = read_line(reader).await?;
         let size = line.split(';').next().unwrap_or_default().trim();
-        let size = usize::from_str_radix(size, 16)
-            .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        let size = usize::from_str_radix(size, 16).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
         if size == 0 {
             while !read_line(reader).await?.is_empty() {}
             return Ok(body);
@@ -195,12 +170,7 @@ async fn read_chunks(reader: &mut Reader<'_>) -> io::Result<Vec<u8>> {
 
 async fn read_line(reader: &mut Reader<'_>) -> io::Result<String> {
     let mut line = String::new();
-    if reader
-        .take(HEAD_LIMIT_BYTES as u64)
-        .read_line(&mut line)
-        .await?
-        == 0
-    {
+    if reader.take(HEAD_LIMIT_BYTES as u64).read_line(&mut line).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
@@ -216,11 +186,7 @@ async fn read_exactly(reader: &mut Reader<'_>, length: usize) -> io::Result<Vec<
 }
 
 fn rendered(response: &Response, head_only: bool, closing: bool) -> Vec<u8> {
-    let mut text = format!(
-        "HTTP/1.1 {} {}\r\n",
-        response.status,
-        reason(response.status)
-    );
+    let mut text = format!("HTTP/1.1 {} {}\r\n", response.status, reason(response.status));
     for (name, value) in &response.headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -283,12 +249,7 @@ mod tests {
         let listener = Listener::bind()?;
         let address = listener.origin().replace("http://", "");
         let server = listener.serve(|request| {
-            let body = format!(
-                "{} {} {}",
-                request.method,
-                request.target,
-                request.body.len()
-            );
+            let body = format!("{} {} {}", request.method, request.target, request.body.len());
             Response::text(200, "text/plain", body).into()
         })?;
         Ok((server, address))
@@ -305,14 +266,8 @@ mod tests {
     #[test]
     fn the_request_target_arrives_byte_for_byte() -> anyhow::Result<()> {
         let (_server, address) = echo()?;
-        let answer = sent(
-            &address,
-            "GET /a%2fb/../c?x='%22'&y=%253c HTTP/1.1\r\nConnection: close\r\n\r\n",
-        )?;
-        assert!(
-            answer.ends_with("\r\n\r\nGET /a%2fb/../c?x='%22'&y=%253c 0"),
-            "{answer}"
-        );
+        let answer = sent(&address, "GET /a%2fb/../c?x='%22'&y=%253c HTTP/1.1\r\nConnection: close\r\n\r\n")?;
+        assert!(answer.ends_with("\r\n\r\nGET /a%2fb/../c?x='%22'&y=%253c 0"), "{answer}");
         Ok(())
     }
 
@@ -324,10 +279,7 @@ mod tests {
             "POST /1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\n\r\n\
              POST /2 HTTP/1.1\r\nContent-Length: 4\r\nConnection: close\r\n\r\nabcd",
         )?;
-        assert!(
-            answer.contains("POST /1 5") && answer.ends_with("POST /2 4"),
-            "{answer}"
-        );
+        assert!(answer.contains("POST /1 5") && answer.ends_with("POST /2 4"), "{answer}");
         Ok(())
     }
 

@@ -20,9 +20,7 @@ pub struct Request {
 impl Request {
     /// The raw path, before any `?`.
     pub fn path(&self) -> &str {
-        self.target
-            .split_once('?')
-            .map_or(self.target.as_str(), |(path, _)| path)
+        self.target.split_once('?').map_or(self.target.as_str(), |(path, _)| path)
     }
 
     /// The raw query, after the first `?`; empty if there is none.
@@ -32,10 +30,7 @@ impl Request {
 
     /// The first header of that name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(other, _)| other.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The parts of all headers of that name, split at commas and trimmed.
@@ -50,9 +45,7 @@ impl Request {
     /// The bearer token, if the request carries one.
     pub fn bearer(&self) -> Option<&str> {
         let (scheme, token) = self.header("authorization")?.split_once(' ')?;
-        scheme
-            .eq_ignore_ascii_case("bearer")
-            .then_some(token.trim())
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
     }
 
     /// The query's pairs with both sides decoded; `None` if an escape is broken.
@@ -62,10 +55,7 @@ impl Request {
             .filter(|pair| !pair.is_empty())
             .map(|pair| {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                Some((
-                    decode_percent(name)?,
-                    decode_percent(&value.replace('+', "%20"))?,
-                ))
+                Some((decode_percent(name)?, decode_percent(&value.replace('+', "%20"))?))
             })
             .collect()
     }
@@ -99,10 +89,7 @@ pub struct Response {
 impl Response {
     /// Makes an answer without a body.
     pub fn empty(status: u16) -> Self {
-        Self {
-            status,
-            ..Self::default()
-        }
+        Self { status, ..Self::default() }
     }
 
     /// Makes a JSON answer.
@@ -117,12 +104,7 @@ impl Response {
 
     /// Makes an answer of some bytes.
     pub fn bytes(status: u16, content_type: &str, body: Vec<u8>) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body,
-        }
-        .with("Content-Type", content_type)
+        Self { status, headers: Vec::new(), body }.with("Content-Type", content_type)
     }
 
     /// Makes the answer to anything the recorded contract does not cover, so that it is seen.
@@ -134,18 +116,14 @@ impl Response {
 
     /// Adds a header, in place of any of the same name.
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.headers
-            .retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
     /// The first header of that name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(other, _)| other.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
@@ -173,10 +151,7 @@ pub enum Delivery {
 
 impl From<Response> for Reply {
     fn from(response: Response) -> Self {
-        Self {
-            response,
-            delivery: Delivery::Whole,
-        }
+        Self { response, delivery: Delivery::Whole }
     }
 }
 
@@ -187,15 +162,9 @@ mod tests {
     #[test]
     fn a_comma_inside_quotes_does_not_split_a_header() {
         let request = Request {
-            headers: vec![(
-                "Prefer".to_owned(),
-                "odata.maxpagesize=2, odata.include-annotations=\"a,b\"".to_owned(),
-            )],
+            headers: vec![("Prefer".to_owned(), "odata.maxpagesize=2, odata.include-annotations=\"a,b\"".to_owned())],
             ..Request::default()
         };
-        assert_eq!(
-            request.header_parts("prefer"),
-            ["odata.maxpagesize=2", "odata.include-annotations=\"a,b\""]
-        );
+        assert_eq!(request.header_parts("prefer"), ["odata.maxpagesize=2", "odata.include-annotations=\"a,b\""]);
     }
 }

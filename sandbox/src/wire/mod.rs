@@ -28,13 +28,8 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Makes an id in the form of a GUID from a running number: the same number, the same id.
 pub(crate) fn numbered_guid(subject: &str, number: u64) -> String {
     use sha2::{Digest, Sha256};
-    let digest = Sha256::new()
-        .chain_update(subject.as_bytes())
-        .chain_update(number.to_be_bytes())
-        .finalize();
+    let digest = Sha256::new().chain_update(subject.as_bytes()).chain_update(number.to_be_bytes()).finalize();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
-    uuid::Builder::from_random_bytes(bytes)
-        .into_uuid()
-        .to_string()
+    uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
 }

@@ -40,26 +40,19 @@ impl Port {
         F: Future<Output = ()> + Send + 'static,
     {
         let (stop, stopped) = oneshot::channel::<()>();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let thread = thread::Builder::new()
-            .name("stand-in".to_owned())
-            .spawn(move || {
-                runtime.block_on(async move {
-                    let Ok(listener) = TcpListener::from_std(self.listener) else {
-                        return;
-                    };
-                    tokio::select! {
-                        () = accept(&listener, converse) => {}
-                        _ = stopped => {}
-                    }
-                });
-            })?;
-        Ok(Served {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = thread::Builder::new().name("stand-in".to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                let Ok(listener) = TcpListener::from_std(self.listener) else {
+                    return;
+                };
+                tokio::select! {
+                    () = accept(&listener, converse) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Served { stop: Some(stop), thread: Some(thread) })
     }
 }
 

@@ -22,42 +22,23 @@ impl Library {
     pub(crate) async fn new() -> anyhow::Result<Self> {
         let world = World::start()?;
         let graph = world.graph()?;
-        for (name, bytes) in [
-            ("a.csv", "one"),
-            ("b.xlsx", "second"),
-            ("c #1 50%+'x'.csv", "3"),
-        ] {
+        for (name, bytes) in [("a.csv", "one"), ("b.xlsx", "second"), ("c #1 50%+'x'.csv", "3")] {
             graph.put_file(SITE, FOLDER, name, bytes, start());
         }
         let token = world.token("https://graph.microsoft.com").await?;
-        let site = format!(
-            "{}/v1.0/sites/example.sharepoint.com:/{SITE}:/drive",
-            graph.base_url
-        );
+        let site = format!("{}/v1.0/sites/example.sharepoint.com:/{SITE}:/drive", graph.base_url);
         let drive = world.get_json(&site, &token).await?;
         let id = drive["id"].as_str().context("a drive was expected")?;
         let drive = format!("{}/v1.0/drives/{id}", graph.base_url);
-        Ok(Self {
-            world,
-            graph,
-            token,
-            drive,
-        })
+        Ok(Self { world, graph, token, drive })
     }
 
     pub(crate) async fn json(&self, path: &str) -> anyhow::Result<Value> {
-        self.world
-            .get_json(&format!("{}{path}", self.drive), &self.token)
-            .await
+        self.world.get_json(&format!("{}{path}", self.drive), &self.token).await
     }
 
     pub(crate) async fn status(&self, path: &str) -> anyhow::Result<u16> {
-        Ok(self
-            .world
-            .get(&format!("{}{path}", self.drive), &self.token)
-            .await?
-            .status()
-            .as_u16())
+        Ok(self.world.get(&format!("{}{path}", self.drive), &self.token).await?.status().as_u16())
     }
 
     /// Follows next links from a listing; answers the names of each page and the last page.
@@ -66,12 +47,7 @@ impl Library {
         let mut pages = Vec::new();
         loop {
             let items = page["value"].as_array().context("a page was expected")?;
-            pages.push(
-                items
-                    .iter()
-                    .map(|item| item["name"].as_str().unwrap_or("-").to_owned())
-                    .collect(),
-            );
+            pages.push(items.iter().map(|item| item["name"].as_str().unwrap_or("-").to_owned()).collect());
             anyhow::ensure!(pages.len() < 20, "the pages do not end");
             match page["@odata.nextLink"].as_str() {
                 Some(link) => page = self.world.get_json(link, &self.token).await?,
@@ -80,17 +56,9 @@ impl Library {
         }
     }
 
-    pub(crate) async fn patch(
-        &self,
-        id: &str,
-        body: Value,
-        tag: Option<&str>,
-    ) -> anyhow::Result<(u16, Value)> {
+    pub(crate) async fn patch(&self, id: &str, body: Value, tag: Option<&str>) -> anyhow::Result<(u16, Value)> {
         let url = format!("{}/items/{id}", self.drive);
-        let mut request = self
-            .world
-            .request(Method::PATCH, &url, &self.token)
-            .json(&body);
+        let mut request = self.world.request(Method::PATCH, &url, &self.token).json(&body);
         if let Some(tag) = tag {
             request = request.header("If-Match", tag);
         }
@@ -99,19 +67,12 @@ impl Library {
     }
 
     pub(crate) async fn location(&self, path: &str) -> anyhow::Result<String> {
-        let response = self
-            .world
-            .get(&format!("{}{path}", self.drive), &self.token)
-            .await?;
+        let response = self.world.get(&format!("{}{path}", self.drive), &self.token).await?;
         anyhow::ensure!(response.status() == 302, "{}", response.status());
         Ok(response.headers()["location"].to_str()?.to_owned())
     }
 
-    pub(crate) async fn download(
-        &self,
-        url: &str,
-        range: Option<&str>,
-    ) -> anyhow::Result<reqwest::Response> {
+    pub(crate) async fn download(&self, url: &str, range: Option<&str>) -> anyhow::Result<reqwest::Response> {
         let mut request = self.world.client.get(url);
         if let Some(range) = range {
             request = request.header("Range", range);

@@ -22,10 +22,7 @@ pub(crate) fn row(value: Value) -> Map<String, Value> {
 }
 
 fn table() -> Table {
-    let column = |name: &str, kind| Column {
-        name: name.to_owned(),
-        kind,
-    };
+    let column = |name: &str, kind| Column { name: name.to_owned(), kind };
     let state = ColumnKind::Choice(vec![(0, "Active".to_owned()), (1, "Inactive".to_owned())]);
     let key = |name: &str, columns: &[&str], active| AlternateKey {
         name: name.to_owned(),
@@ -85,11 +82,7 @@ impl Organisation {
             ..DataverseOptions::default()
         })?;
         let token = world.token(&dataverse.base_url).await?;
-        Ok(Self {
-            world,
-            dataverse,
-            token,
-        })
+        Ok(Self { world, dataverse, token })
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -106,30 +99,15 @@ impl Organisation {
     }
 
     pub(crate) async fn text(&self, path: &str, prefer: &str) -> anyhow::Result<String> {
-        Ok(self
-            .request(Method::GET, &self.url(path))
-            .header("Prefer", prefer)
-            .send()
-            .await?
-            .text()
-            .await?)
+        Ok(self.request(Method::GET, &self.url(path)).header("Prefer", prefer).send().await?.text().await?)
     }
 
     pub(crate) async fn follow(&self, url: &str, prefer: &str) -> anyhow::Result<Value> {
-        Ok(self
-            .request(Method::GET, url)
-            .header("Prefer", prefer)
-            .send()
-            .await?
-            .json()
-            .await?)
+        Ok(self.request(Method::GET, url).header("Prefer", prefer).send().await?.json().await?)
     }
 
     /// The status, code and message of a request that is refused.
-    pub(crate) async fn refusal(
-        &self,
-        request: RequestBuilder,
-    ) -> anyhow::Result<(u16, String, String)> {
+    pub(crate) async fn refusal(&self, request: RequestBuilder) -> anyhow::Result<(u16, String, String)> {
         let response = request.send().await?;
         let status = response.status().as_u16();
         let body: Value = response.json().await?;
@@ -140,10 +118,7 @@ impl Organisation {
     pub(crate) async fn orders(&self, path: &str) -> anyhow::Result<Vec<u64>> {
         let page = self.follow(&self.url(path), "").await?;
         let rows = page["value"].as_array().with_context(|| page.to_string())?;
-        Ok(rows
-            .iter()
-            .filter_map(|row| row["sk_orders"].as_u64())
-            .collect())
+        Ok(rows.iter().filter_map(|row| row["sk_orders"].as_u64()).collect())
     }
 
     pub(crate) async fn change_link(&self) -> anyhow::Result<String> {
@@ -157,22 +132,14 @@ impl Organisation {
     }
 
     pub(crate) fn patch(&self, path: &str, body: &str) -> RequestBuilder {
-        self.request(Method::PATCH, &self.url(path))
-            .header("Content-Type", "application/json")
-            .body(body.to_owned())
+        self.request(Method::PATCH, &self.url(path)).header("Content-Type", "application/json").body(body.to_owned())
     }
 }
 
 pub(crate) fn next(page: &Value) -> anyhow::Result<String> {
-    Ok(page["@odata.nextLink"]
-        .as_str()
-        .with_context(|| page.to_string())?
-        .to_owned())
+    Ok(page["@odata.nextLink"].as_str().with_context(|| page.to_string())?.to_owned())
 }
 
 pub(crate) fn delta(page: &Value) -> anyhow::Result<String> {
-    Ok(page["@odata.deltaLink"]
-        .as_str()
-        .with_context(|| page.to_string())?
-        .to_owned())
+    Ok(page["@odata.deltaLink"].as_str().with_context(|| page.to_string())?.to_owned())
 }

@@ -24,10 +24,7 @@ impl Talk {
         let mut answer = String::new();
         loop {
             let start = answer.len();
-            anyhow::ensure!(
-                self.reader.read_line(&mut answer)? > 0,
-                "the connection was closed"
-            );
+            anyhow::ensure!(self.reader.read_line(&mut answer)? > 0, "the connection was closed");
             if answer.as_bytes()[start..].get(3) == Some(&b' ') {
                 return Ok(answer);
             }
@@ -46,12 +43,8 @@ impl Talk {
     }
 }
 
-const MAIL: [&str; 4] = [
-    "EHLO me",
-    "MAIL FROM:<a@example.com> SIZE=100 BODY=8BITMIME",
-    "RCPT TO:<b@example.com>",
-    "DATA",
-];
+const MAIL: [&str; 4] =
+    ["EHLO me", "MAIL FROM:<a@example.com> SIZE=100 BODY=8BITMIME", "RCPT TO:<b@example.com>", "DATA"];
 
 #[test]
 fn a_message_is_kept_with_its_envelope_and_without_the_stuffing() -> anyhow::Result<()> {
@@ -59,10 +52,7 @@ fn a_message_is_kept_with_its_envelope_and_without_the_stuffing() -> anyhow::Res
     let sink = SmtpSink::start(Some(folder.clone()))?;
     let mut talk = Talk::start(&sink)?;
     assert_eq!(talk.say_all(&MAIL)?, ["250", "250", "250", "354"]);
-    assert_eq!(
-        talk.say("Subject: x\r\n\r\n..one\r\n.two\r\nend\r\n.")?,
-        "250"
-    );
+    assert_eq!(talk.say("Subject: x\r\n\r\n..one\r\n.two\r\nend\r\n.")?, "250");
     assert_eq!(talk.say("QUIT")?, "221");
 
     let messages = sink.messages();
@@ -80,25 +70,9 @@ fn a_message_is_kept_with_its_envelope_and_without_the_stuffing() -> anyhow::Res
 fn commands_out_of_order_are_refused() -> anyhow::Result<()> {
     let sink = SmtpSink::start(None)?;
     let mut talk = Talk::start(&sink)?;
-    let lines = [
-        "MAIL FROM:<a@b.c>",
-        "HELO me",
-        "DATA",
-        "RCPT TO:<a@b.c>",
-        "NOOP",
-        "BREW coffee",
-    ];
-    assert_eq!(
-        talk.say_all(&lines)?,
-        ["503", "250", "503", "503", "250", "500"]
-    );
-    let lines = [
-        "MAIL FROM:<>",
-        "MAIL FROM:<a@b.c>",
-        "RSET",
-        "MAIL FROM:<a@b.c> SIZE=99999999999",
-        "MAIL FROM:a@b.c",
-    ];
+    let lines = ["MAIL FROM:<a@b.c>", "HELO me", "DATA", "RCPT TO:<a@b.c>", "NOOP", "BREW coffee"];
+    assert_eq!(talk.say_all(&lines)?, ["503", "250", "503", "503", "250", "500"]);
+    let lines = ["MAIL FROM:<>", "MAIL FROM:<a@b.c>", "RSET", "MAIL FROM:<a@b.c> SIZE=99999999999", "MAIL FROM:a@b.c"];
     assert_eq!(talk.say_all(&lines)?, ["250", "503", "250", "552", "501"]);
     Ok(())
 }
@@ -108,22 +82,13 @@ fn sign_in_is_asked_for_where_it_was_required() -> anyhow::Result<()> {
     let sink = SmtpSink::start(None)?;
     sink.require_sign_in("user", "pass");
     let mut talk = Talk::start(&sink)?;
-    assert_eq!(
-        talk.say_all(&["EHLO me", "MAIL FROM:<a@b.c>"])?,
-        ["250", "530"]
-    );
+    assert_eq!(talk.say_all(&["EHLO me", "MAIL FROM:<a@b.c>"])?, ["250", "530"]);
     assert_eq!(talk.say("AUTH PLAIN AHVzZXIAd3Jvbmc=")?, "535");
-    assert_eq!(
-        talk.say_all(&["AUTH LOGIN", "dXNlcg==", "cGFzcw=="])?,
-        ["334", "334", "235"]
-    );
+    assert_eq!(talk.say_all(&["AUTH LOGIN", "dXNlcg==", "cGFzcw=="])?, ["334", "334", "235"]);
     assert_eq!(talk.say("MAIL FROM:<a@b.c>")?, "250");
 
     let mut other = Talk::start(&sink)?;
-    assert_eq!(
-        other.say_all(&["EHLO me", "AUTH PLAIN AHVzZXIAcGFzcw=="])?,
-        ["250", "235"]
-    );
+    assert_eq!(other.say_all(&["EHLO me", "AUTH PLAIN AHVzZXIAcGFzcw=="])?, ["250", "235"]);
     Ok(())
 }
 

@@ -33,15 +33,8 @@ impl World {
             clock: clock.clone(),
             ..TokenOptions::default()
         })?;
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
-        Ok(Self {
-            clock,
-            tokens,
-            client,
-        })
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
+        Ok(Self { clock, tokens, client })
     }
 
     pub(crate) fn graph(&self) -> anyhow::Result<Graph> {
@@ -55,10 +48,8 @@ impl World {
 
     /// Asks for a token and answers status and body.
     pub(crate) async fn ask(&self, fields: &[(&str, &str)]) -> anyhow::Result<(u16, Value)> {
-        let body: Vec<String> = fields
-            .iter()
-            .map(|(name, value)| format!("{name}={}", sandbox::wire::encode_percent(value, "")))
-            .collect();
+        let body: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{name}={}", sandbox::wire::encode_percent(value, ""))).collect();
         let url = format!("{}/{TENANT}/oauth2/v2.0/token", self.tokens.base_url);
         let response = self
             .client
@@ -80,9 +71,7 @@ impl World {
                 ("grant_type", "client_credentials"),
             ])
             .await?;
-        let token = body["access_token"]
-            .as_str()
-            .context("a token was expected")?;
+        let token = body["access_token"].as_str().context("a token was expected")?;
         Ok(token.to_owned())
     }
 

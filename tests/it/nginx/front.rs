@@ -64,15 +64,7 @@ impl Front {
             std::fs::write(&config, render(&variables)).expect("the configuration is written");
             match Nginx::start(&config) {
                 Ok(nginx) => {
-                    return Self {
-                        http,
-                        https,
-                        upstream,
-                        certificate,
-                        authority,
-                        dir,
-                        nginx,
-                    };
+                    return Self { http, https, upstream, certificate, authority, dir, nginx };
                 }
                 Err(reason) if reason.contains("Address already in use") => reasons.push(reason),
                 Err(reason) => panic!("nginx did not start:\n{reason}"),
@@ -124,9 +116,7 @@ impl Front {
         alpn: &[&str],
     ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
-        roots
-            .add(self.authority.der().clone())
-            .expect("the authority is a certificate");
+        roots.add(self.authority.der().clone()).expect("the authority is a certificate");
         let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[protocol])
             .expect("ring speaks both")
@@ -136,22 +126,14 @@ impl Front {
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let name = ServerName::try_from(name.unwrap_or(NAME).to_owned()).expect("a host name");
         let stream = TcpStream::connect(self.https).await?;
-        TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
     /// Sends one request as it stands, over TLS to our name, and reads all of the
     /// answer. A client library would tidy the path up before sending it.
     pub(super) async fn send(&self, request: &str) -> String {
-        let mut stream = self
-            .tls(Some(NAME), &version::TLS13, &["http/1.1"])
-            .await
-            .expect("a TLS connection");
-        stream
-            .write_all(request.as_bytes())
-            .await
-            .expect("the request is sent");
+        let mut stream = self.tls(Some(NAME), &version::TLS13, &["http/1.1"]).await.expect("a TLS connection");
+        stream.write_all(request.as_bytes()).await.expect("the request is sent");
         let mut answer = Vec::new();
         // nginx hangs up without a TLS goodbye after `return 444`: that is an answer.
         let _ = stream.read_to_end(&mut answer).await;
@@ -160,20 +142,14 @@ impl Front {
 
     /// Asks for `path`, sent exactly as given.
     pub(super) async fn get(&self, path: &str) -> String {
-        self.send(&format!(
-            "GET {path} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n"
-        ))
-        .await
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n")).await
     }
 }
 
 /// Sends one request over plain TCP and reads all of the answer.
 pub(super) async fn send_plain(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .expect("the request is sent");
+    stream.write_all(request.as_bytes()).await.expect("the request is sent");
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8(answer).expect("the answer is text")
@@ -181,15 +157,9 @@ pub(super) async fn send_plain(address: SocketAddr, request: &str) -> String {
 
 /// Renders the shipped template with the shipped script.
 pub(super) fn render(variables: &BTreeMap<String, String>) -> String {
-    let output = Command::new(project().join("nginx/render.sh"))
-        .envs(variables)
-        .output()
-        .expect("nginx/render.sh runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output =
+        Command::new(project().join("nginx/render.sh")).envs(variables).output().expect("nginx/render.sh runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("the configuration is text")
 }
 
@@ -198,22 +168,14 @@ pub(super) fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn variables(
-    dir: &Path,
-    http: SocketAddr,
-    https: SocketAddr,
-    metabase: SocketAddr,
-) -> BTreeMap<String, String> {
+fn variables(dir: &Path, http: SocketAddr, https: SocketAddr, metabase: SocketAddr) -> BTreeMap<String, String> {
     let path = |name: &str| dir.join(name).display().to_string();
     for folder in ["run", "acme"] {
         std::fs::create_dir_all(dir.join(folder)).expect("the front's folders");
     }
     [
         ("FRONT_SERVER_NAME", NAME.to_owned()),
-        (
-            "FRONT_PUBLIC_URL",
-            format!("https://{NAME}:{}", https.port()),
-        ),
+        ("FRONT_PUBLIC_URL", format!("https://{NAME}:{}", https.port())),
         ("FRONT_HTTP_LISTEN", http.to_string()),
         ("FRONT_HTTPS_LISTEN", https.to_string()),
         ("FRONT_CERTIFICATE", path("fullchain.pem")),
@@ -237,8 +199,7 @@ fn variables(
 }
 
 fn free_addresses() -> [SocketAddr; 2] {
-    let listeners =
-        [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+    let listeners = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("a bound address"))
 }
 
@@ -312,10 +273,7 @@ impl Nginx {
     }
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "what nginx said belongs to a failing test's output"
-)]
+#[expect(clippy::print_stderr, reason = "what nginx said belongs to a failing test's output")]
 impl Drop for Nginx {
     fn drop(&mut self) {
         let group = Pid::from_raw(self.child.id().cast_signed());
@@ -345,7 +303,5 @@ fn program() -> PathBuf {
         .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
         .map(|folder| folder.join("nginx"))
         .find(|program| program.is_file())
-        .expect(
-            "nginx is not installed; `make test` installs it (or: scripts/install-debian.sh test)",
-        )
+        .expect("nginx is not installed; `make test` installs it (or: scripts/install-debian.sh test)")
 }

@@ -39,9 +39,7 @@ impl Upstream {
             .fallback(tell)
             .layer(DefaultBodyLimit::disable())
             .with_state(Arc::clone(&arrived));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("a free port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { address, arrived }
@@ -49,12 +47,7 @@ impl Upstream {
 
     /// Lists the targets of the requests that came through, in order.
     pub(super) fn targets(&self) -> Vec<String> {
-        self.arrived
-            .lock()
-            .expect("nobody panics with the list")
-            .iter()
-            .map(|request| request.target.clone())
-            .collect()
+        self.arrived.lock().expect("nobody panics with the list").iter().map(|request| request.target.clone()).collect()
     }
 }
 
@@ -76,21 +69,11 @@ async fn tell(
             })
             .or_insert_with(|| value.into_owned());
     }
-    let request = Arrived {
-        method: method.to_string(),
-        target: uri.to_string(),
-        headers: by_name,
-        body_bytes: body.len(),
-    };
-    arrived
-        .lock()
-        .expect("nobody panics with the list")
-        .push(request.clone());
+    let request =
+        Arrived { method: method.to_string(), target: uri.to_string(), headers: by_name, body_bytes: body.len() };
+    arrived.lock().expect("nobody panics with the list").push(request.clone());
     // Metabase sends these of its own accord.
-    let own = [
-        ("x-frame-options", "DENY"),
-        ("content-security-policy", "default-src 'none'"),
-    ];
+    let own = [("x-frame-options", "DENY"), ("content-security-policy", "default-src 'none'")];
     (own, axum::Json(request)).into_response()
 }
 

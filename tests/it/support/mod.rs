@@ -1,4 +1,5 @@
 //! What several tests need to stand on.
 
+pub(crate) mod chain;
 pub(crate) mod postgres;
 pub(crate) mod world;

@@ -28,6 +28,7 @@ else
 fi
 cd "$dir" || exit 1
 as "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$dir/init.log" 2>&1 </dev/null &&
+printf 'host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n' >"$dir/data/pg_hba.conf" &&
 as "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/server.log" -w -o \
     "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=300" \
     start >>"$dir/init.log" 2>&1 </dev/null &&
@@ -89,6 +90,8 @@ fn free_port() -> u16 {
 /// A database of one test's own.
 pub(crate) struct Database {
     url: String,
+    /// Roles belong to the whole cluster: this prefix keeps tests apart.
+    pub(crate) name: String,
 }
 
 impl Database {
@@ -100,16 +103,27 @@ impl Database {
         let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.expect("the cluster answers");
         let statement = AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0"));
         connection.execute(statement).await.expect("a new database");
-        let database = Self { url: format!("{server}/{name}") };
+        let database = Self { url: format!("{server}/{name}"), name };
         let definitions = Path::new(env!("CARGO_MANIFEST_DIR"));
         migrate(&database.warehouse().await, definitions).await.expect("the migrations fit");
         database
     }
 
+    /// Where it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Connects as a process of its own would.
     pub(crate) async fn warehouse(&self) -> Warehouse {
-        let database = settings::Database { url: Some(self.url.clone().into()), max_connections: 5 };
-        let installation = settings::Installation { name: "test".into(), data_dir: PathBuf::from("/nonexistent") };
+        self.warehouse_of("test", 5).await
+    }
+
+    /// Connects as an installation of a name.
+    pub(crate) async fn warehouse_of(&self, installation: &str, max_connections: u32) -> Warehouse {
+        let database = settings::Database { url: Some(self.url.clone().into()), max_connections };
+        let installation =
+            settings::Installation { name: installation.to_owned(), data_dir: PathBuf::from("/nonexistent") };
         Warehouse::connect(&database, &installation, Path::new("/nonexistent")).await.expect("the database answers")
     }
 }
