@@ -114,6 +114,11 @@ impl Database {
         &self.url
     }
 
+    /// Its name, which no other test has.
+    pub(crate) fn name(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or_default()
+    }
+
     /// Connects as a process of its own would.
     pub(crate) async fn warehouse(&self) -> Warehouse {
         self.warehouse_of("test", 5).await
