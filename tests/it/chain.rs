@@ -10,10 +10,8 @@ const PIPELINES: [&str; 7] =
 const BRANDS: [&str; 2] = ["harbor", "mesa"];
 
 fn all(status: &str) -> Vec<String> {
-    let mut lines: Vec<String> = PIPELINES
-        .iter()
-        .flat_map(|pipeline| BRANDS.map(|brand| format!("{pipeline} {brand}: {status}")))
-        .collect();
+    let mut lines: Vec<String> =
+        PIPELINES.iter().flat_map(|pipeline| BRANDS.map(|brand| format!("{pipeline} {brand}: {status}"))).collect();
     lines.sort();
     lines
 }
@@ -48,7 +46,8 @@ async fn a_workbook_becomes_a_number_that_only_its_manager_sees_and_twice_change
         let loaded = world.text(&format!("SELECT sum(net_sales) FROM mart_{brand}.daily_store_metrics")).await;
         assert_eq!(loaded, metrics.sums["sk_netsales"], "{brand}");
     }
-    let short: i64 = world.text("SELECT count(*) FROM mart_harbor.stores WHERE length(store_id) <> 6").await.parse().unwrap();
+    let short: i64 =
+        world.text("SELECT count(*) FROM mart_harbor.stores WHERE length(store_id) <> 6").await.parse().unwrap();
     assert_eq!(short, 0, "store ids keep their zeros");
     let forecast = world.storekeeper(&["forecast", "run"]);
     assert_eq!(forecast.code, 0, "{}", forecast.log);
@@ -155,7 +154,9 @@ async fn a_run_that_dies_anywhere_leaves_the_same_tables_once_it_is_run_again() 
     let wanted = calm.digest().await;
     assert!(wanted.len() >= 3, "{wanted:?}");
     let world = World::start(12).await;
-    for point in ["run_opened", "files_fetched", "load_begun", "file_copied", "before_merge", "before_commit", "after_commit"] {
+    for point in
+        ["run_opened", "files_fetched", "load_begun", "file_copied", "before_merge", "before_commit", "after_commit"]
+    {
         world.crash(&names, point);
         let open: i64 = world.text("SELECT count(*) FROM ops.runs WHERE status = 'running'").await.parse().unwrap();
         assert!(open <= 1, "{point}: {open} runs open");
@@ -166,7 +167,8 @@ async fn a_run_that_dies_anywhere_leaves_the_same_tables_once_it_is_run_again() 
     assert_eq!(world.digest().await, wanted);
     let counts = world.text("SELECT count(*) FROM ops.runs WHERE status = 'running'").await;
     assert_eq!(counts, "0", "the next start marks what a crash left open");
-    let interrupted: i64 = world.text("SELECT count(*) FROM ops.runs WHERE status = 'interrupted'").await.parse().unwrap();
+    let interrupted: i64 =
+        world.text("SELECT count(*) FROM ops.runs WHERE status = 'interrupted'").await.parse().unwrap();
     assert!(interrupted >= 6, "{interrupted}");
 }
 
@@ -189,10 +191,13 @@ async fn names_of_employees_are_in_no_log_mail_or_answer() {
     let world = World::start(12).await;
     let run = world.storekeeper(&["run", "stores", "clock_in_out", "--brand", "mesa"]);
     assert_eq!(run.code, 0, "{}", run.json);
-    let name = world.text("SELECT employee_name FROM mart_mesa.clock_in_out ORDER BY length(employee_name) DESC LIMIT 1").await;
+    let name = world
+        .text("SELECT employee_name FROM mart_mesa.clock_in_out ORDER BY length(employee_name) DESC LIMIT 1")
+        .await;
     assert!(name.len() > 3);
     world.storekeeper(&["report", "--mail"]);
-    let mails: String = world.stand_ins.smtp.messages().iter().map(|mail| String::from_utf8_lossy(&mail.raw).into_owned()).collect();
+    let mails: String =
+        world.stand_ins.smtp.messages().iter().map(|mail| String::from_utf8_lossy(&mail.raw).into_owned()).collect();
     for (place, text) in [("log", &run.log), ("answer", &run.json.to_string()), ("mail", &mails)] {
         assert!(!text.contains(&name), "{place} holds a name");
     }

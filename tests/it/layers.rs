@@ -93,7 +93,9 @@ fn every_module_imports_earlier_groups_only() {
 
 #[test]
 fn a_bad_import_is_found_however_it_is_written() {
-    let groups = groups("// 1 leaves\npub mod ids;\npub mod clock;\n// 2 pure\npub mod formats;\npub mod contracts;\n// 3 doors\npub mod warehouse;\n");
+    let groups = groups(
+        "// 1 leaves\npub mod ids;\npub mod clock;\n// 2 pure\npub mod formats;\npub mod contracts;\n// 3 doors\npub mod warehouse;\n",
+    );
     let found = |text| violations(&groups, "formats", "formats/x.rs", text);
     assert_eq!(found("use crate::warehouse::Load;"), ["formats/x.rs imports warehouse"]);
     assert_eq!(found("use crate::{ids::StoreId, warehouse::{Load, Table}};"), ["formats/x.rs imports warehouse"]);

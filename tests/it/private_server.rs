@@ -57,7 +57,8 @@ fn wrong_settings_end_with_2_and_all_mistakes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bad.toml");
     std::fs::write(&file, "[log]\nformt = \"json\"\n[brands.harbor]\ntitel = \"x\"\n").unwrap();
-    let output = storekeeper(&folder.path().join("data"), &["check", "--config", file.to_str().unwrap()]).output().unwrap();
+    let output =
+        storekeeper(&folder.path().join("data"), &["check", "--config", file.to_str().unwrap()]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let answer = String::from_utf8_lossy(&output.stdout).into_owned();
     for word in ["bad.toml:2", "log.format", "bad.toml:4", "brands.harbor.title"] {
