@@ -45,10 +45,16 @@ impl fmt::Display for Applied {
 pub async fn apply(context: &Context<'_>, plan: &Plan) -> Result<Applied, Error> {
     let started = Instant::now();
     let ledger = context.ledger();
-    let claim = ledger.claim().await.map_err(Error::ledger("claim the instance"))?;
-    let Some(_claim) = claim else {
-        return Err(Error::Busy);
-    };
+    let claim = ledger.claim().await.map_err(Error::ledger("claim the instance"))?.ok_or(Error::Busy)?;
+    let outcome = carry_out(context, plan).await;
+    claim.release().await;
+    outcome?;
+    let applied = Applied { steps_done: plan.steps.len(), seconds: started.elapsed().as_secs_f64() };
+    info!(steps_done = applied.steps_done, seconds = applied.seconds, "applied plan");
+    Ok(applied)
+}
+
+async fn carry_out(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     let gathered = context.gather().await?;
     if context.plan_of(&gathered)?.digest() != plan.digest() {
         return Err(Error::Stale);
@@ -62,10 +68,7 @@ pub async fn apply(context: &Context<'_>, plan: &Plan) -> Result<Applied, Error>
         applying.part(phase, &plan.steps[at..at + length]).await?;
         at += length;
     }
-    applying.mark(&gathered).await?;
-    let applied = Applied { steps_done: plan.steps.len(), seconds: started.elapsed().as_secs_f64() };
-    info!(steps_done = applied.steps_done, seconds = applied.seconds, "applied plan");
-    Ok(applied)
+    applying.mark(&gathered).await
 }
 
 struct Applying<'a> {

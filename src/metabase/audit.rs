@@ -80,10 +80,13 @@ impl fmt::Display for Audit {
 pub async fn audit(context: &Context<'_>) -> Result<Audit, Error> {
     let started = Instant::now();
     let ledger = context.ledger();
-    let claim = ledger.claim().await.map_err(Error::ledger("claim the instance"))?;
-    let Some(_claim) = claim else {
-        return Err(Error::Busy);
-    };
+    let claim = ledger.claim().await.map_err(Error::ledger("claim the instance"))?.ok_or(Error::Busy)?;
+    let outcome = prove(context, started).await;
+    claim.release().await;
+    outcome
+}
+
+async fn prove(context: &Context<'_>, started: Instant) -> Result<Audit, Error> {
     let gathered = context.gather().await?;
     let index = Index::resolve(&gathered.desired, &gathered.actual, &gathered.objects);
     let auditing = Auditing { context, tree: &gathered.tree, gathered: &gathered, index: &index };
@@ -158,6 +161,13 @@ struct Auditing<'a> {
 impl Auditing<'_> {
     fn desired(&self) -> &Desired {
         &self.gathered.desired
+    }
+
+    /// Says whether a question is ours and lies in the collection we put it into.
+    fn in_place(&self, id: i64, collection: Option<i64>) -> bool {
+        let key = self.index.key(Kind::Card, id);
+        let card = key.and_then(|key| self.desired().cards.get(key));
+        card.is_some_and(|card| self.index.get(Kind::Collection, &card.collection) == collection)
     }
 
     /// Compares the rights that are set with those that are wanted: the union of
@@ -447,6 +457,13 @@ impl Acting<'_> {
                 let (model, name) = (row["model"].as_str(), row["name"].as_str());
                 let what = format!("{} `{}`", model.unwrap_or_default(), name.unwrap_or_default());
                 findings.leak(self.group, what, "GET /api/search");
+                continue;
+            }
+            let question = row["model"] != "dashboard";
+            if let (true, Some(id)) = (question, row["id"].as_i64())
+                && !self.auditing.in_place(id, collection)
+            {
+                self.stray(findings, id).await?;
             }
         }
         let askable = self.askable();
@@ -456,6 +473,46 @@ impl Acting<'_> {
                 let name = row["name"].as_str().unwrap_or_default();
                 findings.leak(self.group, format!("connection `{name}`"), "GET /api/database");
             }
+        }
+        Ok(())
+    }
+
+    /// A question in a collection of ours that is not where we put it, or not ours
+    /// at all: its rows must be of the group's stores like any other's.
+    async fn stray(&self, findings: &mut Findings, id: i64) -> Result<(), client::Error> {
+        findings.checks += 1;
+        let path = format!("api/card/{id}");
+        let Tried::Given(whole) = self.attempt(self.client.get(&path)).await? else {
+            return Ok(());
+        };
+        let name = whole["name"].as_str().unwrap_or_default();
+        let (path, nothing) = (format!("{path}/query"), json!({}));
+        let Tried::Given(answer) = self.attempt(self.client.post(&path, &nothing)).await? else {
+            return Ok(());
+        };
+        let database = whole["database_id"].as_i64().or_else(|| whole["dataset_query"]["database"].as_i64());
+        let connection = self
+            .auditing
+            .desired()
+            .connections
+            .iter()
+            .find(|(key, _)| database.is_some() && self.auditing.index.get(Kind::Connection, key) == database);
+        let Some((key, connection)) = connection else {
+            findings.exposures.insert(format!(
+                "the question `{name}` ({id}) in a collection of ours asks over a connection that is not ours"
+            ));
+            return Ok(());
+        };
+        let allowed = self.auditing.tree.stores_of(self.scope);
+        let seen = stores_in(&answer, connection.scope.brand());
+        let wider = !self.auditing.tree.stores_of(&connection.scope).is_subset(&allowed);
+        // Without a store in its rows, the connection says whose they may be.
+        if seen.iter().any(|pair| !allowed.contains(pair)) || (seen.is_empty() && wider) {
+            findings.leak(
+                self.group,
+                format!("question `{name}` ({id}), over the connection `{key}`"),
+                "the rows of its answer",
+            );
         }
         Ok(())
     }

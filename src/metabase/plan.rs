@@ -105,19 +105,23 @@ impl fmt::Display for Plan {
 
 /// Which of our keys are which objects of the instance.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Index(BTreeMap<(Kind, String), i64>);
+pub(super) struct Index {
+    ids: BTreeMap<(Kind, String), i64>,
+    keys: BTreeMap<(Kind, i64), String>,
+}
 
 impl Index {
     pub(super) fn get(&self, kind: Kind, key: &str) -> Option<i64> {
-        self.0.get(&(kind, key.to_owned())).copied()
+        self.ids.get(&(kind, key.to_owned())).copied()
+    }
+
+    pub(super) fn key(&self, kind: Kind, id: i64) -> Option<&str> {
+        self.keys.get(&(kind, id)).map(String::as_str)
     }
 
     pub(super) fn put(&mut self, kind: Kind, key: &str, id: i64) {
-        self.0.insert((kind, key.to_owned()), id);
-    }
-
-    fn key_of(&self, kind: Kind) -> BTreeMap<i64, &str> {
-        self.0.iter().filter(|((of, _), _)| *of == kind).map(|((_, key), id)| (*id, key.as_str())).collect()
+        self.ids.insert((kind, key.to_owned()), id);
+        self.keys.insert((kind, id), key.to_owned());
     }
 
     /// Finds our objects by the ids we noted; those that were being made when a
@@ -156,9 +160,11 @@ impl Index {
         }
         for collection in &desired.collections {
             let parent = collection.parent.as_ref().and_then(|parent| index.get(Kind::Collection, parent));
-            let taken = index.key_of(Kind::Collection);
             let found = actual.collections.iter().find(|(id, found)| {
-                found.name == collection.name && found.parent == parent && !found.archived && !taken.contains_key(id)
+                found.name == collection.name
+                    && found.parent == parent
+                    && !found.archived
+                    && index.key(Kind::Collection, **id).is_none()
             });
             if let (true, Some((id, _))) = (pending(Kind::Collection, &collection.key), found) {
                 index.put(Kind::Collection, &collection.key, *id);
@@ -171,9 +177,11 @@ impl Index {
             .map(|(key, dashboard)| (Kind::Dashboard, key, &dashboard.collection, &dashboard.name));
         for (kind, key, collection, name) in cards.chain(dashboards).filter(|(kind, key, ..)| pending(*kind, key)) {
             let Some(collection) = index.get(Kind::Collection, collection) else { continue };
-            let taken = index.key_of(kind);
             let found = actual.items.iter().find(|((of, id), item)| {
-                *of == kind && item.collection == Some(collection) && item.name == *name && !taken.contains_key(id)
+                *of == kind
+                    && item.collection == Some(collection)
+                    && item.name == *name
+                    && index.key(kind, *id).is_none()
             });
             if let Some(((_, id), _)) = found {
                 index.put(kind, key, *id);
@@ -388,8 +396,9 @@ impl Planning<'_> {
             let parent = collection.parent.as_ref().map(|parent| self.index.get(Kind::Collection, parent));
             // A parent that is still to be made is another one in any case.
             if !found.archived && parent.unwrap_or(None) != found.parent {
-                let keys = self.index.key_of(Kind::Collection);
-                let from = found.parent.map(|id| keys.get(&id).map_or_else(|| id.to_string(), |key| (*key).to_owned()));
+                let from = found
+                    .parent
+                    .map(|id| self.index.key(Kind::Collection, id).map_or_else(|| id.to_string(), str::to_owned));
                 changes.push(Change::new("parent", from, collection.parent.clone()));
             }
             if !changes.is_empty() {
@@ -422,39 +431,39 @@ impl Planning<'_> {
     }
 
     fn items_of_others(&self, collection: i64) -> usize {
-        let ours: [BTreeMap<i64, &str>; 2] = [self.index.key_of(Kind::Card), self.index.key_of(Kind::Dashboard)];
-        let known = |kind: Kind, id: &i64| ours[usize::from(kind == Kind::Dashboard)].contains_key(id);
         self.actual
             .items
             .iter()
-            .filter(|((kind, id), item)| item.collection == Some(collection) && !known(*kind, id))
+            .filter(|((kind, id), item)| item.collection == Some(collection) && self.index.key(*kind, *id).is_none())
             .count()
     }
 
     /// Groups that go anyway: their rights go with them.
-    fn going(&self, group: Option<&&str>) -> bool {
-        group.is_some_and(|key| !self.desired.groups.contains_key(*key))
+    fn going(&self, group: Option<&str>) -> bool {
+        group.is_some_and(|key| !self.desired.groups.contains_key(key))
     }
 
     fn data_rights(&mut self) {
-        let groups = self.index.key_of(Kind::Group);
-        let connections = self.index.key_of(Kind::Connection);
+        let index = self.index;
         for ((group, database), level) in &self.actual.asks {
-            let (group_key, connection) = (groups.get(group), connections.get(database));
+            let (group_key, connection) = (index.key(Kind::Group, *group), index.key(Kind::Connection, *database));
             let everybody = *group == self.actual.all_users;
+            let Some(found) = self.actual.databases.get(database) else { continue };
             // Rights on what is ours are ours to give; strangers' rights on
-            // strangers' databases are not. Everybody has none anywhere.
-            if self.going(group_key) || !(everybody || group_key.is_some() || connection.is_some()) {
+            // strangers' databases are not. Everybody has none anywhere. And nobody
+            // has any on the sample: who is shut out of one database gets no right
+            // on the next, so the first of ours opens to nobody.
+            let ours = group_key.is_some() || connection.is_some();
+            if self.going(group_key) || !(everybody || ours || found.sample) {
                 continue;
             }
-            let Some(found) = self.actual.databases.get(database) else { continue };
             let wanted = matches!((group_key, connection), (Some(group), Some(connection))
-                if self.desired.asks.contains(&((*group).to_owned(), (*connection).to_owned())));
+                if self.desired.asks.contains(&(group.to_owned(), connection.to_owned())));
             if wanted && level == NATIVE {
                 continue;
             }
             let name = self.actual.groups.get(group).cloned().unwrap_or_default();
-            let scope = connection.copied().unwrap_or_default();
+            let scope = connection.unwrap_or_default();
             if !wanted {
                 let changes = vec![
                     Change::new("connection", found.name.clone(), found.name.clone()),
@@ -477,12 +486,11 @@ impl Planning<'_> {
     }
 
     fn collection_rights(&mut self) {
-        let groups = self.index.key_of(Kind::Group);
-        let collections = self.index.key_of(Kind::Collection);
+        let index = self.index;
         for ((group, place), level) in &self.actual.levels {
-            let group_key = groups.get(group);
+            let group_key = index.key(Kind::Group, *group);
             let collection = match place {
-                Place::Collection(id) => collections.get(id),
+                Place::Collection(id) => index.key(Kind::Collection, *id),
                 Place::Root | Place::SnippetsRoot => None,
             };
             let everybody = *group == self.actual.all_users;
@@ -490,7 +498,7 @@ impl Planning<'_> {
                 continue;
             }
             let reads = matches!((group_key, collection), (Some(group), Some(collection))
-                if self.desired.reads.contains(&((*group).to_owned(), (*collection).to_owned())));
+                if self.desired.reads.contains(&(group.to_owned(), collection.to_owned())));
             let wanted = if reads { "read" } else { "none" };
             if level == wanted {
                 continue;
@@ -501,7 +509,7 @@ impl Planning<'_> {
                 (Place::SnippetsRoot, _) => ("snippets".to_owned(), ""),
                 (Place::Collection(id), key) => (
                     self.actual.collections.get(id).map_or_else(|| id.to_string(), |found| found.name.clone()),
-                    key.copied().unwrap_or_default(),
+                    key.unwrap_or_default(),
                 ),
             };
             let changes = vec![
@@ -605,11 +613,16 @@ impl Planning<'_> {
 
     /// Who edited it, for people who ask where a change comes from.
     fn edited(&self, item: &Item, changes: &mut Vec<Change>) {
-        let editor = item.editor.and_then(|id| self.actual.users.get(&id));
-        if let (false, Some(editor)) = (changes.is_empty() || item.mark.is_empty(), editor) {
-            let by = format!("{} by {}", item.mark, editor.email);
-            changes.push(Change::new("last edited", by, Value::Null));
+        if changes.is_empty() || item.mark.is_empty() {
+            return;
         }
+        let by = match item.editor.map(|id| (id, self.actual.users.get(&id))) {
+            Some((_, Some(editor))) => format!("{} by {}", item.mark, editor.email),
+            // Behind an API key stands an account that no list shows.
+            Some((id, None)) => format!("{} by the account {id}", item.mark),
+            None => item.mark.clone(),
+        };
+        changes.push(Change::new("last edited", by, Value::Null));
     }
 
     fn card_changes(&self, key: &str, id: i64, card: &Card) -> Vec<Change> {
@@ -780,22 +793,21 @@ impl Planning<'_> {
 
     /// Who is in our groups and should not be, and who is in others' groups.
     fn memberships(&mut self) {
-        let groups = self.index.key_of(Kind::Group);
-        let people = self.index.key_of(Kind::Person);
+        let index = self.index;
         let mut strangers = BTreeSet::new();
         for membership in &self.actual.memberships {
             // A user that is not in the list stands behind an API key.
             let Some(user) = self.actual.users.get(&membership.user) else { continue };
-            let group = groups.get(&membership.group);
-            let person = people.get(&membership.user);
+            let group = index.key(Kind::Group, membership.group);
+            let person = index.key(Kind::Person, membership.user);
             let wanted = matches!((group, person), (Some(group), Some(person))
-                if self.desired.people.get(*person).is_some_and(|account| account.active && account.groups.contains(*group)));
+                if self.desired.people.get(person).is_some_and(|account| account.active && account.groups.contains(group)));
             let built_in = [self.actual.all_users, self.actual.administrators].contains(&membership.group);
             match group {
                 Some(key) if !wanted && !self.going(Some(key)) => {
                     let name = self.actual.groups.get(&membership.group).cloned().unwrap_or_default();
                     let changes = vec![Change::new("group", name, Value::Null)];
-                    let scope = self.desired.groups.get(*key).map_or_else(String::new, |group| group.scope.to_string());
+                    let scope = self.desired.groups.get(key).map_or_else(String::new, |group| group.scope.to_string());
                     let email = user.email.clone();
                     self.step(
                         Action::Revoke,
@@ -816,9 +828,12 @@ impl Planning<'_> {
             let name = self.actual.groups.get(&group).cloned().unwrap_or_default();
             self.note(format!("people of ours are in the group `{name}`, which is not ours"));
         }
-        let known: BTreeSet<i64> = people.keys().copied().collect();
-        let foreign =
-            self.actual.users.iter().filter(|(id, user)| user.active && !user.superuser && !known.contains(id)).count();
+        let foreign = self
+            .actual
+            .users
+            .iter()
+            .filter(|(id, user)| user.active && !user.superuser && index.key(Kind::Person, **id).is_none())
+            .count();
         if foreign > 0 {
             self.note(format!("{foreign} active accounts are not ours"));
         }

@@ -160,14 +160,26 @@ impl Ledger<'_> {
     }
 
     /// Claims the instance; `None` when somebody else is writing to it. The
-    /// claim ends with the connection, however this process ends.
-    pub(super) async fn claim(&self) -> Result<Option<PoolConnection<Postgres>>, sqlx::Error> {
+    /// claim ends with its connection, however this process ends.
+    pub(super) async fn claim(&self) -> Result<Option<Claim>, sqlx::Error> {
         let mut connection = self.warehouse.pool().acquire().await?;
         connection.close_on_drop();
         let mine: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('metabase'), hashtext($1))")
             .bind(self.instance)
             .fetch_one(&mut *connection)
             .await?;
-        Ok(mine.then_some(connection))
+        Ok(mine.then_some(Claim(connection)))
+    }
+}
+
+/// The right to write to an instance.
+#[derive(Debug)]
+pub(super) struct Claim(PoolConnection<Postgres>);
+
+impl Claim {
+    /// Lets go at once; dropping it does so a little later.
+    pub(super) async fn release(self) {
+        // Where it cannot be closed it is gone already.
+        let _closed = self.0.close().await;
     }
 }

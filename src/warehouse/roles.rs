@@ -7,7 +7,8 @@
 //!
 //! Invariants: a table gets its policies before anybody may select from it; a
 //! reader enters no schema but its brands', `walls`, and `mart_all` when it
-//! reads every brand; names that start with `_` are for nobody.
+//! reads every brand; partitions, materialized views and names that start with
+//! `_` are for nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -446,7 +447,9 @@ async fn relations_of(
     done: &mut Reconciled,
 ) -> Result<(), Error> {
     let rows = sqlx::query(
-        "SELECT c.relname::text AS name, c.relkind = 'v' AS is_view, pg_get_userbyid(c.relowner)::text AS owner,
+        "SELECT c.relname::text AS name, c.relkind = 'v' AS is_view,
+                c.relispartition OR c.relkind IN ('m', 'f') OR starts_with(c.relname::text, '_') AS internal,
+                pg_get_userbyid(c.relowner)::text AS owner,
                 c.relrowsecurity AND c.relforcerowsecurity AS secured,
                 coalesce('security_invoker=true' = ANY(c.reloptions), false) AS asks_as_reader,
                 coalesce(obj_description(c.oid, 'pg_class') LIKE 'rights: owner%', false) AS owner_rights,
@@ -456,7 +459,7 @@ async fn relations_of(
                       FROM pg_policy p WHERE p.polrelid = c.oid) AS policies
          FROM pg_class c
          JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition AND c.relname NOT LIKE '\\_%'
+         WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
          ORDER BY c.relname",
     )
     .bind(schema)
@@ -466,7 +469,8 @@ async fn relations_of(
     for row in rows {
         let name: String = row.get("name");
         let is_view: bool = row.get("is_view");
-        if !is_view && row.get::<bool, _>("by_store") {
+        let internal: bool = row.get("internal");
+        if !is_view && !internal && row.get::<bool, _>("by_store") {
             let table = format!("{}.{}", Ident::known(schema), Ident::known(&name));
             if !row.get::<bool, _>("secured") {
                 done.policies_changed += 1;
@@ -482,7 +486,8 @@ async fn relations_of(
             || row.get::<bool, _>("asks_as_reader")
             || (row.get::<bool, _>("owner_rights") && !row.get::<bool, _>("by_store"));
         let nobody = BTreeSet::new();
-        let readers = if shows_own_rows { wanted } else { &nobody };
+        // Of a partition's rows only the table above it asks the policies.
+        let readers = if shows_own_rows && !internal { wanted } else { &nobody };
         select(connection, schema, &name, readers, ours, done).await?;
     }
     Ok(())

@@ -149,7 +149,7 @@ async fn a_new_table_is_shut_until_its_wall_stands() {
     let chain = Chain::small().await;
     chain.reconcile().await;
     chain.sql("CREATE TABLE mart_harbor.offers AS SELECT store_id, 1 AS redeemed FROM mart_harbor.stores").await;
-    chain.sql("CREATE TABLE mart_harbor._work AS SELECT 1 AS secret").await;
+    chain.sql("CREATE TABLE mart_harbor._work AS SELECT * FROM mart_harbor.stores").await;
     chain.sql("CREATE VIEW mart_harbor.open_to_all AS SELECT * FROM mart_harbor.stores").await;
     assert_eq!(stores(&chain, "brand:harbor", "mart_harbor.offers").await, Err(REFUSED.to_owned()));
     chain.reconcile().await;
@@ -163,6 +163,8 @@ async fn a_new_table_is_shut_until_its_wall_stands() {
     chain.reconcile().await;
     assert_eq!(stores(&chain, "store:harbor/000101", "mart_harbor.offers").await, set(&["000101"]));
     assert_eq!(stores(&chain, "store:harbor/000101", "mart_harbor.open_to_all").await, Err(REFUSED.to_owned()));
+    assert_eq!(stores(&chain, "store:harbor/000101", "mart_harbor._work").await, Err(REFUSED.to_owned()));
+    assert_eq!(chain.reconcile().await.changes(), 0);
 }
 
 #[tokio::test]

