@@ -5,7 +5,6 @@ use std::fmt;
 use std::time::Instant;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -161,8 +160,8 @@ impl<'a> Applying<'a> {
         self.ledger.note(kind, key, &known).await.map_err(Error::ledger("note what was made"))
     }
 
-    async fn made(&self, kind: Kind, key: &str, hash: &str, answer: &Value, path: &str) -> Result<i64, Error> {
-        let id = id_of(answer, Method::POST, path).map_err(Error::Metabase)?;
+    async fn made(&self, kind: Kind, key: &str, hash: &str, answer: &Value, call: &'static str) -> Result<i64, Error> {
+        let id = id_of(answer, call).map_err(Error::Metabase)?;
         self.note(kind, key, id, hash, Some(answer)).await?;
         self.index.lock().await.put(kind, key, id);
         Ok(id)
@@ -213,7 +212,7 @@ impl<'a> Applying<'a> {
             Work::CreateGroup { key } => {
                 let body = json!({"name": self.desired.groups[key].name});
                 let answer = client.post("api/permissions/group", &body).await.map_err(failed(step))?;
-                self.made(Kind::Group, key, "", &answer, "api/permissions/group").await?;
+                self.made(Kind::Group, key, "", &answer, "POST api/permissions/group").await?;
             }
             Work::RenameGroup { key, id } => {
                 let body = json!({"name": self.desired.groups[key].name});
@@ -242,7 +241,7 @@ impl<'a> Applying<'a> {
                     self.id(Kind::Connection, &card.connection).await?,
                 );
                 let answer = client.post("api/card", &body).await.map_err(failed(step))?;
-                self.made(Kind::Card, key, &card.hash(), &answer, "api/card").await?;
+                self.made(Kind::Card, key, &card.hash(), &answer, "POST api/card").await?;
             }
             Work::UpdateCard { key, id } => {
                 let card = &self.desired.cards[key];
@@ -263,7 +262,7 @@ impl<'a> Applying<'a> {
                 });
                 let answer = client.post("api/dashboard", &body).await.map_err(failed(step))?;
                 // Without its hash until its cards are on it: a crash in between is mended.
-                let id = self.made(Kind::Dashboard, key, "", &answer, "api/dashboard").await?;
+                let id = self.made(Kind::Dashboard, key, "", &answer, "POST api/dashboard").await?;
                 self.write_dashboard(step, key, id, dashboard, &Value::Null).await?;
             }
             Work::UpdateDashboard { key, id } => {
@@ -315,7 +314,7 @@ impl<'a> Applying<'a> {
         let answer = self.client.post("api/database", &body).await.map_err(failed(step))?;
         let mut unguarded = self.unguarded.lock().await;
         if !unguarded.is_empty() {
-            let id = id_of(&answer, Method::POST, "api/database").map_err(Error::Metabase)?;
+            let id = id_of(&answer, "POST api/database").map_err(Error::Metabase)?;
             let mut groups = Map::new();
             for group in unguarded.iter() {
                 groups.insert(group.to_string(), json!({id.to_string(): rights("no")}));
@@ -324,7 +323,7 @@ impl<'a> Applying<'a> {
             unguarded.clear();
         }
         drop(unguarded);
-        self.made(Kind::Connection, key, &connection.hash(), &answer, "api/database").await?;
+        self.made(Kind::Connection, key, &connection.hash(), &answer, "POST api/database").await?;
         Ok(())
     }
 
@@ -346,14 +345,14 @@ impl<'a> Applying<'a> {
             .map(|(group, _)| *group)
             .collect();
         if parent.is_none() && !strangers.is_empty() {
-            let id = id_of(&answer, Method::POST, "api/collection").map_err(Error::Metabase)?;
+            let id = id_of(&answer, "POST api/collection").map_err(Error::Metabase)?;
             let mut groups = Map::new();
             for group in strangers {
                 groups.insert(group.to_string(), json!({id.to_string(): "none"}));
             }
             self.put_graph("api/collection/graph", &groups, None).await.map_err(failed(step))?;
         }
-        self.made(Kind::Collection, key, "", &answer, "api/collection").await?;
+        self.made(Kind::Collection, key, "", &answer, "POST api/collection").await?;
         Ok(())
     }
 
@@ -423,7 +422,7 @@ impl<'a> Applying<'a> {
                 }
                 body["user_group_memberships"] = groups.into();
                 let answer = client.post("api/user", &body).await.map_err(failed(step))?;
-                let id = self.made(Kind::Person, key, "", &answer, "api/user").await?;
+                let id = self.made(Kind::Person, key, "", &answer, "POST api/user").await?;
                 if let Some(locale) = &account.locale {
                     let path = format!("api/user/{id}");
                     client.put(&path, &json!({"locale": locale})).await.map_err(failed(step))?;

@@ -11,7 +11,6 @@ use std::fmt;
 use std::time::Instant;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use reqwest::Method;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -270,7 +269,7 @@ impl Auditing<'_> {
         let name = format!("{prefix}{group_id} {:08x}", rand::random::<u32>());
         let answer =
             client.post("api/api-key", &json!({"name": name, "group_id": group_id})).await.map_err(Error::Metabase)?;
-        let key_id = id_of(&answer, Method::POST, "api/api-key").map_err(Error::Metabase)?;
+        let key_id = id_of(&answer, "POST api/api-key").map_err(Error::Metabase)?;
         let secret = answer["unmasked_key"].as_str().unwrap_or_default().to_owned();
         let acting = Acting {
             auditing: self,

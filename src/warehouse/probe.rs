@@ -25,13 +25,16 @@ pub struct Relation {
     pub owner_rights: bool,
 }
 
+/// A store as a row tells it: its brand where the relation has one, its number.
+pub type Store = (Option<String>, String);
+
 /// What a role saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
     /// The relations it could read.
     pub readable: BTreeSet<(String, String)>,
-    /// The stores in each: brand (where the relation tells it), store number.
-    pub stores: BTreeMap<(String, String), BTreeSet<(Option<String>, String)>>,
+    /// The stores in each.
+    pub stores: BTreeMap<(String, String), BTreeSet<Store>>,
 }
 
 /// Lists the tables and views of some schemas, partitions left out.
