@@ -38,7 +38,7 @@ pub(super) fn read<R: Read + Seek>(
     let mut collector = Collector::new(wanted, format.header, sink);
     let mut record = csv::ByteRecord::new();
     let mut cells: Vec<Option<String>> = Vec::new();
-    while reader.read_byte_record(&mut record).map_err(|error| failed(error))? {
+    while reader.read_byte_record(&mut record).map_err(failed)? {
         let row = record.position().map_or(0, csv::Position::line);
         cells.clear();
         for field in &record {

@@ -102,8 +102,8 @@ impl Doors {
                 SourceKind::Upload => {
                     return Err(Error::NotConfigured { brand: brand.0.clone(), what: "file: give one with `--file`" });
                 }
-                SourceKind::Drive => self.from_drive(warehouse, pipeline, brand, full, into, &mut acquired).await?,
-                SourceKind::Folder => self.from_folder(source, brand, into, &mut acquired).await?,
+                SourceKind::Drive => self.drive_files(warehouse, pipeline, brand, full, into, &mut acquired).await?,
+                SourceKind::Folder => self.folder_files(source, brand, into, &mut acquired).await?,
                 SourceKind::Dataverse => {
                     let query = table_query(pipeline);
                     let limit = self.limits.file_limit_bytes;
@@ -130,7 +130,7 @@ impl Doors {
         Ok(acquired)
     }
 
-    async fn from_drive(
+    async fn drive_files(
         &self,
         warehouse: &Warehouse,
         pipeline: &Pipeline,
@@ -158,7 +158,7 @@ impl Doors {
         Ok(())
     }
 
-    async fn from_folder(
+    async fn folder_files(
         &self,
         source: &Source,
         brand: &BrandId,

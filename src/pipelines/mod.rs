@@ -9,6 +9,7 @@
 //! or left out and counted.
 
 mod acquire;
+mod crash;
 mod definition;
 mod error;
 mod forecasting;

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
 use super::acquire::{Acquired, Doors};
+use super::crash;
 use super::definition::{Pipeline, SourceKind};
 use super::error::Error;
 use super::report::{FileReport, QuarantineSample, RunReport, Status, Trigger};
@@ -69,6 +70,7 @@ impl Engine {
     pub async fn run(&self, pipeline: &Pipeline, brand: &BrandId, order: &Order) -> Result<RunReport, Error> {
         let turn = Turn::take(&self.warehouse, &pipeline.name, brand).await?;
         let (mut report, started) = self.open(&pipeline.name, brand, order.trigger).await?;
+        crash::point("run_opened");
         let span = info_span!("run", run.id = %report.run_id, pipeline = %pipeline.name, %brand);
         let outcome = self.load(pipeline, brand, order, &mut report, started).boxed().instrument(span.clone()).await;
         let report = span.in_scope(|| self.settle(report, started, outcome));
@@ -139,6 +141,7 @@ impl Engine {
             .doors
             .acquire(&self.warehouse, pipeline, brand, order.file.as_deref(), order.full, scratch.path())
             .await?;
+        crash::point("files_fetched");
         report.notes.extend(acquired.notes.iter().cloned());
         if acquired.files.is_empty() {
             return Ok(());
@@ -160,10 +163,12 @@ impl Engine {
         .map_err(failed)?;
         tables::ensure_schema(load.connection(), brand).await?;
         report.load_id = Some(load.id());
+        crash::point("load_begun");
         let mut names = std::collections::BTreeMap::new();
         for file in &acquired.files {
             let read = self.read_file(pipeline, &reference, file, &mut load, report).await?;
             names.insert(read.0, read.1);
+            crash::point("file_copied");
         }
         for (file_id, row, kept) in load.settle_duplicates().await.map_err(failed)? {
             report.rows_quarantined += 1;
@@ -179,6 +184,7 @@ impl Engine {
         for (name, sql) in &pipeline.checks {
             load.check(name, sql).await.map_err(failed)?;
         }
+        crash::point("before_merge");
         let counts = load.merge().await.map_err(failed)?;
         report.rows_inserted = counts.inserted;
         report.rows_updated = counts.updated;
@@ -192,7 +198,9 @@ impl Engine {
         report.status = Status::Succeeded;
         report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tables::close_run(load.connection(), report, self.clock.now()).await?;
+        crash::point("before_commit");
         load.commit().await.map_err(failed)?;
+        crash::point("after_commit");
         report.notes.extend(archive(&acquired, self.clock.now()).await);
         Ok(())
     }

@@ -246,7 +246,7 @@ fn check_file(
             }
         }
     }
-    problems.sort_by(|a, b| natural(&a.place).cmp(&natural(&b.place)));
+    problems.sort_by_key(|problem| natural(&problem.place));
 }
 
 fn natural(place: &str) -> (String, usize) {

@@ -109,6 +109,15 @@ pub async fn apply(warehouse: &Warehouse, brand: &BrandId, definitions_dir: &Pat
         .execute(&mut *connection)
         .await
         .map_err(failed("wait for others who change"))?;
+    let there: bool = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL")
+        .bind(Ident::known(&brand.schema()).to_string())
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed("look for the schema of"))?;
+    if !there {
+        // Nothing was loaded for this brand yet.
+        return Ok(Outcome::default());
+    }
     let rows = sqlx::query(
         "SELECT v.view_name, v.content_hash, v.applied, c.oid IS NOT NULL AS there
          FROM ops.mart_views v

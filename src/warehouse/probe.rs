@@ -25,8 +25,8 @@ pub struct Relation {
     pub owner_rights: bool,
 }
 
-/// A store as a row tells it: its brand where the relation has one, its number.
-pub type Store = (Option<String>, String);
+/// A store as a relation tells it: brand, where there is one, and number.
+pub type SeenStore = (Option<String>, String);
 
 /// What a role saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Seen {
     /// The relations it could read.
     pub readable: BTreeSet<(String, String)>,
     /// The stores in each.
-    pub stores: BTreeMap<(String, String), BTreeSet<Store>>,
+    pub stores: BTreeMap<(String, String), BTreeSet<SeenStore>>,
 }
 
 /// Lists the tables and views of some schemas, partitions left out.

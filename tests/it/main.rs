@@ -1,11 +1,16 @@
 //! The whole program against its surroundings, on this machine's loopback.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has said what it had to say")]
+
 mod access;
+mod chain;
 mod docker;
+mod layers;
 mod metabase;
 mod nginx;
 mod notify;
 mod ops;
+mod private_server;
 mod scheduler;
 mod sources;
 mod support;

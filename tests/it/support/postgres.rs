@@ -109,6 +109,16 @@ impl Database {
         database
     }
 
+    /// Where it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its name, which no other test has.
+    pub(crate) fn name(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or_default()
+    }
+
     /// Connects as a process of its own would.
     pub(crate) async fn warehouse(&self) -> Warehouse {
         self.warehouse_of("test", 5).await
