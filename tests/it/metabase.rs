@@ -50,7 +50,6 @@ impl World {
             throttled_pause_seconds: 1,
             backoff_milliseconds: 1,
             retry_after_limit_seconds: 5,
-            throttled_pause_seconds: 1,
         });
         let settings = settings::Metabase {
             url: metabase.base_url.clone(),
