@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 DEMO := var/demo
 
-.PHONY: help demo demo-serve demo-clean test bench serve fmt lint build
+.PHONY: help demo demo-serve demo-clean test serve fmt lint build
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -20,6 +20,21 @@ demo: ## the whole chain on this machine: stand-ins, PostgreSQL, load, provision
 	@exec $(BIN)/sandbox demo --storekeeper $(BIN)/storekeeper --dir $(DEMO)
 
 demo-serve: ## keep the demo's Metabase and daemon up until ctrl-c, to look at a dashboard
+	@scripts/install-debian.sh demo
+	@$(MAKE) --no-print-directory build
+	@exec $(BIN)/sandbox serve --storekeeper $(BIN)/storekeeper --dir $(DEMO)
+
+demo-clean: ## stop what the demo left running and remove every trace of it
+	@scripts/demo-clean.sh $(DEMO) $(BIN)/sandbox
+
+test: ## format, lints and all tests, as CI runs them; installs what they need
+	@scripts/install-debian.sh test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --workspace --locked
+	@scripts/deny.sh
+
+serve: ## keep the demo's Metabase and daemon up until ctrl-c, to look at a dashboard
 	@scripts/install-debian.sh demo
 	@$(MAKE) --no-print-directory build
 	@exec $(BIN)/sandbox serve --storekeeper $(BIN)/storekeeper --dir $(DEMO)

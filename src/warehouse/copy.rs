@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(shown(0, 2), (0, vec![]));
         assert_eq!(shown(123_450, 2), (0, vec![1234, 5000]));
         assert_eq!(shown(-5, 2), (-1, vec![500]));
-        assert_eq!(shown(10_000_00, 2), (1, vec![1]));
+        assert_eq!(shown(1_000_000, 2), (1, vec![1]));
         assert_eq!(shown(123_456_789, 4), (1, vec![1, 2345, 6789]));
         assert_eq!(shown(7, 0), (0, vec![7]));
     }

@@ -47,7 +47,6 @@ impl World {
             connect_timeout_seconds: 5,
             read_timeout_seconds: 20,
             attempts: 3,
-            throttled_pause_seconds: 1,
             backoff_milliseconds: 1,
             retry_after_limit_seconds: 5,
         });

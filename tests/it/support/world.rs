@@ -44,10 +44,9 @@ impl Answer {
 
     /// One run's report.
     pub(crate) fn run(&self, pipeline: &str, brand: &str) -> &Value {
-        let found = self.json["runs"].as_array().into_iter().flatten();
+        let mut found = self.json["runs"].as_array().into_iter().flatten();
         found
-            .filter(|run| run["pipeline"] == pipeline && run["brand"] == brand)
-            .next_back()
+            .rfind(|run| run["pipeline"] == pipeline && run["brand"] == brand)
             .unwrap_or_else(|| panic!("no run of {pipeline} for {brand} in {}\n{}", self.json, self.log))
     }
 }
