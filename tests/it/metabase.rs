@@ -46,6 +46,7 @@ impl World {
         let http = http::Client::new(&settings::Http {
             connect_timeout_seconds: 5,
             read_timeout_seconds: 20,
+            throttled_pause_seconds: 1,
             attempts: 3,
             backoff_milliseconds: 1,
             retry_after_limit_seconds: 5,
