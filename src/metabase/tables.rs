@@ -178,8 +178,10 @@ pub(super) struct Claim(PoolConnection<Postgres>);
 
 impl Claim {
     /// Lets go at once; dropping it does so a little later.
-    pub(super) async fn release(self) {
-        // Where it cannot be closed it is gone already.
+    pub(super) async fn release(mut self) {
+        // The server lets go of a closed connection's locks only once it has noticed.
+        // Where this fails the connection is gone, and the lock with it.
+        let _unlocked = sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut *self.0).await;
         let _closed = self.0.close().await;
     }
 }

@@ -59,8 +59,11 @@ impl Turn {
     }
 
     /// Lets the next one in.
-    pub(super) async fn give_back(self) -> Result<(), Error> {
-        self.connection.close().await.map_err(failed("give the pipeline's turn back"))
+    pub(super) async fn give_back(mut self) -> Result<(), Error> {
+        let query = failed("give the pipeline's turn back");
+        // The server lets go of a closed connection's locks only once it has noticed.
+        sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut self.connection).await.map_err(query)?;
+        self.connection.close().await.map_err(query)
     }
 }
 
