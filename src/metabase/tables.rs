@@ -177,9 +177,10 @@ impl Ledger<'_> {
 pub(super) struct Claim(PoolConnection<Postgres>);
 
 impl Claim {
-    /// Lets go at once; dropping it does so a little later.
-    pub(super) async fn release(self) {
-        // Where it cannot be closed it is gone already.
+    /// Lets go at once; dropping it does so when the server notices.
+    pub(super) async fn release(mut self) {
+        // Where the connection is gone, so is the claim.
+        let _released = sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut *self.0).await;
         let _closed = self.0.close().await;
     }
 }
