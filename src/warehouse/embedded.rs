@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, User};
@@ -98,32 +98,36 @@ impl Embedded {
         let in_use = layout.lock_file("in-use.lock")?;
         // Waits while a supervisor that holds it alone is stopping the server.
         in_use.lock_shared().map_err(layout.failed("in-use.lock"))?;
-        let mut child = None;
-        if layout.nobody_supervises()? {
+        let report = layout.home.join("supervisor.log");
+        let spawn = || {
             find_binaries()?;
-            let report = layout.home.join("supervisor.log");
             let output = File::create(&report).map_err(layout.failed("supervisor.log"))?;
-            let spawned = Command::new(supervisor)
+            Command::new(supervisor)
                 .args([OsStr::new("db"), OsStr::new("supervise"), OsStr::new("--data-dir"), data_dir.as_os_str()])
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(output)
                 .process_group(0)
                 .spawn()
-                .map_err(|source| Error::Prepare { path: supervisor.to_owned(), source })?;
-            child = Some((spawned, report));
-        }
+                .map_err(|source| Error::Prepare { path: supervisor.to_owned(), source })
+        };
+        let mut child: Option<Child> = None;
         // A first start makes the cluster, which takes seconds on a slow disk.
         for _ in 0..1200 {
-            if let Some((process, report)) = &mut child
-                && let Ok(Some(_ended)) = process.try_wait()
-                && layout.nobody_supervises()?
-            {
-                let output = std::fs::read_to_string(report).unwrap_or_default().trim().to_owned();
-                return Err(Error::Supervisor { output });
-            }
-            if let Some(ready) = layout.ready()? {
-                let server = Self { port: ready.0, password: ready.1, _in_use: in_use };
+            // The last supervisor may still be ending, and what it left says nothing.
+            if layout.nobody_supervises()? {
+                match child.as_mut().map(|process| process.try_wait()) {
+                    None => child = Some(spawn()?),
+                    // It stepped aside for another one, which is gone by now.
+                    Some(Ok(Some(status))) if status.success() => child = Some(spawn()?),
+                    Some(Ok(Some(_))) => {
+                        let output = std::fs::read_to_string(&report).unwrap_or_default().trim().to_owned();
+                        return Err(Error::Supervisor { output });
+                    }
+                    Some(_) => {}
+                }
+            } else if let Some((port, password)) = layout.ready()? {
+                let server = Self { port, password, _in_use: in_use };
                 return server.answers(&layout).await.map(|()| server);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -173,9 +177,13 @@ pub fn supervise(data_dir: &Path) -> Result<(), Error> {
     create_database(port, &password, &layout)?;
     layout.write("ready", &port.to_string())?;
     // Returns when the last user has let go.
-    layout.lock_file("in-use.lock")?.lock().map_err(layout.failed("in-use.lock"))?;
+    let in_use = layout.lock_file("in-use.lock")?;
+    in_use.lock().map_err(layout.failed("in-use.lock"))?;
     layout.forget_ready()?;
-    layout.run(&binaries, "pg_ctl", &["stop", "-m", "fast", "-w"])
+    let stopped = layout.run(&binaries, "pg_ctl", &["stop", "-m", "fast", "-w"]);
+    // Whoever comes next waits for both locks until the server is gone.
+    drop((in_use, alone));
+    stopped
 }
 
 fn create_database(port: u16, password: &str, layout: &Layout) -> Result<(), Error> {
