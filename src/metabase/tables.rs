@@ -177,11 +177,10 @@ impl Ledger<'_> {
 pub(super) struct Claim(PoolConnection<Postgres>);
 
 impl Claim {
-    /// Lets go at once; dropping it does so a little later.
+    /// Lets go at once; dropping it does so when the server notices.
     pub(super) async fn release(mut self) {
-        // The server lets go of a closed connection's locks only once it has noticed.
-        // Where this fails the connection is gone, and the lock with it.
-        let _unlocked = sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut *self.0).await;
+        // Where the connection is gone, so is the claim.
+        let _released = sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut *self.0).await;
         let _closed = self.0.close().await;
     }
 }
