@@ -34,25 +34,6 @@ test: ## format, lints and all tests, as CI runs them; installs what they need
 	cargo test --workspace --locked
 	@scripts/deny.sh
 
-serve: ## keep the demo's Metabase and daemon up until ctrl-c, to look at a dashboard
-	@scripts/install-debian.sh demo
-	@$(MAKE) --no-print-directory build
-	@exec $(BIN)/sandbox serve --storekeeper $(BIN)/storekeeper --dir $(DEMO)
-
-demo-clean: ## stop what the demo left running and remove every trace of it
-	@scripts/demo-clean.sh $(DEMO) $(BIN)/sandbox
-
-test: ## format, lints and all tests, as CI runs them; installs what they need
-	@scripts/install-debian.sh test
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo test --workspace --locked
-	@scripts/deny.sh
-
-bench: ## measure the claims
-	@scripts/install-debian.sh demo
-	cargo bench --workspace --locked
-
 serve: ## run the daemon with the settings in config/
 	@$(MAKE) --no-print-directory build
 	@exec $(BIN)/storekeeper serve

@@ -132,7 +132,19 @@ impl App {
     /// # Errors
     /// When the settings of mail make no sense.
     pub fn mailer(&self) -> Result<Mailer, Error> {
-        let mail = &self.settings.mail;
+        self.mailer_also_to(None)
+    }
+
+    /// The same, to one more person.
+    ///
+    /// # Errors
+    /// When the settings of mail make no sense.
+    pub fn mailer_also_to(&self, person: Option<&str>) -> Result<Mailer, Error> {
+        let mut mail = self.settings.mail.clone();
+        mail.to.extend(
+            person.filter(|person| !self.settings.mail.to.iter().any(|known| known == person)).map(str::to_owned),
+        );
+        let mail = &mail;
         let graph = match (mail.transport, &self.settings.microsoft) {
             (MailTransport::Graph, Some(microsoft)) => {
                 let client = self.client()?;
@@ -154,7 +166,8 @@ impl App {
     }
 }
 
-fn relative(root: &Path, path: &Path) -> String {
+/// A path as people know it: below the definitions folder.
+pub(crate) fn relative(root: &Path, path: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).display().to_string()
 }
 

@@ -20,9 +20,9 @@ pub enum Error {
     #[error("the scopes `{first}` and `{second}` would share the role `{role}`")]
     SameName {
         /// One.
-        first: Scope,
+        first: String,
         /// The other.
-        second: Scope,
+        second: String,
         /// The role's name.
         role: String,
     },
@@ -74,7 +74,7 @@ fn readers(tree: &Tree, wall: Wall, installation: &str, credentials: &Credential
     for scope in tree.scopes().into_iter().filter(|scope| has_role(scope, wall)) {
         let role = role_name(installation, &scope);
         if let Some(first) = names.insert(role.clone(), scope.clone()) {
-            return Err(Error::SameName { first, second: scope, role });
+            return Err(Error::SameName { first: first.to_string(), second: scope.to_string(), role });
         }
         let stores = tree.stores_of(&scope);
         let brands: BTreeSet<BrandId> = match scope.brand() {

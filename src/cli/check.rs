@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::output::Output;
 use super::{Exit, Failure};
-use crate::app::App;
+use crate::app::{self, App};
 use crate::ids::BrandId;
 use crate::metabase;
 use crate::pipelines::{self, Pipeline, SourceKind, table_query};
@@ -17,7 +17,7 @@ use crate::telemetry::chain;
 
 #[derive(Debug, Args)]
 pub(super) struct Command {
-    /// Also try every outside service, and say which right is missing.
+    /// Also try PostgreSQL and every source, and say which right is missing.
     #[arg(long)]
     connect: bool,
 }
@@ -40,14 +40,15 @@ struct Answer {
 pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
     let mut answer = Answer { problems: Vec::new(), connections: Vec::new(), pipelines: 0 };
     let mut pipelines = Vec::new();
-    match pipelines::read_all(&app.definitions).await {
+    match app.pipelines().await {
         Ok(read) => {
             answer.pipelines = read.len();
             pipelines = read;
         }
-        Err(problems) => answer.problems.extend(problems),
+        Err(app::Error::Definitions(problems)) => answer.problems.extend(problems),
+        Err(error) => return Err(error.into()),
     }
-    answer.problems.extend(schedule_problems(&pipelines));
+    answer.problems.extend(schedule_problems(&app.definitions, &pipelines));
     answer.problems.extend(content_problems(&app.definitions));
     if command.connect {
         answer.connections = connect(app, &pipelines).await;
@@ -64,7 +65,7 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
             text.push_str(&format!("{mark:<6} {}: {}\n", finding.what, finding.message));
         }
         if !wrong {
-            text.push_str(&format!("settings and {} pipelines are right\n", answer.pipelines));
+            text.push_str(&format!("settings, {} pipelines and the dashboards are right\n", answer.pipelines));
         }
         text
     });
@@ -95,7 +96,7 @@ fn content_problems(definitions: &Path) -> Vec<pipelines::Problem> {
     found.into_iter().map(named).collect()
 }
 
-fn schedule_problems(pipelines: &[Pipeline]) -> Vec<pipelines::Problem> {
+fn schedule_problems(definitions: &Path, pipelines: &[Pipeline]) -> Vec<pipelines::Problem> {
     let mut problems = Vec::new();
     for pipeline in pipelines {
         let Some(schedule) = &pipeline.definition.schedule else { continue };
@@ -109,7 +110,7 @@ fn schedule_problems(pipelines: &[Pipeline]) -> Vec<pipelines::Problem> {
         };
         if let Err(error) = Schedule::parse(&scheduled) {
             problems.push(pipelines::Problem {
-                file: pipeline.folder.join("pipeline.toml").display().to_string(),
+                file: app::relative(definitions, &pipeline.folder.join("pipeline.toml")),
                 line: None,
                 message: chain(&error),
             });

@@ -13,7 +13,7 @@ use super::{Exit, Failure};
 use crate::app::App;
 use crate::notify::{self, Summary};
 use crate::ops;
-use crate::pipelines::{Order, Pipeline, RunReport, Status};
+use crate::pipelines::{Engine, Order, Pipeline, RunReport, Status};
 use crate::scheduler::{self, Scheduled};
 use crate::telemetry::chain;
 use crate::warehouse::migrate;
@@ -41,12 +41,12 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
     let outbox = tokio::spawn(keep_sending(app.clone(), warehouse.clone(), stopping.clone()));
     let scheduler = if enabled {
         let engine = app.engine(&warehouse)?;
-        let (app_of_runs, warehouse_of_runs) = (app.clone(), warehouse.clone());
+        let app_of_runs = app.clone();
         let schedules = schedules(&app, &pipelines);
         info!(schedules = schedules.len(), "started scheduler");
         let starter = move |name, brand, trigger| {
             let (engine, pipelines) = (engine.clone(), pipelines.clone());
-            let (app, warehouse) = (app_of_runs.clone(), warehouse_of_runs.clone());
+            let app = app_of_runs.clone();
             async move {
                 let pipeline = pipelines
                     .iter()
@@ -60,7 +60,7 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
                         RunReport::not_started(&name, &brand, trigger, app.clock.now(), chain(&failure), failure.hint())
                     }
                 };
-                after(&app, &warehouse, &report).await;
+                after(&app, &engine, pipeline, &report).await;
                 report
             }
         };
@@ -82,18 +82,29 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
-/// What follows a scheduled run: views and walls, and a mail about what came of it.
-async fn after(app: &App, warehouse: &crate::warehouse::Warehouse, report: &RunReport) {
+/// What follows a scheduled run: a fresh forecast, views and walls, and a mail
+/// about what came of it.
+async fn after(app: &App, engine: &Engine, pipeline: &Pipeline, report: &RunReport) {
     if report.status == Status::NothingNew {
         return;
+    }
+    let warehouse = engine.warehouse();
+    let mut reports = vec![report.clone()];
+    if let (Status::Succeeded, Some(of)) = (report.status, &pipeline.definition.forecast) {
+        let horizon_days = app.settings.forecast.horizon_days;
+        match engine.forecast(pipeline, of, &report.brand, horizon_days, report.trigger).await {
+            Ok(forecast) => reports.push(forecast.report),
+            Err(failure) => error!(error = %chain(&failure), "forecast could not be noted"),
+        }
     }
     if report.status == Status::Succeeded
         && let Err(failure) = follow_up(app, warehouse).await
     {
         error!(error = failure.message, "views and walls were not brought up to date");
     }
-    let summary = Summary::new(vec![report.clone()]);
-    let sent = match app.mailer() {
+    let owner = pipeline.definition.owner.as_deref().filter(|_| !report.status.is_fine());
+    let summary = Summary::new(reports);
+    let sent = match app.mailer_also_to(owner) {
         Ok(mailer) => notify::send_summary_through(warehouse, &mailer, &summary, app.clock.now()).await.map(drop),
         Err(error) => return error!(error = %chain(&error), "mail is not set up"),
     };

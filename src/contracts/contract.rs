@@ -55,7 +55,8 @@ pub struct Column {
     /// Whether a file may come without this column.
     #[serde(default)]
     pub optional: bool,
-    /// Personal data: kept out of logs, mails and quarantine samples.
+    /// Personal data: kept out of logs, mails and the reasons of refused rows. Only
+    /// the refused row itself, in the database, still holds it, so that it can be mended.
     #[serde(default)]
     pub personal: bool,
     /// How text dates are written, e.g. `mdy` for `11/28/25`. Without it only

@@ -136,7 +136,7 @@ mod tests {
                 value.as_array().unwrap().iter().map(serde_json::Value::as_f64).collect()
             };
             let history = if one["y_filled"].is_array() { &one["y_filled"] } else { &one["y"] };
-            let season = one["m"].as_u64().unwrap() as usize;
+            let season = one["frequency"].as_u64().unwrap() as usize;
             let mean = numbers(&expected["mean"]);
             let points = seasonal_naive(&numbers(history), season, mean.len()).unwrap();
             let high = numbers(&expected["hi95"]);

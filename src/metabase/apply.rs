@@ -5,7 +5,6 @@ use std::fmt;
 use std::time::Instant;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -16,7 +15,9 @@ use super::actual::{Actual, Place, read_items, read_whole};
 use super::client::{self, Client, id_of};
 use super::context::{Context, Error, Gathered};
 use super::desired::{Dashboard, Desired, Shows};
-use super::plan::{Index, Plan};
+use super::graphs::{rights, unguarded};
+use super::index::Index;
+use super::plan::Plan;
 use super::step::{Phase, Step, Work};
 use super::tables::{Kind, Known, Ledger};
 use crate::access::Credentials;
@@ -71,17 +72,18 @@ async fn carry_out(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     applying.mark(&gathered).await
 }
 
-struct Applying<'a> {
-    client: &'a Client,
+/// An apply under way.
+pub(super) struct Applying<'a> {
+    pub(super) client: &'a Client,
     desired: &'a Desired,
-    actual: &'a Actual,
+    pub(super) actual: &'a Actual,
     credentials: &'a Credentials,
     ledger: Ledger<'a>,
     /// Grows while objects are made.
     index: Mutex<Index>,
     /// Groups to which Metabase would open the next database: all that have not
     /// been shut out of one before.
-    unguarded: Mutex<BTreeSet<i64>>,
+    pub(super) unguarded: Mutex<BTreeSet<i64>>,
 }
 
 fn failed(step: &Step) -> impl FnOnce(client::Error) -> Error + use<> {
@@ -161,14 +163,14 @@ impl<'a> Applying<'a> {
         self.ledger.note(kind, key, &known).await.map_err(Error::ledger("note what was made"))
     }
 
-    async fn made(&self, kind: Kind, key: &str, hash: &str, answer: &Value, path: &str) -> Result<i64, Error> {
-        let id = id_of(answer, Method::POST, path).map_err(Error::Metabase)?;
+    async fn made(&self, kind: Kind, key: &str, hash: &str, answer: &Value, call: &'static str) -> Result<i64, Error> {
+        let id = id_of(answer, call).map_err(Error::Metabase)?;
         self.note(kind, key, id, hash, Some(answer)).await?;
         self.index.lock().await.put(kind, key, id);
         Ok(id)
     }
 
-    async fn id(&self, kind: Kind, key: &str) -> Result<i64, Error> {
+    pub(super) async fn id(&self, kind: Kind, key: &str) -> Result<i64, Error> {
         self.index.lock().await.get(kind, key).ok_or_else(|| Error::Missing { kind: kind.text(), key: key.to_owned() })
     }
 
@@ -213,7 +215,7 @@ impl<'a> Applying<'a> {
             Work::CreateGroup { key } => {
                 let body = json!({"name": self.desired.groups[key].name});
                 let answer = client.post("api/permissions/group", &body).await.map_err(failed(step))?;
-                self.made(Kind::Group, key, "", &answer, "api/permissions/group").await?;
+                self.made(Kind::Group, key, "", &answer, "POST api/permissions/group").await?;
             }
             Work::RenameGroup { key, id } => {
                 let body = json!({"name": self.desired.groups[key].name});
@@ -242,7 +244,7 @@ impl<'a> Applying<'a> {
                     self.id(Kind::Connection, &card.connection).await?,
                 );
                 let answer = client.post("api/card", &body).await.map_err(failed(step))?;
-                self.made(Kind::Card, key, &card.hash(), &answer, "api/card").await?;
+                self.made(Kind::Card, key, &card.hash(), &answer, "POST api/card").await?;
             }
             Work::UpdateCard { key, id } => {
                 let card = &self.desired.cards[key];
@@ -263,7 +265,7 @@ impl<'a> Applying<'a> {
                 });
                 let answer = client.post("api/dashboard", &body).await.map_err(failed(step))?;
                 // Without its hash until its cards are on it: a crash in between is mended.
-                let id = self.made(Kind::Dashboard, key, "", &answer, "api/dashboard").await?;
+                let id = self.made(Kind::Dashboard, key, "", &answer, "POST api/dashboard").await?;
                 self.write_dashboard(step, key, id, dashboard, &Value::Null).await?;
             }
             Work::UpdateDashboard { key, id } => {
@@ -315,7 +317,7 @@ impl<'a> Applying<'a> {
         let answer = self.client.post("api/database", &body).await.map_err(failed(step))?;
         let mut unguarded = self.unguarded.lock().await;
         if !unguarded.is_empty() {
-            let id = id_of(&answer, Method::POST, "api/database").map_err(Error::Metabase)?;
+            let id = id_of(&answer, "POST api/database").map_err(Error::Metabase)?;
             let mut groups = Map::new();
             for group in unguarded.iter() {
                 groups.insert(group.to_string(), json!({id.to_string(): rights("no")}));
@@ -324,7 +326,7 @@ impl<'a> Applying<'a> {
             unguarded.clear();
         }
         drop(unguarded);
-        self.made(Kind::Connection, key, &connection.hash(), &answer, "api/database").await?;
+        self.made(Kind::Connection, key, &connection.hash(), &answer, "POST api/database").await?;
         Ok(())
     }
 
@@ -346,14 +348,14 @@ impl<'a> Applying<'a> {
             .map(|(group, _)| *group)
             .collect();
         if parent.is_none() && !strangers.is_empty() {
-            let id = id_of(&answer, Method::POST, "api/collection").map_err(Error::Metabase)?;
+            let id = id_of(&answer, "POST api/collection").map_err(Error::Metabase)?;
             let mut groups = Map::new();
             for group in strangers {
                 groups.insert(group.to_string(), json!({id.to_string(): "none"}));
             }
             self.put_graph("api/collection/graph", &groups, None).await.map_err(failed(step))?;
         }
-        self.made(Kind::Collection, key, "", &answer, "api/collection").await?;
+        self.made(Kind::Collection, key, "", &answer, "POST api/collection").await?;
         Ok(())
     }
 
@@ -423,7 +425,7 @@ impl<'a> Applying<'a> {
                 }
                 body["user_group_memberships"] = groups.into();
                 let answer = client.post("api/user", &body).await.map_err(failed(step))?;
-                let id = self.made(Kind::Person, key, "", &answer, "api/user").await?;
+                let id = self.made(Kind::Person, key, "", &answer, "POST api/user").await?;
                 if let Some(locale) = &account.locale {
                     let path = format!("api/user/{id}");
                     client.put(&path, &json!({"locale": locale})).await.map_err(failed(step))?;
@@ -447,87 +449,6 @@ impl<'a> Applying<'a> {
             _ => {}
         }
         Ok(())
-    }
-
-    async fn data_graph(&self, steps: &[Step]) -> Result<(), Error> {
-        let mut groups: Map<String, Value> = Map::new();
-        for step in steps {
-            let (group, database, level) = match &step.work {
-                Work::Silence { group, database } => (*group, *database, "no"),
-                Work::Ask { group, connection } => (
-                    self.id(Kind::Group, group).await?,
-                    self.id(Kind::Connection, connection).await?,
-                    "query-builder-and-native",
-                ),
-                _ => continue,
-            };
-            let rows = groups.entry(group.to_string()).or_insert_with(|| json!({}));
-            rows[database.to_string()] = rights(level);
-            if level == "no" {
-                self.unguarded.lock().await.remove(&group);
-            }
-        }
-        self.put_graph("api/permissions/graph", &groups, None).await.map_err(graph_failed(steps))
-    }
-
-    async fn collection_graph(&self, steps: &[Step]) -> Result<(), Error> {
-        let mut groups: Map<String, Value> = Map::new();
-        let mut snippets: Map<String, Value> = Map::new();
-        for step in steps {
-            let (group, place, level) = match &step.work {
-                Work::Level { group, place, level } => (*group, *place, *level),
-                Work::Read { group, collection } => (
-                    self.id(Kind::Group, group).await?,
-                    Place::Collection(self.id(Kind::Collection, collection).await?),
-                    "read",
-                ),
-                _ => continue,
-            };
-            let (graph, key) = match place {
-                Place::Root => (&mut groups, "root".to_owned()),
-                Place::SnippetsRoot => (&mut snippets, "root".to_owned()),
-                Place::Collection(id) => (&mut groups, id.to_string()),
-            };
-            let rows = graph.entry(group.to_string()).or_insert_with(|| json!({}));
-            rows[key] = level.into();
-        }
-        for (graph, namespace) in [(&groups, None), (&snippets, Some("snippets"))] {
-            self.put_graph("api/collection/graph", graph, namespace).await.map_err(graph_failed(steps))?;
-        }
-        Ok(())
-    }
-
-    /// Writes a fragment of a graph. The revision is read right before; where
-    /// somebody else was faster it is read again.
-    async fn put_graph(
-        &self,
-        path: &str,
-        groups: &Map<String, Value>,
-        namespace: Option<&str>,
-    ) -> Result<(), client::Error> {
-        if groups.is_empty() {
-            return Ok(());
-        }
-        // The smallest answer that has the data graph's revision.
-        let revision_path = match (path, namespace) {
-            ("api/permissions/graph", _) => format!("{path}/group/{}", self.actual.all_users),
-            (_, Some(namespace)) => format!("{path}?namespace={namespace}"),
-            (_, None) => path.to_owned(),
-        };
-        let mut attempt = 1;
-        loop {
-            let revision = self.client.get(&revision_path).await?["revision"].clone();
-            let mut body = json!({"revision": revision, "groups": groups});
-            if let Some(namespace) = namespace {
-                body["namespace"] = namespace.into();
-            }
-            match self.client.put(&format!("{path}?skip-graph=true"), &body).await {
-                Err(error) if error.status().is_some_and(|status| status.as_u16() == 409) && attempt < 5 => {
-                    attempt += 1
-                }
-                other => return other.map(drop),
-            }
-        }
     }
 
     /// Notes when our objects were last edited, so that the next edit shows.
@@ -575,19 +496,6 @@ impl<'a> Applying<'a> {
     }
 }
 
-/// Finds the groups that would get rights on a new database: those which have
-/// some on every database there is, and all when there is none.
-fn unguarded(actual: &Actual) -> BTreeSet<i64> {
-    actual
-        .ordinary_groups()
-        .filter(|group| actual.databases.keys().all(|database| actual.asks.contains_key(&(*group, *database))))
-        .collect()
-}
-
-fn rights(queries: &str) -> Value {
-    json!({"view-data": "unrestricted", "create-queries": queries})
-}
-
 fn virtual_card(display: &str, text: &str) -> Value {
     json!({
         "virtual_card": {
@@ -607,10 +515,4 @@ fn gone(outcome: Result<(), client::Error>) -> Result<(), client::Error> {
         Err(error) if error.status().is_some_and(|status| status.as_u16() == 404) => Ok(()),
         other => other,
     }
-}
-
-fn graph_failed(steps: &[Step]) -> impl FnOnce(client::Error) -> Error + use<> {
-    let step = steps.first().map(Step::label).unwrap_or_default();
-    let step = if steps.len() > 1 { format!("{step} and {} more", steps.len() - 1) } else { step };
-    move |source| Error::Step { step, source }
 }

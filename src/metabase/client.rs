@@ -23,12 +23,10 @@ pub enum Error {
         url: String,
     },
     /// The answer says no.
-    #[error("Metabase answered {status} to {method} `{path}`: {message}")]
+    #[error("Metabase answered {status} to `{call}`: {message}")]
     Refused {
-        /// Method.
-        method: Method,
-        /// Path without its query.
-        path: String,
+        /// Method and path, without the query.
+        call: String,
         /// Status.
         status: StatusCode,
         /// What it said.
@@ -37,12 +35,10 @@ pub enum Error {
         fields: Vec<String>,
     },
     /// The answer has not the documented shape.
-    #[error("the answer to {method} `{path}` has no {missing}")]
+    #[error("the answer to `{call}` has no {missing}")]
     Shape {
-        /// Method.
-        method: Method,
-        /// Path without its query.
-        path: String,
+        /// Method and path.
+        call: &'static str,
         /// What was looked for.
         missing: &'static str,
     },
@@ -154,7 +150,8 @@ impl Client {
         if !answer.status.is_success() {
             let message = message(&answer.body);
             let fields = fields(&answer.body);
-            return Err(Error::Refused { method, path: shown(), status: answer.status, message, fields });
+            let call = format!("{method} {}", shown());
+            return Err(Error::Refused { call, status: answer.status, message, fields });
         }
         if answer.body.is_empty() {
             return Ok(Value::Null);
@@ -177,8 +174,8 @@ pub(super) fn list(answer: Value) -> Vec<Value> {
 }
 
 /// Reads an id out of an answer.
-pub(super) fn id_of(answer: &Value, method: Method, path: &str) -> Result<i64, Error> {
-    answer["id"].as_i64().ok_or_else(|| Error::Shape { method, path: path.to_owned(), missing: "id" })
+pub(super) fn id_of(answer: &Value, call: &'static str) -> Result<i64, Error> {
+    answer["id"].as_i64().ok_or(Error::Shape { call, missing: "id" })
 }
 
 /// Finds what an error body has to say: text, or one of six places in JSON.

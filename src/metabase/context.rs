@@ -96,7 +96,9 @@ impl Error {
             Self::Refused(refusal) => refusal.hint(),
             Self::Busy => Some("wait for it to end; the claim ends with its process"),
             Self::Stale => Some("plan again, and apply that"),
-            Self::Role { .. } => Some("run `storekeeper db migrate`: it reconciles the roles"),
+            Self::Role { .. } => {
+                Some("`plan` and `apply` make the roles first; check that the database user may create roles")
+            }
             Self::Content(_) | Self::Wishes(_) | Self::Access(_) | Self::Missing { .. } | Self::Ledger { .. } => None,
         }
     }

@@ -13,6 +13,7 @@
 //! grant it to reaches our connections and collections; only keys that
 //! Metabase's API declares are sent to it.
 
+mod acting;
 mod actual;
 mod apply;
 mod audit;
@@ -21,7 +22,11 @@ mod content;
 mod context;
 mod desired;
 mod fence;
+mod graphs;
+mod index;
 mod plan;
+mod plan_content;
+mod plan_rights;
 mod render;
 mod session;
 mod step;

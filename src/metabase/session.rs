@@ -6,7 +6,7 @@
 //! again, whatever the answer's text says.
 
 use chrono::{DateTime, Duration, Utc};
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -107,20 +107,14 @@ pub(super) async fn open(
         }
     };
     credentials.forget(&refusal)?;
-    let id = session["id"].as_str().ok_or(client::Error::Shape {
-        method: Method::POST,
-        path: "api/session".to_owned(),
-        missing: "id",
-    })?;
+    let id = session["id"].as_str().ok_or(client::Error::Shape { call: "POST api/session", missing: "id" })?;
     let signed_in = client.with(Proof::Session(SecretString::from(id.to_owned())));
     let administrators = administrators(&client::list(signed_in.get("api/permissions/group").await?));
     let body = json!({"name": key_name(installation, instance, now), "group_id": administrators});
     let answer = signed_in.post("api/api-key", &body).await?;
-    let key = answer["unmasked_key"].as_str().ok_or(client::Error::Shape {
-        method: Method::POST,
-        path: "api/api-key".to_owned(),
-        missing: "unmasked_key",
-    })?;
+    let key = answer["unmasked_key"]
+        .as_str()
+        .ok_or(client::Error::Shape { call: "POST api/api-key", missing: "unmasked_key" })?;
     let key = SecretString::from(key.to_owned());
     credentials.keep(&kept, &key)?;
     // The session ends by itself too; ours is only gone sooner.

@@ -293,3 +293,40 @@ fn shown(value: &Value) -> String {
     }
     short
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step() -> Step {
+        Step {
+            action: Action::Revoke,
+            kind: "membership",
+            name: "ana@example.com".to_owned(),
+            scope: "store:harbor/000101".to_owned(),
+            changes: vec![Change::new("group", "store:harbor/000101", Value::Null)],
+            work: Work::Leave { membership: 7 },
+        }
+    }
+
+    #[test]
+    fn a_step_is_written_with_the_agreed_keys() {
+        insta::assert_snapshot!(serde_json::to_string(&step()).unwrap(), @r#"{"action":"revoke","kind":"membership","name":"ana@example.com","scope":"store:harbor/000101","changes":[{"field":"group","from":"store:harbor/000101","to":null}]}"#);
+        insta::assert_snapshot!(step(), @r"
+        - revoke membership ana@example.com  [store:harbor/000101]
+              group: store:harbor/000101 -> nothing
+        ");
+    }
+
+    #[test]
+    fn an_error_names_a_step_without_the_person() {
+        assert_eq!(step().label(), "revoke membership of `store:harbor/000101`");
+    }
+
+    #[test]
+    fn what_closes_comes_before_what_opens() {
+        assert!(Phase::CloseData < Phase::Connections && Phase::Leave < Phase::Connections);
+        assert!(Phase::Connections < Phase::Groups && Phase::Groups < Phase::People);
+        assert!(Phase::Connections < Phase::SampleContent, "the sample is what new connections copy `no` from");
+    }
+}

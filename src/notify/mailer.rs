@@ -1,6 +1,7 @@
 //! The ways a mail leaves, and what became of it.
 
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -118,7 +119,8 @@ impl Mailer {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(failed(&eml)(error)),
             }
-            std::fs::write(&html, &message.html).map_err(failed(&html))?;
+            // A crash in between leaves an .eml without its .html, which nobody misses.
+            write_new(&html, message.html.as_ref()).map_err(failed(&html))?;
             return Ok(Some((eml, html)));
         }
         Ok(None)
@@ -138,7 +140,7 @@ impl Mailer {
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    std::fs::OpenOptions::new().write(true).create_new(true).open(path)?.write_all(bytes)
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(bytes)
 }
 
 /// Takes addresses out of what a server said: they are people's.

@@ -5,8 +5,8 @@
 //! Microsoft Graph, or into a folder only; all three send the same message.
 //!
 //! Invariants: a mail that may have arrived is never sent again; two processes
-//! never send one mail twice; no mail holds a value from a file's rows; a mail
-//! that cannot be sent fails nothing but itself.
+//! never send one mail twice; no mail holds a value that a contract calls
+//! personal; a mail that cannot be sent fails nothing but itself.
 
 mod error;
 mod graph;

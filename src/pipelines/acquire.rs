@@ -54,10 +54,8 @@ impl Doors {
         self.brands.get(brand).ok_or_else(|| Error::NotConfigured { brand: brand.0.clone(), what: "block" })
     }
 
-    fn microsoft_for(&self, brand: &BrandId) -> Result<&(settings::Microsoft, Tokens), Error> {
-        self.microsoft
-            .as_ref()
-            .ok_or_else(|| Error::NotConfigured { brand: brand.0.clone(), what: "`[microsoft]` application" })
+    fn microsoft(&self) -> Result<&(settings::Microsoft, Tokens), Error> {
+        self.microsoft.as_ref().ok_or(Error::NoMicrosoft)
     }
 
     /// Opens a brand's drive.
@@ -66,7 +64,7 @@ impl Doors {
     /// When none is configured.
     pub fn drive(&self, brand: &BrandId) -> Result<Drive, Error> {
         let missing = || Error::NotConfigured { brand: brand.0.clone(), what: "`drive`" };
-        let (microsoft, tokens) = self.microsoft_for(brand)?;
+        let (microsoft, tokens) = self.microsoft()?;
         let place = self.settings_of(brand)?.drive.as_ref().ok_or_else(missing)?;
         Drive::new(&self.client, tokens, microsoft, place).map_err(Error::Source)
     }
@@ -77,7 +75,7 @@ impl Doors {
     /// When none is configured.
     pub fn dataverse(&self, brand: &BrandId) -> Result<Dataverse, Error> {
         let missing = || Error::NotConfigured { brand: brand.0.clone(), what: "`dataverse_url`" };
-        let (_, tokens) = self.microsoft_for(brand)?;
+        let (_, tokens) = self.microsoft()?;
         let url = self.settings_of(brand)?.dataverse_url.as_ref().ok_or_else(missing)?;
         Dataverse::new(&self.client, tokens, url, self.limits.dataverse_page_size).map_err(Error::Source)
     }
@@ -99,9 +97,7 @@ impl Doors {
             acquired.files.push(self.local_file(path, into).await?);
         } else {
             match source.kind {
-                SourceKind::Upload => {
-                    return Err(Error::NotConfigured { brand: brand.0.clone(), what: "file: give one with `--file`" });
-                }
+                SourceKind::Upload => return Err(Error::NoFile),
                 SourceKind::Drive => self.drive_files(warehouse, pipeline, brand, full, into, &mut acquired).await?,
                 SourceKind::Folder => self.folder_files(source, brand, into, &mut acquired).await?,
                 SourceKind::Dataverse => {

@@ -265,7 +265,7 @@ pub async fn read_all(definitions: &Path) -> Result<Vec<Pipeline>, Vec<Problem>>
     Err(problems)
 }
 
-/// Finds `pipeline.toml` files, two levels down at most: subject, then name.
+/// Finds `pipeline.toml` files, three levels down at most.
 fn find(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut pending = vec![(folder.to_owned(), 0)];

@@ -13,6 +13,12 @@ pub enum Error {
         /// What is missing, e.g. `drive`.
         what: &'static str,
     },
+    /// Files come by hand only, and none was given.
+    #[error("this pipeline reads only files that are handed over")]
+    NoFile,
+    /// The settings name no application that may sign in.
+    #[error("there is no `[microsoft]` block in the settings")]
+    NoMicrosoft,
     /// The source could not be reached, or refused.
     #[error("failed to read the source")]
     Source(#[source] sources::Error),
@@ -99,6 +105,10 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NotConfigured { .. } => Some("add it to the brand's block; config/default.toml shows how"),
+            Self::NoFile => Some("give one with `--file`"),
+            Self::NoMicrosoft => {
+                Some("add the application that reads drives and Dataverse; config/default.toml shows how")
+            }
             Self::Source(source) => source.hint(),
             Self::File { source, .. } => source.hint(),
             Self::Row { .. } => Some("mend the file at its source, or lower the rule's severity"),

@@ -176,7 +176,7 @@ impl Engine {
                 report,
                 names.get(&file_id).cloned().unwrap_or_default(),
                 row,
-                "",
+                &pipeline.definition.contract.key.join(", "),
                 "unique",
                 &format!("row {kept} has the same key"),
             );

@@ -305,7 +305,7 @@ pub async fn list_quarantine(
                                    'reason', q.reason)
          FROM ops.quarantine q JOIN ops.files f USING (file_id)
          WHERE $1::bigint IS NULL OR q.run_id = $1
-         ORDER BY q.quarantine_id DESC LIMIT $2",
+         ORDER BY q.run_id DESC, f.file_id, q.source_row LIMIT $2",
     )
     .bind(run_id.map(|run| run.0))
     .bind(limit)

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
@@ -85,6 +87,16 @@ impl Transform {
         context.register_table(INPUT, Arc::new(table)).map_err(plan)?;
         let select_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let frame = context.sql_with_options(sql, select_only).await.map_err(plan)?;
+        let mut scans = 0;
+        let counted = frame.logical_plan().apply_with_subqueries(|node| {
+            scans += usize::from(matches!(node, LogicalPlan::TableScan(_)));
+            Ok(TreeNodeRecursion::Continue)
+        });
+        counted.map_err(plan)?;
+        if scans > 1 {
+            // A file streams past once and is not kept.
+            return Err(Error::Plan { reason: format!("it reads `{INPUT}` {scans} times, and may read it once") });
+        }
         let schema = Arc::new(frame.schema().as_arrow().clone());
         Ok(Self { frame, schema })
     }
@@ -174,5 +186,8 @@ mod tests {
         let error = output_schema("SELECT nam FROM input", input()).await.unwrap_err();
         assert!(error.to_string().contains("nam"), "{error}");
         assert!(output_schema("CREATE TABLE x (a INT)", input()).await.is_err());
+        let twice = "SELECT a.name FROM input a JOIN input b ON a.name = b.name";
+        let error = output_schema(twice, input()).await.unwrap_err();
+        assert!(error.to_string().contains("2 times"), "{error}");
     }
 }

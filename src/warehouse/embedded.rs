@@ -98,24 +98,36 @@ impl Embedded {
         let in_use = layout.lock_file("in-use.lock")?;
         // Waits while a supervisor that holds it alone is stopping the server.
         in_use.lock_shared().map_err(layout.failed("in-use.lock"))?;
-        let mut child = None;
+        let report = layout.home.join("supervisor.log");
+        let spawn = || {
+            find_binaries()?;
+            let output = File::create(&report).map_err(layout.failed("supervisor.log"))?;
+            Command::new(supervisor)
+                .args([OsStr::new("db"), OsStr::new("supervise"), OsStr::new("--data-dir"), data_dir.as_os_str()])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(output)
+                .process_group(0)
+                .spawn()
+                .map_err(|source| Error::Prepare { path: supervisor.to_owned(), source })
+        };
+        let mut child: Option<Child> = None;
         // A first start makes the cluster, which takes seconds on a slow disk.
         for _ in 0..1200 {
-            match &mut child {
-                None if layout.nobody_supervises()? => child = Some(layout.spawn(supervisor, data_dir)?),
-                None => {}
-                // One that came second ends well at once, whether or not the first lives on.
-                Some(process) => match process.try_wait() {
-                    Ok(Some(status)) if status.success() => child = None,
-                    Ok(Some(_failed)) if layout.nobody_supervises()? => {
-                        let output = layout.read("supervisor.log")?.unwrap_or_default().trim().to_owned();
+            // The last supervisor may still be ending, and what it left says nothing.
+            if layout.nobody_supervises()? {
+                match child.as_mut().map(|process| process.try_wait()) {
+                    None => child = Some(spawn()?),
+                    // It stepped aside for another one, which is gone by now.
+                    Some(Ok(Some(status))) if status.success() => child = Some(spawn()?),
+                    Some(Ok(Some(_))) => {
+                        let output = std::fs::read_to_string(&report).unwrap_or_default().trim().to_owned();
                         return Err(Error::Supervisor { output });
                     }
-                    _ => {}
-                },
-            }
-            if let Some(ready) = layout.ready()? {
-                let server = Self { port: ready.0, password: ready.1, _in_use: in_use };
+                    Some(_) => {}
+                }
+            } else if let Some((port, password)) = layout.ready()? {
+                let server = Self { port, password, _in_use: in_use };
                 return server.answers(&layout).await.map(|()| server);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -164,15 +176,13 @@ pub fn supervise(data_dir: &Path) -> Result<(), Error> {
     let port = layout.start(&binaries)?;
     create_database(port, &password, &layout)?;
     layout.write("ready", &port.to_string())?;
-    // Returns when the last user has let go. Kept until the server is down, so
-    // that the next user waits here and does not join one that is stopping.
+    // Returns when the last user has let go.
     let in_use = layout.lock_file("in-use.lock")?;
     in_use.lock().map_err(layout.failed("in-use.lock"))?;
     layout.forget_ready()?;
     let stopped = layout.run(&binaries, "pg_ctl", &["stop", "-m", "fast", "-w"]);
-    // Whoever waits for the one must find the other free, or nobody would supervise.
-    drop(alone);
-    drop(in_use);
+    // Whoever comes next waits for both locks until the server is gone.
+    drop((in_use, alone));
     stopped
 }
 
@@ -278,20 +288,6 @@ impl Layout {
             Err(TryLockError::WouldBlock) => Ok(false),
             Err(TryLockError::Error(source)) => Err(self.failed("supervisor.lock")(source)),
         }
-    }
-
-    /// Starts a supervisor, which outlives this process.
-    fn spawn(&self, program: &Path, data_dir: &Path) -> Result<Child, Error> {
-        find_binaries()?;
-        let output = File::create(self.home.join("supervisor.log")).map_err(self.failed("supervisor.log"))?;
-        Command::new(program)
-            .args([OsStr::new("db"), OsStr::new("supervise"), OsStr::new("--data-dir"), data_dir.as_os_str()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(output)
-            .process_group(0)
-            .spawn()
-            .map_err(|source| Error::Prepare { path: program.to_owned(), source })
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::{Stream, StreamExt as _};
-use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Postgres, Row as _, Transaction};
+use sqlx::{Executor as _, PgConnection, Postgres, Row as _, Transaction};
 
 use super::Warehouse;
 use super::copy;
@@ -360,7 +360,7 @@ impl Load {
     /// When it returns any, or cannot run.
     pub async fn check(&mut self, name: &str, sql: &str) -> Result<(), Error> {
         let wrapped = format!("SELECT to_jsonb(bad)::text FROM ({}) AS bad LIMIT 5", sql.trim().trim_end_matches(';'));
-        let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(wrapped))
+        let found: Vec<String> = sqlx::query_scalar(Statement::new(wrapped).safe())
             .fetch_all(&mut *self.transaction)
             .await
             .map_err(Error::query("run a check"))?;

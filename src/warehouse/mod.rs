@@ -11,6 +11,7 @@ mod ident;
 mod load;
 pub mod marts;
 mod migrate;
+mod policies;
 pub mod probe;
 pub mod roles;
 mod table;

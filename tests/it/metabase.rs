@@ -36,16 +36,20 @@ impl World {
     }
 
     async fn with(chain: Chain, options: Options) -> Self {
+        Self::walled(chain, options, Wall::Store).await
+    }
+
+    async fn walled(chain: Chain, options: Options, wall: Wall) -> Self {
         let metabase = Metabase::start(options).await.expect("the stand-in");
-        chain.reconcile().await;
+        chain.reconcile_to(wall).await;
         chain.import(PEOPLE).await.expect("the people");
         let http = http::Client::new(&settings::Http {
             connect_timeout_seconds: 5,
             read_timeout_seconds: 20,
+            throttled_pause_seconds: 1,
             attempts: 3,
             backoff_milliseconds: 1,
             retry_after_limit_seconds: 5,
-            throttled_pause_seconds: 1,
         });
         let settings = settings::Metabase {
             url: metabase.base_url.clone(),
@@ -57,7 +61,7 @@ impl World {
             database_host: None,
             database_port: None,
             database_ssl: false,
-            wall: Wall::Store,
+            wall,
             deactivation_limit: 0.5,
         };
         Self { chain, metabase, settings, http: http.expect("a client"), definitions: definitions().to_owned() }
@@ -202,6 +206,27 @@ async fn every_release_ends_with_an_empty_plan() {
         world.settle().await;
         let audit = world.audit().await;
         assert!(audit.leaks.is_empty() && audit.failures.is_empty(), "{version}: {audit}");
+    }
+}
+
+#[tokio::test]
+async fn below_the_wall_a_literal_keeps_the_stores_apart() {
+    for (wall, connections) in [(Wall::Region, 3 + 1), (Wall::Brand, 2)] {
+        let world = World::walled(Chain::small().await, Options::default(), wall).await;
+        let plan = world.plan().await;
+        assert_eq!(about(&plan, Action::Create, "connection").len(), connections, "{plan}");
+        assert!(plan.notes.iter().any(|note| note.contains("below the wall")), "{plan}");
+        world.settle().await;
+        let audit = world.audit().await;
+        assert!(audit.leaks.is_empty() && audit.failures.is_empty(), "{audit}");
+        // Without its literal a question shows what the connection shows.
+        let card = world.card("000101", "Week so far");
+        world.metabase.advance_clock(60);
+        let sql = "SELECT store_id FROM mart_harbor.stores WHERE region = 'North'";
+        world.metabase.set_card_sql(card, sql);
+        let audit = world.audit().await;
+        assert!(audit.leaks.iter().any(|leak| leak.what.contains("store harbor/000102")), "{audit}");
+        world.settle().await;
     }
 }
 
@@ -517,13 +542,13 @@ fn the_shipped_content_has_no_mistakes() {
 }
 
 fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().flatten() {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder").flatten() {
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
             copy(&entry.path(), &target);
         } else {
-            std::fs::copy(entry.path(), target).unwrap();
+            std::fs::copy(entry.path(), target).expect("a copy");
         }
     }
 }

@@ -36,6 +36,11 @@ fn a_private_server_is_started_reused_and_never_left_behind() {
     let data_dir = folder.path().join("data");
     let migrated = storekeeper(&data_dir, &["db", "migrate"]).output().unwrap();
     assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    // One after the other, while the server of the one before is still stopping.
+    for _ in 0..4 {
+        let status = storekeeper(&data_dir, &["db", "status"]).output().unwrap();
+        assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
+    }
     wait_until_stopped(&data_dir);
 
     // Killed in the middle, it leaves nothing either.

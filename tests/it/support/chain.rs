@@ -146,7 +146,11 @@ impl Chain {
     }
 
     pub(crate) async fn reconcile(&self) -> Reconciled {
-        access::reconcile_roles(&self.warehouse, &self.brands, &self.installation.data_dir, Wall::Store)
+        self.reconcile_to(Wall::Store).await
+    }
+
+    pub(crate) async fn reconcile_to(&self, wall: Wall) -> Reconciled {
+        access::reconcile_roles(&self.warehouse, &self.brands, &self.installation.data_dir, wall)
             .await
             .expect("the roles")
     }

@@ -1,0 +1,102 @@
+//! Which of our keys are which objects of an instance. Pure.
+
+use std::collections::BTreeMap;
+
+use super::actual::Actual;
+use super::desired::Desired;
+use super::tables::{Kind, Objects};
+
+/// Which of our keys are which objects of the instance.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Index {
+    ids: BTreeMap<(Kind, String), i64>,
+    keys: BTreeMap<(Kind, i64), String>,
+}
+
+impl Index {
+    pub(super) fn get(&self, kind: Kind, key: &str) -> Option<i64> {
+        self.ids.get(&(kind, key.to_owned())).copied()
+    }
+
+    pub(super) fn key(&self, kind: Kind, id: i64) -> Option<&str> {
+        self.keys.get(&(kind, id)).map(String::as_str)
+    }
+
+    pub(super) fn put(&mut self, kind: Kind, key: &str, id: i64) {
+        self.ids.insert((kind, key.to_owned()), id);
+        self.keys.insert((kind, id), key.to_owned());
+    }
+
+    /// Finds our objects by the ids we noted; those that were being made when a
+    /// process ended, by their names.
+    pub(super) fn resolve(desired: &Desired, actual: &Actual, objects: &Objects) -> Self {
+        let mut index = Self::default();
+        let exists = |kind: Kind, id: i64| match kind {
+            Kind::Connection => actual.databases.contains_key(&id),
+            Kind::Group => actual.groups.contains_key(&id),
+            Kind::Collection => actual.collections.contains_key(&id),
+            Kind::Card | Kind::Dashboard => actual.items.contains_key(&(kind, id)),
+            Kind::Person => actual.users.contains_key(&id),
+        };
+        for ((kind, key), known) in objects {
+            if let Some(id) = known.id.filter(|id| exists(*kind, *id)) {
+                index.put(*kind, key, id);
+            }
+        }
+        let pending =
+            |kind: Kind, key: &str| objects.get(&(kind, key.to_owned())).is_some_and(|known| known.id.is_none());
+        for (key, connection) in &desired.connections {
+            let named = |name: &str| name == connection.name();
+            if pending(Kind::Connection, key)
+                && let Some((id, _)) = actual.databases.iter().find(|(_, found)| named(&found.name))
+            {
+                index.put(Kind::Connection, key, *id);
+            }
+        }
+        for (key, group) in &desired.groups {
+            if pending(Kind::Group, key)
+                && let Some((id, _)) =
+                    actual.groups.iter().find(|(_, name)| name.to_lowercase() == group.name.to_lowercase())
+            {
+                index.put(Kind::Group, key, *id);
+            }
+        }
+        for collection in &desired.collections {
+            let parent = collection.parent.as_ref().and_then(|parent| index.get(Kind::Collection, parent));
+            let found = actual.collections.iter().find(|(id, found)| {
+                found.name == collection.name
+                    && found.parent == parent
+                    && !found.archived
+                    && index.key(Kind::Collection, **id).is_none()
+            });
+            if let (true, Some((id, _))) = (pending(Kind::Collection, &collection.key), found) {
+                index.put(Kind::Collection, &collection.key, *id);
+            }
+        }
+        let cards = desired.cards.iter().map(|(key, card)| (Kind::Card, key, &card.collection, &card.name));
+        let dashboards = desired
+            .dashboards
+            .iter()
+            .map(|(key, dashboard)| (Kind::Dashboard, key, &dashboard.collection, &dashboard.name));
+        for (kind, key, collection, name) in cards.chain(dashboards).filter(|(kind, key, ..)| pending(*kind, key)) {
+            let Some(collection) = index.get(Kind::Collection, collection) else { continue };
+            let found = actual.items.iter().find(|((of, id), item)| {
+                *of == kind
+                    && item.collection == Some(collection)
+                    && item.name == *name
+                    && index.key(kind, *id).is_none()
+            });
+            if let Some(((_, id), _)) = found {
+                index.put(kind, key, *id);
+            }
+        }
+        for (key, account) in &desired.people {
+            if index.get(Kind::Person, key).is_none()
+                && let Some((id, _)) = actual.users.iter().find(|(_, user)| user.email == account.email)
+            {
+                index.put(Kind::Person, key, *id);
+            }
+        }
+        index
+    }
+}

@@ -1,0 +1,198 @@
+//! The part of a plan about questions and dashboards, and what hands did to them. Pure.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::actual::{Item, sql_of};
+use super::desired::{Card, Dashboard, Place as Rectangle, Shows};
+use super::plan::Planning;
+use super::step::{Action, Change, Work};
+use super::tables::Kind;
+
+impl Planning<'_> {
+    pub(super) fn content(&mut self) {
+        for (key, card) in &self.desired.cards {
+            let (name, scope) = (&card.name, card.scope.to_string());
+            match self.index.get(Kind::Card, key) {
+                None => {
+                    let changes = vec![Change::new("display", Value::Null, card.display.clone())];
+                    let work = Work::CreateCard { key: key.clone() };
+                    self.step(Action::Create, "question", name, &scope, changes, work);
+                }
+                Some(id) => {
+                    let changes = self.card_changes(key, id, card);
+                    if !changes.is_empty() {
+                        let work = Work::UpdateCard { key: key.clone(), id };
+                        self.step(Action::Update, "question", name, &scope, changes, work);
+                    }
+                }
+            }
+        }
+        for (key, dashboard) in &self.desired.dashboards {
+            let (name, scope) = (&dashboard.name, dashboard.scope.to_string());
+            match self.index.get(Kind::Dashboard, key) {
+                None => {
+                    let changes = vec![Change::new("cards", Value::Null, dashboard.places.len())];
+                    let work = Work::CreateDashboard { key: key.clone() };
+                    self.step(Action::Create, "dashboard", name, &scope, changes, work);
+                }
+                Some(id) => {
+                    let changes = self.dashboard_changes(key, id, dashboard);
+                    if !changes.is_empty() {
+                        let work = Work::UpdateDashboard { key: key.clone(), id };
+                        self.step(Action::Update, "dashboard", name, &scope, changes, work);
+                    }
+                }
+            }
+        }
+        for (kind, word) in [(Kind::Dashboard, "dashboard"), (Kind::Card, "question")] {
+            let wanted = |key: &str| match kind {
+                Kind::Dashboard => self.desired.dashboards.contains_key(key),
+                _ => self.desired.cards.contains_key(key),
+            };
+            for (key, id) in self.obsolete(kind, wanted) {
+                let Some(item) = self.actual.items.get(&(kind, id)).filter(|item| !item.archived) else { continue };
+                let scope = key.split_once('@').map_or("", |(_, scope)| scope).to_owned();
+                let work = match kind {
+                    Kind::Dashboard => Work::ArchiveDashboard { key, id },
+                    _ => Work::ArchiveCard { key, id },
+                };
+                let name = item.name.clone();
+                self.step(Action::Delete, word, &name, &scope, Vec::new(), work);
+            }
+        }
+        for collection in &self.desired.collections {
+            if let Some(id) = self.index.get(Kind::Collection, &collection.key) {
+                let others = self.items_of_others(id);
+                if others > 0 {
+                    self.note(format!("the collection `{}` holds {others} objects that are not ours", collection.key));
+                }
+            }
+        }
+    }
+
+    /// What the list of items tells of any object.
+    fn item_changes(&self, item: &Item, name: &str, description: &str, collection: &str) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if item.archived {
+            changes.push(Change::new("archived", true, false));
+        }
+        if item.name != name {
+            changes.push(Change::new("name", item.name.clone(), name));
+        }
+        if item.description.as_deref().unwrap_or_default() != description {
+            changes.push(Change::new("description", item.description.clone(), description));
+        }
+        let home = self.index.get(Kind::Collection, collection);
+        if !item.archived && (home.is_none() || item.collection != home) {
+            changes.push(Change::new("collection", item.collection, collection));
+        }
+        changes
+    }
+
+    /// Who edited it, for people who ask where a change comes from.
+    fn edited(&self, item: &Item, changes: &mut Vec<Change>) {
+        if changes.is_empty() || item.mark.is_empty() {
+            return;
+        }
+        let by = match item.editor.map(|id| (id, self.actual.users.get(&id))) {
+            Some((_, Some(editor))) => format!("{} by {}", item.mark, editor.email),
+            // Behind an API key stands an account that no list shows.
+            Some((id, None)) => format!("{} by the account {id}", item.mark),
+            None => item.mark.clone(),
+        };
+        changes.push(Change::new("last edited", by, Value::Null));
+    }
+
+    fn card_changes(&self, key: &str, id: i64, card: &Card) -> Vec<Change> {
+        let known = self.objects.get(&(Kind::Card, key.to_owned()));
+        let item = &self.actual.items[&(Kind::Card, id)];
+        let mut changes = self.item_changes(item, &card.name, &card.description, &card.collection);
+        if item.display.as_ref().is_some_and(|display| *display != card.display) {
+            changes.push(Change::new("display", item.display.clone(), card.display.clone()));
+        }
+        let database = self.index.get(Kind::Connection, &card.connection);
+        let ours = known.is_some_and(|known| known.hash == card.hash());
+        match self.actual.details.get(&(Kind::Card, id)) {
+            Some(whole) => {
+                let (found_database, sql) = sql_of(whole).unwrap_or_default();
+                if sql.trim() != card.sql.trim() {
+                    changes.push(Change::new("query", sql, card.sql.clone()));
+                }
+                if Some(found_database) != database {
+                    changes.push(Change::new("connection", found_database, card.connection.clone()));
+                }
+                let visualization = &whole["visualization_settings"];
+                if *visualization != card.visualization {
+                    changes.push(Change::new("visualization", visualization.clone(), card.visualization.clone()));
+                }
+                self.edited(item, &mut changes);
+            }
+            None if !ours => changes.push(Change::new("definition", "an older one", "the file's")),
+            None if database.is_none() => {
+                changes.push(Change::new("connection", Value::Null, card.connection.clone()));
+            }
+            None => {}
+        }
+        changes
+    }
+
+    fn dashboard_changes(&self, key: &str, id: i64, dashboard: &Dashboard) -> Vec<Change> {
+        let known = self.objects.get(&(Kind::Dashboard, key.to_owned()));
+        let item = &self.actual.items[&(Kind::Dashboard, id)];
+        let mut changes = self.item_changes(item, &dashboard.name, &dashboard.description, &dashboard.collection);
+        let ours = known.is_some_and(|known| known.hash == dashboard.hash());
+        // A question that is made anew has another id.
+        let cards_stay = dashboard.places.iter().all(|place| match &place.shows {
+            Shows::Card(card) => self.index.get(Kind::Card, card).is_some(),
+            _ => true,
+        });
+        match self.actual.details.get(&(Kind::Dashboard, id)) {
+            Some(whole) => {
+                if whole["width"].as_str().is_some_and(|width| width != dashboard.width) {
+                    changes.push(Change::new("width", whole["width"].clone(), dashboard.width));
+                }
+                let tabs = whole["tabs"].as_array().map_or(0, Vec::len);
+                if tabs > 0 {
+                    changes.push(Change::new("tabs", tabs, 0));
+                }
+                let found = self.found_places(whole);
+                let wanted = self.wanted_places(&dashboard.places);
+                if found != wanted {
+                    let kept = found.intersection(&wanted).count();
+                    changes.push(Change::new("cards", format!("{} ({kept} in place)", found.len()), wanted.len()));
+                }
+                self.edited(item, &mut changes);
+            }
+            None if !ours => changes.push(Change::new("definition", "an older one", "the file's")),
+            None if !cards_stay => changes.push(Change::new("cards", "some are gone", dashboard.places.len())),
+            None => {}
+        }
+        changes
+    }
+
+    fn wanted_places(&self, places: &[Rectangle]) -> BTreeSet<String> {
+        let shown = |place: &Rectangle| {
+            let shows = match &place.shows {
+                Shows::Card(key) => json!(self.index.get(Kind::Card, key)),
+                Shows::Text(text) => json!(["text", text]),
+                Shows::Heading(text) => json!(["heading", text]),
+            };
+            json!([place.row, place.col, place.size_x, place.size_y, shows]).to_string()
+        };
+        places.iter().map(shown).collect()
+    }
+
+    fn found_places(&self, whole: &Value) -> BTreeSet<String> {
+        let shown = |card: &Value| {
+            let settings = &card["visualization_settings"];
+            let shows = match &card["card_id"] {
+                Value::Null => json!([settings["virtual_card"]["display"], settings["text"]]),
+                id => id.clone(),
+            };
+            json!([card["row"], card["col"], card["size_x"], card["size_y"], shows]).to_string()
+        };
+        whole["dashcards"].as_array().into_iter().flatten().map(shown).collect()
+    }
+}
