@@ -242,8 +242,11 @@ fn apply_rules(
             RuleKind::Known | RuleKind::KnownStore => {
                 let Some(key) = rule.looks_up() else { continue };
                 let Some(known) = reference.values(key) else { continue };
-                for at in 0..array.len() {
-                    if text_of(at).is_some_and(|text| !known.contains(text)) {
+                // As the warehouse writes values: a spreadsheet's `719.0` is its 719.
+                let written = arrow::compute::cast(array, &arrow::datatypes::DataType::Utf8)
+                    .expect("every type of column can be written as text");
+                for (at, value) in written.as_string::<i32>().iter().enumerate() {
+                    if value.is_some_and(|value| !known.contains(value)) {
                         refuse(at, format!("is not in {}.{}", key.0, key.1));
                     }
                 }
@@ -314,5 +317,21 @@ mod tests {
         row 9 employee accepted: is none of Ann
         ");
         assert_eq!(checked.warned.values().sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn a_known_number_is_known_however_it_is_written() {
+        let contract: Contract = toml::from_str(
+            r#"columns = [{ name = "area", type = "integer", rules = [{ kind = "known", table = "areas", column = "area" }] }]"#,
+        )
+        .unwrap();
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["719", "719.0", " 719", "720"]));
+        let rows: ArrayRef = Arc::new(arrow::array::Int64Array::from_iter_values(2..6));
+        let raw = RecordBatch::try_new(contract.raw_schema(), vec![texts, rows]).unwrap();
+        let mut reference = Reference::default();
+        reference.insert("areas", "area", HashSet::from(["719".to_owned()]));
+        let checked = check(&contract, &raw, &reference);
+        let refused: Vec<i64> = checked.rejected.iter().map(|rejection| rejection.row).collect();
+        assert_eq!(refused, [5]);
     }
 }

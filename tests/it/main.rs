@@ -5,12 +5,14 @@
 mod access;
 mod chain;
 mod docker;
+mod examples;
 mod layers;
 mod metabase;
 mod nginx;
 mod notify;
 mod ops;
 mod private_server;
+mod real_input;
 mod scheduler;
 mod sources;
 mod support;

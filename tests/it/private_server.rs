@@ -58,6 +58,22 @@ fn a_private_server_is_started_reused_and_never_left_behind() {
 }
 
 #[test]
+fn a_command_on_the_heels_of_another_finds_the_private_server() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let data_dir = folder.path().join("data");
+    for _ in 0..6 {
+        // Two at once, while the server of the two before them is stopping.
+        let both = [(), ()].map(|()| storekeeper(&data_dir, &["db", "status"]).stdout(Stdio::piped()).spawn().unwrap());
+        for one in both {
+            let output = one.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+    wait_until_stopped(&data_dir);
+}
+
+#[test]
 fn wrong_settings_end_with_2_and_all_mistakes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bad.toml");
