@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::support::postgres::Database;
 
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn real_input() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/real-input");
     if folder.is_dir() {
