@@ -46,5 +46,5 @@ lint: ## what `make test` checks before the tests
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@scripts/deny.sh
 
-build:
+build: ## build the program and the sandbox, as `make demo` does
 	cargo build --workspace --bins --locked
