@@ -4,20 +4,27 @@ use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 
 use super::output::Output;
 use super::{Exit, Failure};
 use crate::app::{self, App};
+use crate::http::Request;
 use crate::ids::BrandId;
 use crate::metabase;
 use crate::pipelines::{self, Pipeline, SourceKind, table_query};
 use crate::scheduler::Scheduled;
 use crate::scheduler::policy::Schedule;
+use crate::settings::{MailTransport, Smtp, SmtpSecurity};
 use crate::telemetry::chain;
+
+/// How long an outside service may take for its first word.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(super) struct Command {
-    /// Also try PostgreSQL and every source, and say which right is missing.
+    /// Also try PostgreSQL, Metabase, mail and every source, and say which right is missing.
     #[arg(long)]
     connect: bool,
 }
@@ -119,6 +126,37 @@ fn schedule_problems(definitions: &Path, pipelines: &[Pipeline]) -> Vec<pipeline
     problems
 }
 
+/// Asks Metabase whether it is up; signing in is left to `plan`, which keeps its key.
+async fn metabase_health(app: &App, url: &str) -> Result<String, String> {
+    let url = format!("{}/api/health", url.trim_end_matches('/'));
+    let url = url.parse().map_err(|_| "`metabase.url` makes no address".to_owned())?;
+    let client = app.client().map_err(|error| chain(&error))?;
+    let answer = client.send(&Request::get(url)).await.map_err(|error| chain(&error))?;
+    match answer.status.as_u16() {
+        200 => Ok("answers".to_owned()),
+        status => Err(format!("answers {status}: it is not up")),
+    }
+}
+
+/// Waits for the mail server's first word. Nothing is sent.
+async fn smtp_greeting(smtp: &Smtp) -> Result<String, String> {
+    let address = format!("{}:{}", smtp.host, smtp.port);
+    let greeting = async {
+        let mut stream = TcpStream::connect((smtp.host.as_str(), smtp.port)).await?;
+        let mut word = [0; 3];
+        if smtp.security != SmtpSecurity::Tls {
+            stream.read_exact(&mut word).await?;
+        }
+        std::io::Result::Ok(word)
+    };
+    match tokio::time::timeout(PATIENCE, greeting).await {
+        Err(_) => Err(format!("`{address}` says nothing")),
+        Ok(Err(error)) => Err(format!("`{address}`: {error}")),
+        Ok(Ok(word)) if word == *b"220" || smtp.security == SmtpSecurity::Tls => Ok(format!("`{address}` answers")),
+        Ok(Ok(_)) => Err(format!("`{address}` is no mail server that takes mail")),
+    }
+}
+
 async fn connect(app: &App, pipelines: &[Pipeline]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut note = |what: String, outcome: Result<String, String>| {
@@ -136,6 +174,12 @@ async fn connect(app: &App, pipelines: &[Pipeline]) -> Vec<Finding> {
             warehouse.close().await;
         }
         Err(error) => note("PostgreSQL".to_owned(), Err(with_hint(chain(&error), error.hint()))),
+    }
+    if let Some(settings) = &app.settings.metabase {
+        note("Metabase".to_owned(), metabase_health(app, &settings.url).await);
+    }
+    if app.settings.mail.transport == MailTransport::Smtp {
+        note("mail".to_owned(), smtp_greeting(&app.settings.mail.smtp).await);
     }
     let doors = match app.doors() {
         Ok(doors) => doors,

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::Command;
 
+use sandbox::metabase::{self, Metabase};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::rustls::version;
@@ -386,4 +387,46 @@ fn a_file_is_overruled_by_the_environment_and_overrules_the_defaults() {
     assert!(rendered.contains("listen 443 ssl"));
     let code = |line: &&str| !line.trim_start().starts_with('#');
     assert!(!rendered.lines().filter(code).any(|line| line.contains("${")));
+}
+
+#[tokio::test]
+async fn metabase_is_reached_through_it_and_tells_nobody_who_else_is_there() {
+    let metabase = Metabase::start(metabase::Options::default()).await.expect("the stand-in");
+    let address = metabase.base_url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let front = Front::start(&[("FRONT_METABASE", &address)]).await;
+    let (inside, outside) = (reqwest::Client::new(), front.client());
+    let health = outside.get(front.url("/api/health")).send().await.expect("an answer");
+    assert_eq!(health.text().await.expect("a body"), r#"{"status":"ok"}"#);
+
+    let (email, password) = ("admin@example.com", "keeps-the-Stores-1");
+    let set_up = json!({
+        "token": metabase.setup_token(),
+        "user": { "email": email, "password": password, "first_name": "A", "last_name": "B" },
+        "prefs": { "site_name": "x" },
+    });
+    let inner = |path: &str| format!("{}{path}", metabase.base_url.trim_end_matches('/'));
+    let refused = outside.post(front.url("/api/setup")).json(&set_up).send().await.expect("an answer");
+    assert!(!refused.status().is_success(), "set-up is closed from outside");
+    let done = inside.post(inner("/api/setup")).json(&set_up).send().await.expect("an answer");
+    assert!(done.status().is_success());
+
+    let sign_in = json!({ "username": email, "password": password });
+    let session: Value = outside
+        .post(front.url("/api/session"))
+        .json(&sign_in)
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    let session = session["id"].as_str().expect("a session").to_owned();
+    let recipients = async |client: &reqwest::Client, url: String| {
+        let request = client.get(url).header("x-metabase-session", &session);
+        request.send().await.expect("an answer").text().await.expect("a body")
+    };
+    let leak = recipients(&inside, inner("/api/user/recipients")).await;
+    assert!(leak.contains(email), "Metabase itself tells: {leak}");
+    let closed = recipients(&outside, front.url("/api/user/recipients")).await;
+    assert!(!closed.contains(email), "{closed}");
 }
