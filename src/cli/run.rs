@@ -149,3 +149,23 @@ pub(super) fn text(runs: &[RunReport]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::PipelineName;
+
+    #[test]
+    fn the_exit_code_says_the_worst() {
+        let brand = BrandId::from("harbor");
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let failed =
+            RunReport::not_started(&PipelineName::from("sales"), &brand, Trigger::Manual, now, "x".to_owned(), None);
+        let fine = RunReport { status: Status::Succeeded, ..failed.clone() };
+        let refused = RunReport { over_threshold: true, ..fine.clone() };
+        assert_eq!(exit_of(&[]), Exit::Done);
+        assert_eq!(exit_of(&[fine.clone(), fine.clone()]), Exit::Done);
+        assert_eq!(exit_of(&[fine.clone(), refused.clone()]), Exit::OverThreshold);
+        assert_eq!(exit_of(&[refused, failed, fine]), Exit::Failed);
+    }
+}
