@@ -15,7 +15,7 @@ use super::runner::Engine;
 use super::tables::{self, History, Turn};
 use crate::forecast::{self, Point, seasonal_naive};
 use crate::ids::{BrandId, PipelineName};
-use crate::warehouse::{FileEntry, Load, LoadError, Table, WriteDisposition, columns_of};
+use crate::warehouse::{FileEntry, LoadError, Table, WriteDisposition, columns_of};
 
 /// The table of forecasts in each brand's schema.
 pub const TABLE: &str = "forecast";
@@ -89,19 +89,7 @@ impl Engine {
         }
         let table = table(brand, &made.batch.schema());
         let failed = |source: LoadError| Error::Load { table: TABLE.to_owned(), source };
-        let mut load = Load::begin(
-            &self.warehouse,
-            report.run_id,
-            &report.pipeline,
-            brand,
-            table,
-            self.today(brand),
-            self.clock.now(),
-        )
-        .await
-        .map_err(failed)?;
-        tables::ensure_schema(load.connection(), brand).await?;
-        report.load_id = Some(load.id());
+        let mut load = self.begin(report, table).await?;
         let file_id = load.open_file(&entry).await.map_err(failed)?;
         let rows = made.batch.num_rows() as u64;
         let schema = made.batch.schema();
@@ -110,10 +98,7 @@ impl Engine {
         let counts = load.merge().await.map_err(failed)?;
         report.files.push(FileReport { name: entry.name, content_hash: entry.content_hash, rows_read: rows });
         report.rows_read = rows;
-        report.rows_inserted = counts.inserted;
-        report.rows_updated = counts.updated;
-        report.rows_unchanged = counts.unchanged;
-        report.rows_loaded = counts.inserted + counts.updated + counts.unchanged;
+        report.count(counts);
         if !made.withheld.is_empty() {
             report.notes.push(format!("{} series withheld, e.g. {}", made.withheld.len(), made.withheld[0]));
         }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{BrandId, LoadId, PipelineName, RunId};
+use crate::warehouse::Counts;
 
 /// Why a run started. The only thing in which triggers differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +138,14 @@ impl RunReport {
             error: None,
             hint: None,
         }
+    }
+
+    /// Takes over how the rows met those that were there.
+    pub(super) fn count(&mut self, counts: Counts) {
+        self.rows_inserted = counts.inserted;
+        self.rows_updated = counts.updated;
+        self.rows_unchanged = counts.unchanged;
+        self.rows_loaded = counts.inserted + counts.updated + counts.unchanged;
     }
 
     /// A report of a run that could not even be noted, as when PostgreSQL is away.

@@ -25,7 +25,7 @@ use crate::ids::{BrandId, PipelineName};
 use crate::sources::Fetched;
 use crate::telemetry::chain;
 use crate::transforms::Transform;
-use crate::warehouse::{FileEntry, Load, LoadError, Warehouse};
+use crate::warehouse::{FileEntry, Load, LoadError, Table, Warehouse};
 
 /// Batches that wait between the reader and the database.
 const BATCHES_AHEAD: usize = 4;
@@ -94,6 +94,17 @@ impl Engine {
         Ok((report, Instant::now()))
     }
 
+    /// Opens a run's load, in its brand's schema.
+    pub(super) async fn begin(&self, report: &mut RunReport, table: Table) -> Result<Load, Error> {
+        let path = format!("{}.{}", table.schema, table.name);
+        let (today, now) = (self.today(&report.brand), self.clock.now());
+        let begun = Load::begin(&self.warehouse, report.run_id, &report.pipeline, &report.brand, table, today, now);
+        let mut load = begun.await.map_err(|source| Error::Load { table: path, source })?;
+        tables::ensure_schema(load.connection(), &report.brand).await?;
+        report.load_id = Some(load.id());
+        Ok(load)
+    }
+
     /// Turns an outcome into the report's last words.
     pub(super) fn settle(&self, mut report: RunReport, started: Instant, outcome: Result<(), Error>) -> RunReport {
         report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -150,19 +161,7 @@ impl Engine {
         let table = pipeline.table(brand);
         let path = format!("{}.{}", table.schema, table.name);
         let failed = |source: LoadError| Error::Load { table: path.clone(), source };
-        let mut load = Load::begin(
-            &self.warehouse,
-            report.run_id,
-            &pipeline.name,
-            brand,
-            table,
-            self.today(brand),
-            self.clock.now(),
-        )
-        .await
-        .map_err(failed)?;
-        tables::ensure_schema(load.connection(), brand).await?;
-        report.load_id = Some(load.id());
+        let mut load = self.begin(report, table).await?;
         crash::point("load_begun");
         let mut names = std::collections::BTreeMap::new();
         for file in &acquired.files {
@@ -186,10 +185,7 @@ impl Engine {
         }
         crash::point("before_merge");
         let counts = load.merge().await.map_err(failed)?;
-        report.rows_inserted = counts.inserted;
-        report.rows_updated = counts.updated;
-        report.rows_unchanged = counts.unchanged;
-        report.rows_loaded = counts.inserted + counts.updated + counts.unchanged;
+        report.count(counts);
         if counts.deleted > 0 {
             report.notes.push(format!("{} rows disappeared at the source and from the table", counts.deleted));
         }
