@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -363,7 +363,13 @@ impl Layout {
             .output();
         std::fs::remove_file(&secret).map_err(prepare(&secret))?;
         finished("initdb", made)?;
-        std::fs::rename(&partial, &self.cluster).map_err(prepare(&self.cluster))
+        std::fs::rename(&partial, &self.cluster).map_err(prepare(&self.cluster))?;
+        let link = self.home.join("cluster");
+        if link != self.cluster && !link.is_symlink() {
+            // So that whoever removes the data folder finds what stands elsewhere.
+            symlink(&self.cluster, &link).map_err(prepare(&link))?;
+        }
+        Ok(())
     }
 
     /// Starts the server on its last port where that is free; joins one that a

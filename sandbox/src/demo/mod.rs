@@ -115,6 +115,14 @@ pub(crate) fn clean(dir: &Path) -> anyhow::Result<ExitCode> {
         if let Ok(lock) = std::fs::File::open(lock) {
             lock.lock().context("failed to wait for the private PostgreSQL to stop")?;
         }
+        // Where the server's own user cannot enter the folder, its files stand elsewhere.
+        let cluster = dir.join("data/postgres/cluster");
+        if cluster.is_symlink()
+            && let Ok(elsewhere) = cluster.canonicalize()
+        {
+            std::fs::remove_dir_all(&elsewhere)
+                .with_context(|| format!("failed to remove `{}`", elsewhere.display()))?;
+        }
         std::fs::remove_dir_all(dir).with_context(|| format!("failed to remove `{}`", dir.display()))?;
     }
     Ok(ExitCode::SUCCESS)
