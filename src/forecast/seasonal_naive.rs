@@ -48,13 +48,15 @@ impl Error {
 
 /// Forecasts `horizon` steps behind the end of `values`.
 ///
-/// Where the step one season ago is missing, the one before that stands in.
+/// Where the step one season ago is missing, the one before that stands in; a step
+/// that was never observed in any season, such as a weekday on which a shop is
+/// always closed, has no forecast.
 /// The spread is the root mean square of the differences one season apart,
 /// growing with the root of the number of seasons ahead.
 ///
 /// # Errors
 /// When fewer than two seasons, or no two values one season apart, were observed.
-pub fn seasonal_naive(values: &[Option<f64>], season: usize, horizon: usize) -> Result<Vec<Point>, Error> {
+pub fn seasonal_naive(values: &[Option<f64>], season: usize, horizon: usize) -> Result<Vec<Option<Point>>, Error> {
     if season == 0 {
         return Err(Error::NoSeason);
     }
@@ -77,18 +79,17 @@ pub fn seasonal_naive(values: &[Option<f64>], season: usize, horizon: usize) -> 
             .filter_map(|seasons_ago| (values.len() + step).checked_sub((seasons_ago + 1) * season))
             .find_map(|at| values[at])
     };
-    (0..horizon)
-        .map(|ahead| {
-            let mean = last_at(ahead % season).ok_or(too_short)?;
-            let width = spread * ((ahead / season + 1) as f64).sqrt();
-            Ok(Point {
-                mean,
-                median: mean,
-                interval_80: (mean - Z_80 * width, mean + Z_80 * width),
-                interval_95: (mean - Z_95 * width, mean + Z_95 * width),
-            })
+    let point = |ahead: usize| -> Option<Point> {
+        let mean = last_at(ahead % season)?;
+        let width = spread * ((ahead / season + 1) as f64).sqrt();
+        Some(Point {
+            mean,
+            median: mean,
+            interval_80: (mean - Z_80 * width, mean + Z_80 * width),
+            interval_95: (mean - Z_95 * width, mean + Z_95 * width),
         })
-        .collect()
+    };
+    Ok((0..horizon).map(point).collect())
 }
 
 #[cfg(test)]
@@ -99,7 +100,8 @@ mod tests {
     fn last_week_is_repeated_and_the_interval_grows_by_the_week() {
         let values: Vec<Option<f64>> =
             (0..21).map(|day| Some(f64::from(day % 7) * 10.0 + f64::from(day / 7))).collect();
-        let points = seasonal_naive(&values, 7, 14).unwrap();
+        let points: Vec<Point> = seasonal_naive(&values, 7, 14).unwrap().into_iter().flatten().collect();
+        assert_eq!(points.len(), 14);
         assert_eq!(points[0].mean, 2.0);
         assert_eq!(points[13].mean, 62.0);
         let width = |point: &Point| point.interval_95.1 - point.interval_95.0;
@@ -111,10 +113,13 @@ mod tests {
     fn a_missing_day_is_not_taken_for_zero() {
         let mut values: Vec<Option<f64>> = (0..21).map(|day| Some(f64::from(day % 7) + 1.0)).collect();
         values[14] = None;
-        assert_eq!(seasonal_naive(&values, 7, 1).unwrap()[0].mean, 1.0);
+        assert_eq!(seasonal_naive(&values, 7, 1).unwrap()[0].map(|point| point.mean), Some(1.0));
+        // A weekday that was never observed has no forecast; the others have.
         values[0] = None;
         values[7] = None;
-        assert!(seasonal_naive(&values, 7, 1).is_err());
+        let points = seasonal_naive(&values, 7, 14).unwrap();
+        assert_eq!(points.iter().filter(|point| point.is_none()).count(), 2);
+        assert!(points[0].is_none() && points[7].is_none());
         assert_eq!(seasonal_naive(&values[..10], 7, 1), Err(Error::TooShort { observed: 8, needed: 14 }));
     }
 
@@ -139,8 +144,9 @@ mod tests {
             let season = one["frequency"].as_u64().unwrap() as usize;
             let mean = numbers(&expected["mean"]);
             let points = seasonal_naive(&numbers(history), season, mean.len()).unwrap();
+            assert_eq!(points.iter().flatten().count(), mean.len(), "{name}");
             let high = numbers(&expected["hi95"]);
-            for (index, point) in points.iter().enumerate() {
+            for (index, point) in points.iter().flatten().enumerate() {
                 for (ours, theirs) in [(point.mean, mean[index]), (point.interval_95.1, high[index])] {
                     let theirs = theirs.unwrap();
                     assert!(

@@ -180,6 +180,7 @@ fn make(history: &[History], of: &ForecastOf, last_day: NaiveDate, horizon_days:
                 series += 1;
                 let never_negative = values.iter().flatten().all(|value| *value >= 0.0);
                 for (ahead, point) in points.iter().enumerate() {
+                    let Some(point) = point else { continue };
                     rows.push(store_id, daypart, last_day, ahead + 1, point, never_negative);
                 }
             }

@@ -375,7 +375,8 @@ fn sample(report: &mut RunReport, file: String, row: i64, column: &str, rule: &s
 fn notes_of(file: &str, facts: &Facts, warned: &[(String, &'static str, u64)]) -> Vec<String> {
     let mut notes = Vec::new();
     for (reason, count) in &facts.left_out {
-        notes.push(format!("{file}: {count} rows left out as {reason}"));
+        let rows = if *count == 1 { "row" } else { "rows" };
+        notes.push(format!("{file}: {count} {rows} left out as {reason}"));
     }
     if !facts.ignored_columns.is_empty() {
         notes.push(format!("{file}: columns not in the contract: {}", facts.ignored_columns.join(", ")));
