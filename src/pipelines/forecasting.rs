@@ -93,7 +93,7 @@ impl Engine {
         let file_id = load.open_file(&entry).await.map_err(failed)?;
         let rows = made.batch.num_rows() as u64;
         let schema = made.batch.schema();
-        load.copy(file_id, &schema, futures::stream::iter([Ok::<_, Error>(made.batch)])).await?;
+        load.copy(file_id, &schema, futures::stream::iter([Ok(made.batch)]), failed).await?;
         load.close_file(file_id, None, rows).await.map_err(failed)?;
         let counts = load.merge().await.map_err(failed)?;
         report.files.push(FileReport { name: entry.name, content_hash: entry.content_hash, rows_read: rows });

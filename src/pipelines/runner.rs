@@ -223,14 +223,14 @@ impl Engine {
         match &pipeline.transform {
             None => {
                 let batches = batches.map(Ok::<_, Error>);
-                load.copy(file_id, &schema, batches).await.map_err(|error| wrap(error, pipeline))?
+                load.copy(file_id, &schema, batches, failed).await?
             }
             Some(sql) => {
                 let transform = Transform::new(sql, schema, batches).await.map_err(transform_failed)?;
                 let schema = transform.schema().clone();
                 let batches = transform.run().await.map_err(transform_failed)?;
                 let batches = batches.map(|batch| batch.map_err(transform_failed));
-                load.copy(file_id, &schema, batches).await.map_err(|error| wrap(error, pipeline))?
+                load.copy(file_id, &schema, batches, failed).await?
             }
         };
         let read = reader.await.map_err(|source| Error::Worker { name: file.name.clone(), source })?;
@@ -321,20 +321,6 @@ struct Read {
     facts: Result<Facts, formats::Error>,
     rejected: Vec<(Rejection, Vec<Option<String>>)>,
     warned: Vec<(String, &'static str, u64)>,
-}
-
-/// A load that ends in a stream's error passes that error through.
-fn wrap(error: Error, pipeline: &Pipeline) -> Error {
-    match error {
-        Error::Load { source, .. } => Error::Load { table: pipeline.definition.destination.table.clone(), source },
-        other => other,
-    }
-}
-
-impl From<LoadError> for Error {
-    fn from(source: LoadError) -> Self {
-        Self::Load { table: String::new(), source }
-    }
 }
 
 fn format_of(pipeline: &Pipeline) -> Format {

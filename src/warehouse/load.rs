@@ -194,16 +194,22 @@ impl Load {
     }
 
     /// Copies a stream of batches into staging. The batches have the table's
-    /// columns by name, and [`ROW`] where rows keep their number.
+    /// columns by name, and [`ROW`] where rows keep their number. `failed` says what
+    /// a failure of ours is among the errors that the stream may end in.
     ///
     /// # Errors
     /// When PostgreSQL refuses, or the stream ends in an error of its own.
-    pub async fn copy<S, E>(&mut self, file_id: i64, schema: &Schema, batches: S) -> Result<u64, E>
+    pub async fn copy<S, E>(
+        &mut self,
+        file_id: i64,
+        schema: &Schema,
+        batches: S,
+        failed: impl Fn(Error) -> E,
+    ) -> Result<u64, E>
     where
         S: Stream<Item = Result<RecordBatch, E>>,
-        E: From<Error>,
     {
-        let query = Error::query("copy rows into staging");
+        let query = |source| failed(Error::Query { action: "copy rows into staging", source });
         let mut indexes = Vec::new();
         let mut names = Vec::new();
         for (name, _) in &self.table.columns {
