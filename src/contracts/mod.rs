@@ -8,6 +8,7 @@
 
 mod check;
 mod contract;
+mod convert;
 mod values;
 
 pub use check::{Checked, Reference, Rejection, check};
