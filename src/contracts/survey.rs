@@ -36,7 +36,11 @@ pub fn undecided(contract: &Contract, raw: &RecordBatch) -> bool {
     contract.columns.iter().enumerate().any(|(index, column)| {
         let texts = raw.column(index).as_string::<i32>();
         match kind_of(column) {
-            Some(Kind::Dates) => present(texts).any(|text| order_parts(text).is_some()),
+            // Most dates are year first, which four digits say without looking further.
+            Some(Kind::Dates) => texts.iter().flatten().any(|text| {
+                let year_first = text.len() >= 4 && text.as_bytes()[..4].iter().all(u8::is_ascii_digit);
+                !year_first && order_parts(text.trim()).is_some()
+            }),
             Some(Kind::Numbers { scale }) if texts.value_data().contains(&b',') => {
                 present(texts).any(|text| match evidence(text) {
                     Evidence::Comma => true,
@@ -123,6 +127,7 @@ impl Survey {
                     Ok(None) => {}
                     Ok(Some((order, why))) => {
                         let word = if order == DateOrder::Mdy { "mdy" } else { "dmy" };
+                        let why = if column.personal { "its values can be nothing else".to_owned() } else { why };
                         notes.push(format!("dates of `{name}` are read as {word}: {why}"));
                         column.date_order = Some(order);
                     }
@@ -155,7 +160,6 @@ fn present(texts: &StringArray) -> impl Iterator<Item = &str> {
 /// The three numbers of a date that does not begin with its year.
 fn order_parts(text: &str) -> Option<[u32; 3]> {
     let bytes = text.as_bytes();
-    // Most dates are year first: four digits say so without looking further.
     if bytes.len() >= 4 && bytes[..4].iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -180,12 +184,16 @@ type Open = (String, &'static str);
 impl Dates {
     fn take(&mut self, text: &str) {
         let Some(parts) = order_parts(text) else { return };
-        // A typing error such as 13/45/25 is a day in neither order, and speaks for none.
-        match parts {
-            [13..=31, 1..=12, _] if self.first_over_12.is_none() => self.first_over_12 = Some(text.to_owned()),
-            [1..=12, 13..=31, _] if self.second_over_12.is_none() => self.second_over_12 = Some(text.to_owned()),
-            [0 | 32.., _, _] | [_, 0 | 32.., _] | [13.., 13.., _] => return,
-            _ => {}
+        let [first, second, _] = parts;
+        let (may_be_day, may_be_month) = (|number| (1..=31).contains(&number), |number| (1..=12).contains(&number));
+        let (day_first, month_first) =
+            (may_be_day(first) && may_be_month(second), may_be_month(first) && may_be_day(second));
+        match (day_first, month_first) {
+            // A typing error such as 13/45/25 is a day in neither order, and speaks for none.
+            (false, false) => return,
+            (true, true) => {}
+            (true, false) => drop(self.first_over_12.get_or_insert_with(|| text.to_owned())),
+            (false, true) => drop(self.second_over_12.get_or_insert_with(|| text.to_owned())),
         }
         if self.distinct.len() < DISTINCT && self.distinct.insert(parts) && self.samples.len() < SAMPLES {
             self.samples.push(text.to_owned());
@@ -366,6 +374,22 @@ mod tests {
         let open = decided("date", &[&["1/2/25", "3/4/25"]]).unwrap_err();
         assert_eq!((open.column.as_str(), open.option), ("It", "date_order"));
         assert_eq!(open.samples, "`1/2/25`, `3/4/25`");
+    }
+
+    #[test]
+    fn values_of_a_personal_column_are_never_shown() {
+        let contract: Contract =
+            toml::from_str(r#"columns = [{ name = "born_on", type = "date", personal = true }]"#).unwrap();
+        let said = |texts: &[&str]| {
+            let mut survey = Survey::of(&contract);
+            survey.take(&raw(&contract, texts));
+            match survey.decide(&contract) {
+                Ok((_, notes)) => notes.join("\n"),
+                Err(open) => open[0].to_string(),
+            }
+        };
+        assert_eq!(said(&["11/28/1990"]), "dates of `born_on` are read as mdy: its values can be nothing else");
+        assert!(!said(&["1/2/1990", "3/4/1990"]).contains("1990"));
     }
 
     #[test]
