@@ -70,6 +70,8 @@ pub struct ControlSums {
     contract: Contract,
     watched: Vec<Watched>,
     last_row: i64,
+    /// Whether the row numbers began again, as on a further sheet.
+    restarted: bool,
     /// Row before a gap, and the sums up to there.
     gaps: Vec<(i64, Vec<i128>)>,
 }
@@ -101,7 +103,7 @@ impl ControlSums {
             }));
         }
         let contract = contract.clone();
-        (!watched.is_empty()).then_some(Self { contract, watched, last_row: 0, gaps: Vec::new() })
+        (!watched.is_empty()).then_some(Self { contract, watched, last_row: 0, restarted: false, gaps: Vec::new() })
     }
 
     /// Takes raw rows, in the file's order.
@@ -123,6 +125,7 @@ impl ControlSums {
             if row > self.last_row + 1 {
                 self.gaps.push((self.last_row, self.watched.iter().map(|watched| watched.sum).collect()));
             }
+            self.restarted |= row <= self.last_row;
             self.last_row = row;
             for (watched, array) in self.watched.iter_mut().zip(&arrays) {
                 if let Some(value) = number(array, at, watched.scale) {
@@ -147,6 +150,10 @@ impl ControlSums {
             };
             if watched.overflowed {
                 fail(None, "the sum of the rows is too large to compare".to_owned());
+                continue;
+            }
+            if self.restarted {
+                fail(None, "total rows of several sheets cannot be told apart".to_owned());
                 continue;
             }
             let allowed = allowed(&watched.rule, watched.scale);
@@ -289,5 +296,8 @@ mod tests {
         assert_eq!(compare(&[total(4, "5.50")]).len(), 1, "a subtotal of other rows");
         assert!(compare(&[])[0].1.contains("no total row"));
         assert!(compare(&[total(8, "many")])[0].1.contains("is no number"));
+        let mut sheets = ControlSums::of(&contract).unwrap();
+        sheets.take(&raw(&contract, &[&["1", "2"]], &[2, 2]));
+        assert!(sheets.compare(&[total(3, "3")])[0].reason.contains("several sheets"));
     }
 }
