@@ -4,6 +4,7 @@
 
 mod access;
 mod chain;
+mod contracts;
 mod docker;
 mod examples;
 mod faults;
