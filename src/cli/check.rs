@@ -181,14 +181,16 @@ async fn connect(app: &App, pipelines: &[Pipeline]) -> Vec<Finding> {
     if app.settings.mail.transport == MailTransport::Smtp {
         note("mail".to_owned(), smtp_greeting(&app.settings.mail.smtp).await);
     }
-    match app.sign_in_expiry() {
-        Ok(Some(expiry)) => {
-            let (days, on) = (expiry.days_left(app.clock.now()), expiry.expires_at.date_naive());
-            let message = format!("ends on {on}, in {days} days");
-            note(expiry.what.to_owned(), if expiry.is_near(app.clock.now()) { Err(message) } else { Ok(message) });
-        }
-        // What cannot sign in is said of every source below.
-        Ok(None) | Err(_) => {}
+    // What cannot sign in at all is said of every source below.
+    if let Ok(Some(expiry)) = app.sign_in_expiry() {
+        let now = app.clock.now();
+        let (days, on) = (expiry.days_left(now), expiry.expires_at.date_naive());
+        let message = match (days < 0, expiry.is_near(now)) {
+            (true, _) => Err(format!("ended on {on}")),
+            (false, true) => Ok(format!("ends on {on}, in {days} days: renew it soon")),
+            (false, false) => Ok(format!("ends on {on}, in {days} days")),
+        };
+        note(expiry.what.to_owned(), message);
     }
     let doors = match app.doors() {
         Ok(doors) => doors,

@@ -10,6 +10,8 @@ use crate::support::postgres::Database;
 const FEW: u64 = 12;
 /// Seeds that `make chaos` takes.
 const MANY: u64 = 200;
+/// Faults that one storm is made of at most.
+const MOST: usize = 12;
 /// Turns after which the rows must be there: what strikes by chance ends.
 const TURNS: usize = 8;
 
@@ -35,7 +37,7 @@ async fn calm(plans: &Plans, warehouse: &Warehouse) -> Vec<String> {
 
 async fn storm(plans: &Plans, warehouse: &Warehouse, wanted: &[String], seed: u64) -> Outcome {
     let town = Town::found(plans, warehouse, &format!("seed_{seed}")).await;
-    let played = town.faults.play_chaos(seed, 6);
+    let played = town.faults.play_chaos(seed, MOST);
     let (mut turns, mut count, mut last) = (0, 0, Vec::new());
     // One turn sees the world as it was, all later ones as it is.
     count += refusals(&town.turn().await).len();

@@ -191,6 +191,7 @@ impl Town {
         self.put("BI Import", "Sales 9.csv", "");
         let notebook = json!({"package": {"type": "oneNote"}}).as_object().cloned().unwrap_or_default();
         self.graph.put_other(SITE, "BI Import", "Sales Notes.csv", notebook);
+        self.graph.put_folder(SITE, "Plan/Archive");
         self.put("Plan", "Plan.csv", "store_id,hours\n000001,8.00\n000002,7.50\n");
     }
 
@@ -222,6 +223,11 @@ impl Town {
             Ok(sent) => format!("{:?}", sent.state).to_lowercase(),
             Err(error) => chain(&error),
         }
+    }
+
+    /// Files that were put away after they were read.
+    pub(super) fn archived(&self) -> usize {
+        self.graph.files(SITE).iter().filter(|path| path.contains("Archive/")).count()
     }
 
     pub(super) fn mails(&self) -> usize {
@@ -261,7 +267,10 @@ impl Town {
 /// What a turn refused, each once, in words.
 pub(super) fn refusals(reports: &[RunReport]) -> Vec<String> {
     let failed = reports.iter().filter(|report| report.status == Status::Failed);
-    let mut said: Vec<String> = failed.map(|report| report.error.clone().unwrap_or_default()).collect();
+    let said = failed.map(|report| {
+        report.error.clone().unwrap_or_else(|| format!("{} rows over the threshold", report.rows_quarantined))
+    });
+    let mut said: Vec<String> = said.collect();
     said.dedup();
     said
 }
