@@ -30,6 +30,10 @@ pub(super) fn typed(contract: &Contract, column: &Column, texts: &StringArray) -
     }
     for broken in &mut broken {
         broken.severity = column.type_severity;
+        // What a spreadsheet left in place of a value says more than that it is none.
+        if let Err(reason) = values::text(texts.value(broken.at).trim()) {
+            broken.reason = reason;
+        }
     }
     (array, broken)
 }

@@ -14,7 +14,10 @@ pub(super) fn is_null(text: &str) -> bool {
 /// Text as it stands; what a broken formula leaves in a cell is no text.
 pub(super) fn text(text: &str) -> Result<&str, String> {
     match text {
-        "#REF!" | "#DIV/0!" | "#NAME?" | "#NULL!" | "#NUM!" | "#VALUE!" => Err("is a broken formula".to_owned()),
+        "#REF!" | "#DIV/0!" | "#NAME?" | "#NULL!" | "#NUM!" | "#VALUE!" | "#DATA!" => {
+            Err("is a broken formula".to_owned())
+        }
+        "#NOT CALCULATED" => Err("is a formula that was never calculated: save the workbook in Excel".to_owned()),
         text => Ok(text),
     }
 }

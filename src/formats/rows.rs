@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, Int64Builder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::header::{Finder, Positions, Wanted};
+use super::left_out::Seen;
 use super::{Error, Facts};
 use crate::ids::ROW;
 
@@ -17,6 +18,7 @@ const TOTALS: usize = 10_000;
 pub(super) struct Collector<'a> {
     finder: Finder<'a>,
     positions: Option<Positions>,
+    seen: Seen,
     columns: Vec<StringBuilder>,
     rows: Int64Builder,
     held: usize,
@@ -33,6 +35,7 @@ impl<'a> Collector<'a> {
         Self {
             finder: Finder::new(wanted, header),
             positions: None,
+            seen: Seen::default(),
             columns: wanted.columns.iter().map(|_| StringBuilder::new()).collect(),
             rows: Int64Builder::new(),
             held: 0,
@@ -51,19 +54,13 @@ impl<'a> Collector<'a> {
             self.positions = self.finder.offer(row, cells)?;
             if let Some(positions) = &self.positions {
                 self.facts.ignored_columns = positions.ignored.clone();
-                self.facts.header = cells.iter().flatten().cloned().collect();
+                self.facts.header = positions.header.clone();
             }
             return Ok(true);
         };
-        let reason = if positions.repeats(cells) {
-            Some("repeated header")
-        } else if is_total(cells) {
-            Some("total")
-        } else {
-            None
-        };
-        if let Some(reason) = reason {
-            *self.facts.left_out.entry(reason).or_insert(0) += 1;
+        let repeated = positions.repeats(cells).then_some("repeated header");
+        if let Some(reason) = repeated.or_else(|| self.seen.judge(cells)) {
+            self.facts.leave_out(reason, row);
             if reason == "total" && self.facts.totals.len() < TOTALS {
                 let cells = positions.at.iter().map(|at| at.and_then(|at| cells.get(at)?.clone()));
                 self.facts.totals.push((row, cells.collect()));
@@ -102,13 +99,4 @@ impl<'a> Collector<'a> {
         self.flush();
         Ok(self.facts)
     }
-}
-
-/// A total is known by its word in the first cell that holds anything.
-fn is_total(cells: &[Option<String>]) -> bool {
-    let Some(first) = cells.iter().flatten().next() else {
-        return false;
-    };
-    let word = first.trim().trim_end_matches(':').to_lowercase();
-    matches!(word.as_str(), "total" | "totals" | "grand total" | "subtotal" | "sub total" | "sub-total" | "sum")
 }

@@ -387,6 +387,7 @@ fn source_problems(source: &Source) -> Vec<String> {
             }
         }
     }
+    problems.extend(source.format.iter().flat_map(Format::problems));
     problems
 }
 

@@ -127,8 +127,11 @@ fn notes_of(file: &str, facts: &Facts, warned: &[(String, &'static str, u64)]) -
     let mut notes = Vec::new();
     for (reason, count) in &facts.left_out {
         let rows = if *count == 1 { "row" } else { "rows" };
-        notes.push(format!("{file}: {count} {rows} left out as {reason}"));
+        let named: Vec<String> = facts.left_out_rows.get(reason).into_iter().flatten().map(u64::to_string).collect();
+        let more = if named.len() as u64 == *count { "" } else { ", …" };
+        notes.push(format!("{file}: {count} {rows} left out as {reason}: {}{more}", named.join(", ")));
     }
+    notes.extend(facts.notes.iter().map(|note| format!("{file}: {note}")));
     if !facts.ignored_columns.is_empty() {
         notes.push(format!("{file}: columns not in the contract: {}", facts.ignored_columns.join(", ")));
     }

@@ -39,7 +39,9 @@ pub(super) struct Read {
 }
 
 impl Engine {
-    /// Brings a file into staging. `pipeline` learns the columns that the file brings
+    /// Brings a file into staging, sheet by sheet where several are asked for: each is
+    /// a file of its own to the ledger, so that a row's sheet is known, and all of them
+    /// come in or none. `pipeline` learns the columns that the file brings
     /// along, where the contract says so; `before` is the header of the file before.
     ///
     /// # Errors
@@ -52,13 +54,12 @@ impl Engine {
         file: &Fetched,
         before: &mut Option<Vec<SeenColumn>>,
         load: &mut Load,
-    ) -> Result<Staged, Error> {
+    ) -> Result<Vec<Staged>, Error> {
         let table = pipeline.definition.destination.table.clone();
         let failed = |source: LoadError| Error::Load { table: table.clone(), source };
         let part = load.begin_part("file").await.map_err(failed)?;
-        let mut reading = pipeline.clone();
-        match self.try_twice(&mut reading, reference, file, before, load).await {
-            Ok((staged, learned)) => {
+        match self.stage_sheets(pipeline, reference, file, before, load).await {
+            Ok((staged, reading, learned)) => {
                 load.keep_part(part).await.map_err(failed)?;
                 columns::take_over(pipeline, &reading, &learned);
                 Ok(staged)
@@ -70,6 +71,56 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    async fn stage_sheets(
+        &self,
+        pipeline: &Pipeline,
+        reference: &Reference,
+        file: &Fetched,
+        before: &mut Option<Vec<SeenColumn>>,
+        load: &mut Load,
+    ) -> Result<(Vec<Staged>, Pipeline, Vec<columns::Learned>), Error> {
+        let parts = self.parts(pipeline, file).await?;
+        let several = parts.len() > 1;
+        let (mut reading, mut sheets, mut learned) = (pipeline.clone(), Vec::new(), Vec::new());
+        let mut empty = Vec::new();
+        for part in parts {
+            let sheet = part.as_ref().and_then(|part| part.sheet.clone()).unwrap_or_default();
+            reading.definition.source.format = part;
+            match self.try_twice(&mut reading, reference, file, before, load).await {
+                Ok((staged, more)) => {
+                    sheets.push(staged);
+                    learned.extend(more);
+                }
+                Err(Error::File { source: formats::Error::Empty, .. }) if several => {
+                    empty.push(format!("{}: sheet `{sheet}` has no rows", file.name));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        reading.definition.source.format.clone_from(&pipeline.definition.source.format);
+        let Some(first) = sheets.first_mut() else {
+            return Err(Error::File { name: file.name.clone(), source: formats::Error::Empty });
+        };
+        first.notes.extend(empty);
+        Ok((sheets, reading, learned))
+    }
+
+    /// Takes a file apart into the sheets that its format asks for.
+    async fn parts(&self, pipeline: &Pipeline, file: &Fetched) -> Result<Vec<Option<Format>>, Error> {
+        let Some(format) = pipeline.definition.source.format.clone().filter(|format| !format.sheets.is_empty()) else {
+            return Ok(vec![pipeline.definition.source.format.clone()]);
+        };
+        let limit_bytes = self.doors.limits().worksheet_limit_bytes;
+        let path = file.path.clone();
+        let parts = tokio::task::spawn_blocking(move || {
+            let file = File::open(&path).map_err(formats::Error::Read)?;
+            formats::parts(&format, limit_bytes, file)
+        });
+        let parts = parts.await.map_err(|source| Error::Worker { name: file.name.clone(), source })?;
+        let parts = parts.map_err(|source| Error::File { name: file.name.clone(), source })?;
+        Ok(parts.into_iter().map(Some).collect())
     }
 
     /// Reads a file as the contract stands; and once more where the file asks for a
@@ -238,9 +289,7 @@ impl Engine {
 pub(super) fn format_of(pipeline: &Pipeline) -> Format {
     match (&pipeline.definition.source.format, pipeline.definition.source.kind) {
         (Some(format), _) => format.clone(),
-        (None, SourceKind::Dataverse) | (None, _) => {
-            Format { kind: Kind::JsonLines, sheet: None, header: None, delimiter: None, encoding: None }
-        }
+        (None, SourceKind::Dataverse) | (None, _) => Format::new(Kind::JsonLines),
     }
 }
 

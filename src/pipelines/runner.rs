@@ -228,14 +228,20 @@ impl Engine {
         let mut first_failure = None;
         for file in &acquired.files {
             let failure = match self.stage(pipeline, reference, file, &mut before, load).await {
-                Ok(staged) => {
-                    let known = Known { shown: staged.shown, content_hash: file.content_hash.clone() };
-                    names.insert(staged.file_id, known);
-                    report.rows_read += staged.report.rows_read;
-                    report.rows_quarantined += staged.rows_quarantined;
-                    report.files.push(staged.report);
-                    report.add_samples(staged.samples);
-                    report.notes.extend(staged.notes);
+                Ok(sheets) => {
+                    let mut rows_read = 0;
+                    let mut first: Option<FileReport> = None;
+                    for staged in sheets {
+                        let known = Known { shown: staged.shown, content_hash: file.content_hash.clone() };
+                        names.insert(staged.file_id, known);
+                        rows_read += staged.report.rows_read;
+                        report.rows_quarantined += staged.rows_quarantined;
+                        report.add_samples(staged.samples);
+                        report.notes.extend(staged.notes);
+                        first.get_or_insert(staged.report);
+                    }
+                    report.rows_read += rows_read;
+                    report.files.extend(first.map(|first| FileReport { rows_read, ..first }));
                     crash::point("file_copied");
                     continue;
                 }

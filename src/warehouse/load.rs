@@ -269,7 +269,8 @@ impl Load {
         Ok(())
     }
 
-    /// Takes out rows whose key stands more than once. Within one file all but
+    /// Takes out rows whose key stands more than once. Within one file, all its sheets
+    /// together, all but
     /// the last are quarantined; of two files the later one is right.
     /// Answers with what was quarantined, as (file, row, row that stayed).
     ///
@@ -294,15 +295,24 @@ impl Load {
                  DELETE FROM pg_temp.staging s USING ranked r
                  WHERE r.copies > 1 AND r.seq = s.seq AND r.seq <> r.kept_seq
                  RETURNING r.file_id, r.source_row, r.kept_row, r.kept_file, r.whole
-             ), kept AS (
+             ), told AS (
+                 -- The sheets of a workbook are one file, with an entry in the ledger each.
+                 SELECT g.file_id, g.source_row, g.kept_row, g.whole,
+                        CASE WHEN g.file_id <> g.kept_file THEN ' of sheet `' || kept.sheet || '`' ELSE '' END AS place
+                 FROM gone g
+                 JOIN ops.files own ON own.file_id = g.file_id
+                 JOIN ops.files kept ON kept.file_id = g.kept_file
+                 WHERE (own.name, own.content_hash) = (kept.name, kept.content_hash)
+             ), noted AS (
                  INSERT INTO ops.quarantine (run_id, load_id, file_id, pipeline, brand, source_row,
                                              column_name, rule, reason, row_values)
                  SELECT $1, $2, file_id, $3, $4, coalesce(source_row, 0), $5, 'unique',
-                        'row ' || coalesce(kept_row, 0) || ' has the same key', whole - 'seq' - 'file_id' - 'source_row'
-                 FROM gone WHERE file_id = kept_file
+                        'row ' || coalesce(kept_row, 0) || place || ' has the same key',
+                        whole - 'seq' - 'file_id' - 'source_row'
+                 FROM told
              )
              SELECT file_id, coalesce(source_row, 0) AS source_row, coalesce(kept_row, 0) AS kept_row
-             FROM gone WHERE file_id = kept_file ORDER BY 1, 2"
+             FROM told ORDER BY 1, 2"
         );
         let rows = sqlx::query(Statement::new(statement).safe())
             .bind(self.run_id.0)

@@ -16,5 +16,7 @@ mod ops;
 mod private_server;
 mod real_input;
 mod scheduler;
+mod sheets;
 mod sources;
 mod support;
+mod worksheets;

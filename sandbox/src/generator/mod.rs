@@ -12,6 +12,7 @@ mod channels;
 mod clutter;
 mod dimensions;
 mod labor_plan;
+pub mod messy;
 mod money;
 mod names;
 mod people;
