@@ -25,6 +25,9 @@ pub struct Doors {
 pub(super) struct Acquired {
     pub(super) files: Vec<Fetched>,
     pub(super) notes: Vec<String>,
+    /// How far the source was read, as (place, value). They are kept with the
+    /// load, or where nothing is new, with the run: never before what lies before them.
+    pub(super) cursors: Vec<(String, String)>,
     /// Called after the load, for sources whose files move aside then.
     pub(super) archive: Option<(Drive, String)>,
 }
@@ -92,7 +95,7 @@ impl Doors {
         into: &Path,
     ) -> Result<Acquired, Error> {
         let source = &pipeline.definition.source;
-        let mut acquired = Acquired { files: Vec::new(), notes: Vec::new(), archive: None };
+        let mut acquired = Acquired { files: Vec::new(), notes: Vec::new(), cursors: Vec::new(), archive: None };
         if let Some(path) = handed_over {
             acquired.files.push(self.local_file(path, into).await?);
         } else {

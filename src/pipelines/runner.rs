@@ -155,7 +155,7 @@ impl Engine {
         crash::point("files_fetched");
         report.notes.extend(acquired.notes.iter().cloned());
         if acquired.files.is_empty() {
-            return Ok(());
+            return self.keep_progress(pipeline, brand, &acquired).await;
         }
         let reference = self.reference(pipeline, brand).await?;
         let table = pipeline.table(brand);
@@ -193,12 +193,25 @@ impl Engine {
         report.over_threshold = report.rows_quarantined as f64 > allowed;
         report.status = Status::Succeeded;
         report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        for (place, value) in &acquired.cursors {
+            tables::keep_cursor(load.connection(), &pipeline.name, brand, place, value, self.clock.now()).await?;
+        }
         tables::close_run(load.connection(), report, self.clock.now()).await?;
         crash::point("before_commit");
         load.commit().await.map_err(failed)?;
         crash::point("after_commit");
         report.notes.extend(archive(&acquired, self.clock.now()).await);
         Ok(())
+    }
+
+    /// Keeps how far the source was read when there was nothing to load.
+    async fn keep_progress(&self, pipeline: &Pipeline, brand: &BrandId, acquired: &Acquired) -> Result<(), Error> {
+        let query = |source| Error::Ledger { action: "keep how far the source was read", source };
+        let mut transaction = self.warehouse.pool().begin().await.map_err(query)?;
+        for (place, value) in &acquired.cursors {
+            tables::keep_cursor(&mut transaction, &pipeline.name, brand, place, value, self.clock.now()).await?;
+        }
+        transaction.commit().await.map_err(query)
     }
 
     /// Reads one file into staging; answers with its id and what people call it.
