@@ -11,8 +11,11 @@
 mod acquire;
 mod crash;
 mod definition;
+mod drive_files;
 mod error;
 mod forecasting;
+mod item_tables;
+mod items;
 mod report;
 mod runner;
 mod tables;

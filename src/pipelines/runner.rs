@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use futures::{FutureExt as _, Stream, StreamExt as _};
+use sqlx::PgConnection;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
-use super::acquire::{Acquired, Doors};
+use super::acquire::{Acquired, Doors, Wish};
 use super::crash;
 use super::definition::{Pipeline, SourceKind};
 use super::error::Error;
+use super::item_tables::{self, Holder};
 use super::report::{FileReport, QuarantineSample, RunReport, Status, Trigger};
 use super::tables::{self, Turn};
 use crate::clock::Clock;
@@ -148,14 +150,22 @@ impl Engine {
     ) -> Result<(), Error> {
         let scratch = tempfile::tempdir()
             .map_err(|source| Error::Local { action: "make a folder for fetched files".to_owned(), source })?;
-        let acquired = self
-            .doors
-            .acquire(&self.warehouse, pipeline, brand, order.file.as_deref(), order.full, scratch.path())
-            .await?;
+        let wish = Wish {
+            warehouse: &self.warehouse,
+            pipeline,
+            brand,
+            handed_over: order.file.as_deref(),
+            full: order.full,
+            into: scratch.path(),
+            now: self.clock.now(),
+        };
+        let acquired = self.doors.acquire(&wish).await?;
         crash::point("files_fetched");
         report.notes.extend(acquired.notes.iter().cloned());
         if acquired.files.is_empty() {
-            return self.keep_progress(pipeline, brand, &acquired).await;
+            self.keep_progress_alone(pipeline, brand, &acquired).await?;
+            report.notes.extend(self.put_aside(pipeline, brand, &acquired).await);
+            return Ok(());
         }
         let reference = self.reference(pipeline, brand).await?;
         let table = pipeline.table(brand);
@@ -193,25 +203,62 @@ impl Engine {
         report.over_threshold = report.rows_quarantined as f64 > allowed;
         report.status = Status::Succeeded;
         report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        for (place, value) in &acquired.cursors {
-            tables::keep_cursor(load.connection(), &pipeline.name, brand, place, value, self.clock.now()).await?;
-        }
+        self.keep_progress(load.connection(), pipeline, brand, &acquired).await?;
         tables::close_run(load.connection(), report, self.clock.now()).await?;
         crash::point("before_commit");
         load.commit().await.map_err(failed)?;
         crash::point("after_commit");
-        report.notes.extend(archive(&acquired, self.clock.now()).await);
+        let late = self.put_aside(pipeline, brand, &acquired).await;
+        if !late.is_empty() {
+            report.notes.extend(late);
+            if let Err(error) = tables::close_run_alone(&self.warehouse, report, self.clock.now()).await {
+                // The load stands; only its last notes are in no ledger.
+                warn!(error = %chain(&error), "failed to add notes to the run");
+            }
+        }
         Ok(())
     }
 
     /// Keeps how far the source was read when there was nothing to load.
-    async fn keep_progress(&self, pipeline: &Pipeline, brand: &BrandId, acquired: &Acquired) -> Result<(), Error> {
+    async fn keep_progress_alone(
+        &self,
+        pipeline: &Pipeline,
+        brand: &BrandId,
+        acquired: &Acquired,
+    ) -> Result<(), Error> {
         let query = |source| Error::Ledger { action: "keep how far the source was read", source };
         let mut transaction = self.warehouse.pool().begin().await.map_err(query)?;
-        for (place, value) in &acquired.cursors {
-            tables::keep_cursor(&mut transaction, &pipeline.name, brand, place, value, self.clock.now()).await?;
-        }
+        self.keep_progress(&mut transaction, pipeline, brand, acquired).await?;
         transaction.commit().await.map_err(query)
+    }
+
+    /// Keeps how far the source was read, together with what was read.
+    async fn keep_progress(
+        &self,
+        connection: &mut PgConnection,
+        pipeline: &Pipeline,
+        brand: &BrandId,
+        acquired: &Acquired,
+    ) -> Result<(), Error> {
+        let now = self.clock.now();
+        for (place, value) in &acquired.cursors {
+            tables::keep_cursor(connection, &pipeline.name, brand, place, value, now).await?;
+        }
+        if let Some(looked) = &acquired.looked {
+            let of = Holder { pipeline: &pipeline.name, brand, drive_id: &looked.drive_id };
+            item_tables::keep(connection, of, &looked.updates, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Moves files aside: a courtesy, whose failure is a note.
+    async fn put_aside(&self, pipeline: &Pipeline, brand: &BrandId, acquired: &Acquired) -> Vec<String> {
+        match &acquired.looked {
+            None => Vec::new(),
+            Some(looked) => {
+                self.doors.put_aside(&self.warehouse, &pipeline.name, brand, looked, self.clock.now()).await
+            }
+        }
     }
 
     /// Reads one file into staging; answers with its id and what people call it.
@@ -382,21 +429,6 @@ fn notes_of(file: &str, facts: &Facts, warned: &[(String, &'static str, u64)]) -
     }
     for (column, rule, count) in warned {
         notes.push(format!("{file}: {count} rows break rule `{rule}` on `{column}` and were loaded all the same"));
-    }
-    notes
-}
-
-/// Moves files aside: a courtesy, whose failure is a note.
-async fn archive(acquired: &Acquired, now: DateTime<Utc>) -> Vec<String> {
-    let mut notes = Vec::new();
-    let Some((drive, folder)) = &acquired.archive else {
-        return notes;
-    };
-    for remote in acquired.files.iter().filter_map(|file| file.remote.as_ref()) {
-        if let Some(note) = drive.archive(remote, folder, now).await {
-            warn!(note, "archiving failed");
-            notes.push(note);
-        }
     }
     notes
 }

@@ -123,26 +123,6 @@ pub(super) async fn close_run_alone(
     close_run(&mut connection, report, now).await
 }
 
-/// Whether the drive says that an item is as it was when it was loaded last.
-pub(super) async fn same_version(
-    warehouse: &Warehouse,
-    pipeline: &PipelineName,
-    brand: &BrandId,
-    item_id: &str,
-    version: &str,
-) -> Result<bool, Error> {
-    let last: Option<Option<String>> = sqlx::query_scalar(
-        "SELECT version FROM ops.files WHERE pipeline = $1 AND brand = $2 AND item_id = $3 ORDER BY file_id DESC LIMIT 1",
-    )
-    .bind(&pipeline.0)
-    .bind(&brand.0)
-    .bind(item_id)
-    .fetch_optional(warehouse.pool())
-    .await
-    .map_err(failed("look a file up in the ledger"))?;
-    Ok(last.flatten().as_deref() == Some(version))
-}
-
 /// Whether a content was loaded before, under this name or another. A name that
 /// goes back to an earlier content is a change like any other.
 pub(super) async fn same_content(

@@ -4,6 +4,8 @@
 
 mod dataverse;
 mod drive;
+mod drive_feed;
+mod drive_runs;
 mod tokens;
 
 use std::sync::Arc;
