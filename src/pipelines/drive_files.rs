@@ -1,7 +1,7 @@
 //! Fetches what a folder of a drive holds that was not read before, and moves aside
 //! what was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -52,6 +52,19 @@ impl Looked {
         }));
         if self.moves && !self.late.iter().any(|late| late.item_id == remote.item_id) {
             self.late.push(remote.clone());
+        }
+    }
+}
+
+impl Looked {
+    /// Takes back files whose content was refused: they are read again, and stay where they are.
+    pub(super) fn refuse(&mut self, content_hashes: &BTreeSet<String>) {
+        for update in &mut self.updates {
+            let Update::Keep(item) = update else { continue };
+            if item.content_hash.as_ref().is_some_and(|hash| content_hashes.contains(hash)) {
+                self.late.retain(|late| late.item_id != item.item_id);
+                (item.state, item.version, item.content_hash, item.aside) = (State::Pending, None, None, None);
+            }
         }
     }
 }

@@ -9,6 +9,7 @@
 //! or left out and counted.
 
 mod acquire;
+mod columns;
 mod crash;
 mod definition;
 mod drive_files;
@@ -16,6 +17,8 @@ mod error;
 mod forecasting;
 mod item_tables;
 mod items;
+mod judging;
+mod reading;
 mod report;
 mod runner;
 mod tables;

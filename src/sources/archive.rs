@@ -136,7 +136,7 @@ impl Drive {
 }
 
 /// A name that nothing in the archive has: file, moment and version make it.
-fn archived_name(file: &RemoteFile, now: DateTime<Utc>) -> String {
+pub(super) fn archived_name(file: &RemoteFile, now: DateTime<Utc>) -> String {
     let moment = now.format("%Y%m%dT%H%M%SZ");
     let short = mark(&file.item_id, &file.version);
     match file.name.rsplit_once('.') {
