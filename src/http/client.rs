@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -85,6 +86,8 @@ struct Line {
     inner: RwLock<reqwest::Client>,
     /// Nothing is sent before this moment.
     gate: Mutex<Option<Instant>>,
+    /// How long anybody stood before it, in milliseconds, counted once a pause.
+    waited_ms: AtomicU64,
 }
 
 impl Client {
@@ -165,6 +168,12 @@ impl Client {
         tokio::time::sleep(self.backoff(attempt)).await;
     }
 
+    /// How long this service has kept its gate closed so far, for all who wait
+    /// before it: pauses it asked for and gaps that its quota asks for.
+    pub fn waited(&self) -> Duration {
+        Duration::from_millis(self.line.waited_ms.load(Ordering::Relaxed))
+    }
+
     async fn answered(&self, request: &Request, attempt: &mut u32) -> Result<Answer, Error> {
         loop {
             self.pass_gate(request).await?;
@@ -223,7 +232,9 @@ impl Client {
                 }
                 let pause_ms = pause.as_millis() as u64;
                 let url = shown(&request.url);
-                warn!(url, status = status.as_u16(), pause_ms, "asked to wait");
+                let waited_ms = self.waited().as_millis() as u64;
+                let limit_seconds = self.settings.retry_after_limit_seconds;
+                warn!(url, status = status.as_u16(), pause_ms, waited_ms, limit_seconds, "asked to wait");
                 Ok(!last)
             }
             Verdict::Passing(_) if last => Ok(false),
@@ -261,7 +272,7 @@ impl Client {
 impl Line {
     fn new(inner: reqwest::Client) -> Arc<Self> {
         let (inner, gate) = (RwLock::new(inner), Mutex::default());
-        Arc::new(Self { inner, gate })
+        Arc::new(Self { inner, gate, waited_ms: AtomicU64::new(0) })
     }
 
     fn connections(&self) -> reqwest::Client {
@@ -281,9 +292,14 @@ impl Line {
 
     fn close_for(&self, pause: Duration) {
         // A pause past the end of time is one of a year.
-        let until = Instant::now() + pause.min(Duration::from_secs(365 * 86_400));
+        let now = Instant::now();
+        let until = now + pause.min(Duration::from_secs(365 * 86_400));
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if gate.is_none_or(|known| known < until) {
+            // What several asked for at once is waited for once.
+            let from = gate.map_or(now, |known| known.max(now));
+            let more = until.saturating_duration_since(from).as_millis();
+            self.waited_ms.fetch_add(u64::try_from(more).unwrap_or(u64::MAX), Ordering::Relaxed);
             *gate = Some(until);
         }
     }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::definition::{After, Pipeline, Source, SourceKind};
+use chrono::{DateTime, Utc};
+
+use super::definition::{Pipeline, Source, SourceKind};
+use super::drive_files::Looked;
 use super::error::Error;
 use super::tables;
 use crate::http::{Client, Tokens};
@@ -25,8 +28,26 @@ pub struct Doors {
 pub(super) struct Acquired {
     pub(super) files: Vec<Fetched>,
     pub(super) notes: Vec<String>,
-    /// Called after the load, for sources whose files move aside then.
-    pub(super) archive: Option<(Drive, String)>,
+    /// How far the source was read, as (place, value). They are kept with the
+    /// load, or where nothing is new, with the run: never before what lies before them.
+    pub(super) cursors: Vec<(String, String)>,
+    /// What is known of a drive's files now: kept like the cursors.
+    pub(super) looked: Option<Looked>,
+}
+
+/// What a run wants of its source.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wish<'a> {
+    pub(super) warehouse: &'a Warehouse,
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) brand: &'a BrandId,
+    /// A file handed over instead of the source.
+    pub(super) handed_over: Option<&'a Path>,
+    /// Whether to read again what was loaded before.
+    pub(super) full: bool,
+    /// The folder that fetched files lie in.
+    pub(super) into: &'a Path,
+    pub(super) now: DateTime<Utc>,
 }
 
 impl Doors {
@@ -80,25 +101,18 @@ impl Doors {
         Dataverse::new(&self.client, tokens, url, self.limits.dataverse_page_size).map_err(Error::Source)
     }
 
-    /// Fetches what was not loaded before into `into`, oldest first; with `full`
-    /// everything there is.
-    pub(super) async fn acquire(
-        &self,
-        warehouse: &Warehouse,
-        pipeline: &Pipeline,
-        brand: &BrandId,
-        handed_over: Option<&Path>,
-        full: bool,
-        into: &Path,
-    ) -> Result<Acquired, Error> {
+    /// Fetches what was not loaded before, oldest first; with `full` everything
+    /// there is.
+    pub(super) async fn acquire(&self, wish: &Wish<'_>) -> Result<Acquired, Error> {
+        let Wish { warehouse, pipeline, brand, handed_over, full, into, .. } = *wish;
         let source = &pipeline.definition.source;
-        let mut acquired = Acquired { files: Vec::new(), notes: Vec::new(), archive: None };
+        let mut acquired = Acquired { files: Vec::new(), notes: Vec::new(), cursors: Vec::new(), looked: None };
         if let Some(path) = handed_over {
             acquired.files.push(self.local_file(path, into).await?);
         } else {
             match source.kind {
                 SourceKind::Upload => return Err(Error::NoFile),
-                SourceKind::Drive => self.drive_files(warehouse, pipeline, brand, full, into, &mut acquired).await?,
+                SourceKind::Drive => self.drive_files(wish, &mut acquired).await?,
                 SourceKind::Folder => self.folder_files(source, brand, into, &mut acquired).await?,
                 SourceKind::Dataverse => {
                     let query = table_query(pipeline);
@@ -114,6 +128,10 @@ impl Doors {
         for file in acquired.files {
             let known =
                 !full && tables::same_content(warehouse, &pipeline.name, brand, &file.name, &file.content_hash).await?;
+            // Also what is not loaded need not be fetched again.
+            if let Some(looked) = &mut acquired.looked {
+                looked.read(&file);
+            }
             if known || !hashes.insert(file.content_hash.clone()) {
                 continue;
             }
@@ -124,34 +142,6 @@ impl Doors {
         new.sort_by_key(|file| (file.remote.as_ref().and_then(|remote| remote.modified_at), file.name.clone()));
         acquired.files = new;
         Ok(acquired)
-    }
-
-    async fn drive_files(
-        &self,
-        warehouse: &Warehouse,
-        pipeline: &Pipeline,
-        brand: &BrandId,
-        full: bool,
-        into: &Path,
-        acquired: &mut Acquired,
-    ) -> Result<(), Error> {
-        let source = &pipeline.definition.source;
-        let drive = self.drive(brand)?;
-        let (folder, pattern) = place(source);
-        let listing = drive.list(folder, pattern).await.map_err(Error::Source)?;
-        acquired.notes.extend(listing.notes);
-        for remote in listing.files {
-            let known = !full
-                && tables::same_version(warehouse, &pipeline.name, brand, &remote.item_id, &remote.version).await?;
-            if !known {
-                let fetched = drive.fetch(&remote, self.limits.file_limit_bytes, into).await.map_err(Error::Source)?;
-                acquired.files.push(fetched);
-            }
-        }
-        if source.after == After::Archive {
-            acquired.archive = Some((drive, "Archive".to_owned()));
-        }
-        Ok(())
     }
 
     async fn folder_files(
@@ -190,7 +180,7 @@ impl Doors {
     }
 }
 
-fn place(source: &Source) -> (&str, &str) {
+pub(super) fn place(source: &Source) -> (&str, &str) {
     (source.folder.as_deref().unwrap_or_default(), source.pattern.as_deref().unwrap_or("*"))
 }
 

@@ -64,6 +64,9 @@ pub struct Source {
     pub folder: Option<String>,
     /// `drive`, `folder`: which names, `*` and `?` standing for any.
     pub pattern: Option<String>,
+    /// `drive`: how new files are noticed. Default: `listing`.
+    #[serde(default)]
+    pub mode: DriveMode,
     /// `drive`: what happens to a file once its rows are in.
     #[serde(default)]
     pub after: After,
@@ -89,6 +92,17 @@ pub enum SourceKind {
     Folder,
     /// Only files handed over with `run --file`.
     Upload,
+}
+
+/// How new files of a drive are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriveMode {
+    /// The folder is listed each time: simple, and it heals itself.
+    #[default]
+    Listing,
+    /// The drive is asked what changed since the last load: for large libraries.
+    Delta,
 }
 
 /// What happens to a file of a drive once its rows are in.
@@ -367,6 +381,9 @@ pub(super) async fn destination_columns(
 
 fn source_problems(source: &Source) -> Vec<String> {
     let mut problems = Vec::new();
+    if source.mode != DriveMode::Listing && source.kind != SourceKind::Drive {
+        problems.push("only a drive has a `mode`".to_owned());
+    }
     let mut need = |present: bool, what: &str| {
         if !present {
             problems.push(format!("this kind of source needs `{what}`"));

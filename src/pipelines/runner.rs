@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use futures::FutureExt as _;
+use sqlx::PgConnection;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
-use super::acquire::{Acquired, Doors};
+use super::acquire::{Acquired, Doors, Wish};
 use super::definition::Pipeline;
 use super::error::Error;
+use super::item_tables::{self, Holder};
 use super::judging::{blank, sample};
 use super::report::{FileReport, RunReport, Status, Trigger};
 use super::tables::{self, Turn};
@@ -137,13 +139,21 @@ impl Engine {
     ) -> Result<(), Error> {
         let scratch = tempfile::tempdir()
             .map_err(|source| Error::Local { action: "make a folder for fetched files".to_owned(), source })?;
-        let acquired = self
-            .doors
-            .acquire(&self.warehouse, pipeline, brand, order.file.as_deref(), order.full, scratch.path())
-            .await?;
+        let wish = Wish {
+            warehouse: &self.warehouse,
+            pipeline,
+            brand,
+            handed_over: order.file.as_deref(),
+            full: order.full,
+            into: scratch.path(),
+            now: self.clock.now(),
+        };
+        let mut acquired = self.doors.acquire(&wish).await?;
         crash::point("files_fetched");
         report.notes.extend(acquired.notes.iter().cloned());
         if acquired.files.is_empty() {
+            self.keep_progress_alone(pipeline, brand, &acquired).await?;
+            report.notes.extend(self.put_aside(pipeline, brand, &acquired).await);
             return Ok(());
         }
         let mut pipeline = columns::recall(&self.warehouse, pipeline, brand).await?;
@@ -167,6 +177,9 @@ impl Engine {
         for (name, sql) in &pipeline.checks {
             load.check(name, sql).await.map_err(failed)?;
         }
+        if let Some(looked) = &mut acquired.looked {
+            looked.refuse(&refused);
+        }
         crash::point("before_merge");
         let counts = load.merge().await.map_err(failed)?;
         report.count(counts);
@@ -179,12 +192,62 @@ impl Engine {
             || contract.quarantine_limit_rows.is_some_and(|limit| report.rows_quarantined > limit);
         report.status = if refused.is_empty() { Status::Succeeded } else { Status::Partial };
         report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.keep_progress(load.connection(), pipeline, brand, &acquired).await?;
         tables::close_run(load.connection(), report, self.clock.now()).await?;
         crash::point("before_commit");
         load.commit().await.map_err(failed)?;
         crash::point("after_commit");
-        report.notes.extend(archive(&acquired, &refused, self.clock.now()).await);
+        let late = self.put_aside(pipeline, brand, &acquired).await;
+        if !late.is_empty() {
+            report.notes.extend(late);
+            if let Err(error) = tables::close_run_alone(&self.warehouse, report, self.clock.now()).await {
+                // The load stands; only its last notes are in no ledger.
+                warn!(error = %chain(&error), "failed to add notes to the run");
+            }
+        }
         Ok(())
+    }
+
+    /// Keeps how far the source was read when there was nothing to load.
+    async fn keep_progress_alone(
+        &self,
+        pipeline: &Pipeline,
+        brand: &BrandId,
+        acquired: &Acquired,
+    ) -> Result<(), Error> {
+        let query = |source| Error::Ledger { action: "keep how far the source was read", source };
+        let mut transaction = self.warehouse.pool().begin().await.map_err(query)?;
+        self.keep_progress(&mut transaction, pipeline, brand, acquired).await?;
+        transaction.commit().await.map_err(query)
+    }
+
+    /// Keeps how far the source was read, together with what was read.
+    async fn keep_progress(
+        &self,
+        connection: &mut PgConnection,
+        pipeline: &Pipeline,
+        brand: &BrandId,
+        acquired: &Acquired,
+    ) -> Result<(), Error> {
+        let now = self.clock.now();
+        for (place, value) in &acquired.cursors {
+            tables::keep_cursor(connection, &pipeline.name, brand, place, value, now).await?;
+        }
+        if let Some(looked) = &acquired.looked {
+            let of = Holder { pipeline: &pipeline.name, brand, drive_id: &looked.drive_id };
+            item_tables::keep(connection, of, &looked.updates, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Moves files aside: a courtesy, whose failure is a note.
+    async fn put_aside(&self, pipeline: &Pipeline, brand: &BrandId, acquired: &Acquired) -> Vec<String> {
+        match &acquired.looked {
+            None => Vec::new(),
+            Some(looked) => {
+                self.doors.put_aside(&self.warehouse, &pipeline.name, brand, looked, self.clock.now()).await
+            }
+        }
     }
 
     /// A file that was refused, and is good now that the contract was mended, comes late:
@@ -292,20 +355,4 @@ impl Engine {
 struct Known {
     shown: String,
     content_hash: String,
-}
-
-/// Moves files aside: a courtesy, whose failure is a note.
-async fn archive(acquired: &Acquired, refused: &BTreeSet<String>, now: DateTime<Utc>) -> Vec<String> {
-    let mut notes = Vec::new();
-    let Some((drive, folder)) = &acquired.archive else {
-        return notes;
-    };
-    let loaded = acquired.files.iter().filter(|file| !refused.contains(&file.content_hash));
-    for remote in loaded.filter_map(|file| file.remote.as_ref()) {
-        if let Some(note) = drive.archive(remote, folder, now).await {
-            warn!(note, "archiving failed");
-            notes.push(note);
-        }
-    }
-    notes
 }

@@ -125,26 +125,6 @@ pub(super) async fn close_run_alone(
     close_run(&mut connection, report, now).await
 }
 
-/// Whether the drive says that an item is as it was when it was loaded last.
-pub(super) async fn same_version(
-    warehouse: &Warehouse,
-    pipeline: &PipelineName,
-    brand: &BrandId,
-    item_id: &str,
-    version: &str,
-) -> Result<bool, Error> {
-    let last: Option<Option<String>> = sqlx::query_scalar(
-        "SELECT version FROM ops.files WHERE pipeline = $1 AND brand = $2 AND item_id = $3 ORDER BY file_id DESC LIMIT 1",
-    )
-    .bind(&pipeline.0)
-    .bind(&brand.0)
-    .bind(item_id)
-    .fetch_optional(warehouse.pool())
-    .await
-    .map_err(failed("look a file up in the ledger"))?;
-    Ok(last.flatten().as_deref() == Some(version))
-}
-
 /// Whether a content was loaded before, under this name or another. A name that
 /// goes back to an earlier content is a change like any other.
 pub(super) async fn same_content(
@@ -176,6 +156,63 @@ pub(super) async fn same_content(
     .fetch_one(warehouse.pool())
     .await
     .map_err(query)
+}
+
+/// Reads how far a place of a source was read: what the source handed out, as it came.
+pub(super) async fn cursor(
+    warehouse: &Warehouse,
+    pipeline: &PipelineName,
+    brand: &BrandId,
+    place: &str,
+) -> Result<Option<String>, Error> {
+    sqlx::query_scalar("SELECT value FROM ops.cursors WHERE pipeline = $1 AND brand = $2 AND place = $3")
+        .bind(&pipeline.0)
+        .bind(&brand.0)
+        .bind(place)
+        .fetch_optional(warehouse.pool())
+        .await
+        .map_err(failed("read how far the source was read"))
+}
+
+/// Keeps how far a place was read, on the connection of the load that has the rows.
+pub(super) async fn keep_cursor(
+    connection: &mut PgConnection,
+    pipeline: &PipelineName,
+    brand: &BrandId,
+    place: &str,
+    value: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO ops.cursors AS c (pipeline, brand, place, value, updated_at) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (pipeline, brand, place) DO UPDATE SET value = EXCLUDED.value, updated_at = EXCLUDED.updated_at",
+    )
+    .bind(&pipeline.0)
+    .bind(&brand.0)
+    .bind(place)
+    .bind(value)
+    .bind(now)
+    .execute(connection)
+    .await
+    .map_err(failed("keep how far the source was read"))?;
+    Ok(())
+}
+
+/// Forgets how far a place was read; the next run reads it from its start.
+pub(super) async fn drop_cursor(
+    connection: &mut PgConnection,
+    pipeline: &PipelineName,
+    brand: &BrandId,
+    place: &str,
+) -> Result<(), Error> {
+    sqlx::query("DELETE FROM ops.cursors WHERE pipeline = $1 AND brand = $2 AND place = $3")
+        .bind(&pipeline.0)
+        .bind(&brand.0)
+        .bind(place)
+        .execute(connection)
+        .await
+        .map_err(failed("forget how far the source was read"))?;
+    Ok(())
 }
 
 /// Makes a brand's schema where there is none.

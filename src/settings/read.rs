@@ -261,6 +261,9 @@ fn check_values(settings: &Settings, places: &BTreeMap<String, String>) -> Vec<P
     if !(1..=5000).contains(&settings.sources.dataverse_page_size) {
         refuse("sources.dataverse_page_size".to_owned(), "a Dataverse page has 1 to 5000 rows".to_owned());
     }
+    if !(1..=32).contains(&settings.sources.concurrent_downloads) {
+        refuse("sources.concurrent_downloads".to_owned(), "1 to 32 files are fetched at once".to_owned());
+    }
     problems
 }
 

@@ -226,7 +226,7 @@ fn utc() -> Tz {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drive {
-    /// `host:/sites/path`, the site whose default library is read.
+    /// `host:/sites/path`, or a site id (`host,guid,guid`): the site whose default library is read.
     pub site: Option<String>,
     /// A drive id as Graph gives it.
     pub id: Option<String>,
@@ -244,6 +244,24 @@ pub struct Sources {
     pub worksheet_limit_bytes: u64,
     /// Rows of a Dataverse page, 1 to 5000. Default: 5000.
     pub dataverse_page_size: u32,
+    /// Files of a drive that are fetched at once. Default: 4.
+    pub concurrent_downloads: usize,
+    /// A file of a drive changed less than so many seconds ago is looked at twice, that
+    /// far apart, and read only if it stayed the same. 0: never. Default: 10.
+    pub settle_seconds: u32,
+    /// What becomes of a text whose size or hash is not what the drive lists, twice
+    /// in a row. Default: `refuse`.
+    pub mismatched_text: MismatchedText,
+}
+
+/// What becomes of a text that is not what its drive lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MismatchedText {
+    /// The run fails and says so.
+    Refuse,
+    /// It is read, with a note.
+    Accept,
 }
 
 /// `[forecast]`

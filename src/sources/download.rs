@@ -86,6 +86,11 @@ impl Drive {
                         "`{}`: {received} bytes came where {listed} are listed, or with another hash, as SharePoint does with Office files",
                         wanted.name
                     ));
+                } else if doubted && self.mismatch_accepted {
+                    notes.push(format!(
+                        "`{}`: {received} bytes came twice where {listed} are listed, or with another hash; taken as `sources.mismatched_text` says",
+                        wanted.name
+                    ));
                 } else if doubted {
                     return Err(Error::Mismatch {
                         name: wanted.name,

@@ -2,15 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use chrono::{DateTime, Utc};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
 use super::error::Error;
-use super::file::{Listing, RemoteFile, hex};
+use super::file::{Listing, RemoteFile};
 use super::item::{Item, Page, SELECT, Sifted};
 use super::pattern::Pattern;
 use super::service::{Problem, Service, encoded, encoded_path, read};
@@ -23,12 +20,15 @@ pub struct Drive {
     pub(super) service: Service,
     place: Place,
     info: OnceCell<DriveInfo>,
+    /// Whether a text may differ from what is listed.
+    pub(super) mismatch_accepted: bool,
 }
 
 /// How the settings name the drive.
 #[derive(Debug)]
 enum Place {
     Site { host: String, path: String },
+    SiteId(String),
     Id(String),
     User(String),
 }
@@ -72,7 +72,20 @@ impl Drive {
             service: Service::new(name, what, client, tokens, &microsoft.graph_url)?,
             place,
             info: OnceCell::new(),
+            mismatch_accepted: false,
         })
+    }
+
+    /// The same drive, taking texts as they come where size or hash differ from
+    /// what is listed. They are noted.
+    #[must_use]
+    pub fn accepting_mismatches(self, accepted: bool) -> Self {
+        Self { mismatch_accepted: accepted, ..self }
+    }
+
+    /// How long all that talk to this service have waited so far because it asked for it.
+    pub fn waited(&self) -> std::time::Duration {
+        self.service.client().waited()
     }
 
     /// Finds the drive, once; then only its id is used.
@@ -89,6 +102,7 @@ impl Drive {
                 format!("find the library of site `{host}:/{path}`"),
                 format!("/sites/{}:/{}:/drive", encoded(host), encoded_segments(path)?),
             ),
+            Place::SiteId(id) => (format!("find the library of site `{id}`"), format!("/sites/{}/drive", encoded(id))),
             Place::Id(id) => (format!("find drive `{id}`"), format!("/drives/{}", encoded(id))),
             Place::User(user) => {
                 ("find the OneDrive of the user".to_owned(), format!("/users/{}/drive", encoded(user)))
@@ -118,11 +132,22 @@ impl Drive {
     /// When the folder is not there or the listing did not come whole.
     pub async fn list(&self, folder: &str, pattern: &str) -> Result<Listing, Error> {
         let drive = encoded(&self.resolve().await?.id);
-        let operation = format!("list folder `{folder}`");
         let path = match encoded_segments(folder)?.as_str() {
             "" => format!("/drives/{drive}/root/children"),
             path => format!("/drives/{drive}/root:/{path}:/children"),
         };
+        self.list_at(folder, &path, pattern).await
+    }
+
+    /// The same for a folder known by its id.
+    pub(super) async fn list_by_id(&self, folder_id: &str, pattern: &str) -> Result<Listing, Error> {
+        let drive = encoded(&self.resolve().await?.id);
+        let path = format!("/drives/{drive}/items/{}/children", encoded(folder_id));
+        self.list_at(folder_id, &path, pattern).await
+    }
+
+    async fn list_at(&self, folder: &str, path: &str, pattern: &str) -> Result<Listing, Error> {
+        let operation = format!("list folder `{folder}`");
         let path = format!("/v1.0{path}?$top=200&$select={SELECT}");
         let pattern = Pattern::new(pattern);
         let mut request = self.service.request(&operation, Method::GET, &path)?;
@@ -130,8 +155,9 @@ impl Drive {
         // An item may come twice when somebody writes meanwhile: the last one counts.
         let mut taken = BTreeMap::new();
         let mut notes = BTreeMap::new();
+        let mut present = BTreeMap::new();
         loop {
-            let response = self.service.send(&operation, prepared(request)).await?;
+            let response = self.page_of(&operation, &request).await?;
             match response.status.as_u16() {
                 200 => {}
                 404 => {
@@ -143,6 +169,9 @@ impl Drive {
             let page: Page = read(&operation, &response.body)?;
             for item in page.value {
                 let Some(id) = item.id.clone() else { continue };
+                if !item.is_deleted() {
+                    present.insert(id.clone(), item.name().unwrap_or_default().to_owned());
+                }
                 match item.sift(&pattern) {
                     Sifted::Taken(file) => {
                         notes.remove(&id);
@@ -169,11 +198,14 @@ impl Drive {
         files.sort_by(|a, b| (&a.name, &a.item_id).cmp(&(&b.name, &b.item_id)));
         let mut notes: Vec<String> = notes.into_values().collect();
         notes.sort();
-        Ok(Listing { files, notes })
+        Ok(Listing { files, notes, present })
     }
 
     /// Reads a file's entry again.
-    pub(super) async fn look(&self, file: &RemoteFile) -> Result<RemoteFile, Error> {
+    ///
+    /// # Errors
+    /// When it is gone, or is no file to read any more.
+    pub async fn look(&self, file: &RemoteFile) -> Result<RemoteFile, Error> {
         let name = &file.name;
         let operation = format!("look at file `{name}`");
         let path = format!("{}?$select={SELECT}", item_path(file));
@@ -191,98 +223,7 @@ impl Drive {
         }
     }
 
-    /// Moves a read file into a folder beside it, under a name of its own. That
-    /// is a courtesy to people: what could not be done comes back as a note.
-    pub async fn archive(&self, file: &RemoteFile, folder_name: &str, now: DateTime<Utc>) -> Option<String> {
-        let outcome = self.move_into(file, folder_name, now).await;
-        let reason = match outcome {
-            Ok(None) => return None,
-            Ok(Some(reason)) => reason,
-            Err(error) => crate::telemetry::chain(&error),
-        };
-        Some(format!("`{}` was not moved to `{folder_name}`: {reason}", file.name))
-    }
-
-    async fn move_into(
-        &self,
-        file: &RemoteFile,
-        folder_name: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Option<String>, Error> {
-        let fresh = self.look(file).await?;
-        if fresh.version != file.version {
-            return Ok(Some("it has changed since it was read".to_owned()));
-        }
-        let Some(parent) = fresh.folder_id.as_deref() else {
-            return Ok(Some("its folder is not known".to_owned()));
-        };
-        if fresh.folder_id != file.folder_id && file.folder_id.is_some() {
-            return Ok(Some("somebody has moved it meanwhile".to_owned()));
-        }
-        let operation = format!("move file `{}`", file.name);
-        let drive = encoded(&file.drive_id);
-        let folder = match self.folder_in(&operation, &drive, parent, folder_name).await? {
-            Ok(id) => id,
-            Err(reason) => return Ok(Some(reason)),
-        };
-        let body = json!({
-            "parentReference": {"id": folder},
-            "name": archived_name(file, now),
-        });
-        let path = format!("/v1.0{}", item_path(file));
-        let request = self.service.request(&operation, Method::PATCH, &path)?;
-        // Moved twice to one place it lies there once.
-        let request = prepared(request).json(&body).repeatable();
-        let response = self.service.send(&operation, request).await?;
-        Ok(match response.status.as_u16() {
-            200 => None,
-            403 => Some(
-                "the application may read but not write: it lacks `Sites.Selected` with a write grant, or `Files.ReadWrite.All`"
-                    .to_owned(),
-            ),
-            404 => Some("it has vanished".to_owned()),
-            409 => Some("the name is taken there".to_owned()),
-            412 => Some("it has changed since it was read".to_owned()),
-            423 => Some("somebody has it open".to_owned()),
-            _ => return Err(refusal(&operation, &response)),
-        })
-    }
-
-    /// Finds the folder of that name beside a file, or makes it.
-    async fn folder_in(
-        &self,
-        operation: &str,
-        drive: &str,
-        parent: &str,
-        folder_name: &str,
-    ) -> Result<Result<String, String>, Error> {
-        let parent = format!("/drives/{drive}/items/{}", encoded(parent));
-        let name = encoded_segments(folder_name)?;
-        let found = format!("{parent}:/{name}:?$select=id,name,folder");
-        let mut response = self.get(operation, &found).await?;
-        if response.status.as_u16() == 404 {
-            let body = json!({
-                "name": folder_name,
-                "folder": {},
-                "@microsoft.graph.conflictBehavior": "fail",
-            });
-            let path = format!("/v1.0{parent}/children");
-            let request = self.service.request(operation, Method::POST, &path)?;
-            let request = prepared(request).json(&body);
-            response = self.service.send(operation, request).await?;
-            if response.status.as_u16() == 409 {
-                response = self.get(operation, &found).await?;
-            }
-        }
-        if !response.status.is_success() {
-            return Ok(Err(format!("folder `{folder_name}` is not there and could not be made")));
-        }
-        let item: Item = read(operation, &response.body)?;
-        let id = item.id.filter(|_| item.folder.is_some());
-        Ok(id.ok_or_else(|| format!("`{folder_name}` is no folder")))
-    }
-
-    async fn get(&self, operation: &str, path: &str) -> Result<Response, Error> {
+    pub(super) async fn get(&self, operation: &str, path: &str) -> Result<Response, Error> {
         let path = format!("/v1.0{path}");
         let request = self.service.request(operation, Method::GET, &path)?;
         self.service.send(operation, prepared(request)).await
@@ -310,6 +251,10 @@ pub(super) fn refusal(operation: &str, response: &Response) -> Error {
 }
 
 fn site_of(site: &str) -> Result<Place, Error> {
+    // An id is the host and two GUIDs; a comma stands in no host and in no path of a site.
+    if site.matches(',').count() == 2 && !site.contains([':', '/']) {
+        return Ok(Place::SiteId(site.to_owned()));
+    }
     let parts = site.split_once(":/").filter(|(host, path)| {
         !host.is_empty() && !path.trim_matches('/').is_empty() && !path.starts_with('/') && !host.contains('/')
     });
@@ -319,45 +264,13 @@ fn site_of(site: &str) -> Result<Place, Error> {
     Ok(Place::Site { host: host.to_owned(), path: path.trim_matches('/').to_owned() })
 }
 
-fn encoded_segments(path: &str) -> Result<String, Error> {
+pub(super) fn encoded_segments(path: &str) -> Result<String, Error> {
     encoded_path(path).ok_or_else(|| Error::Address { what: "path", value: path.to_owned() })
-}
-
-/// A name that nothing in the archive has: file, moment and version make it.
-pub(super) fn archived_name(file: &RemoteFile, now: DateTime<Utc>) -> String {
-    let moment = now.format("%Y%m%dT%H%M%SZ");
-    let digest = Sha256::digest(format!("{} {}", file.item_id, file.version));
-    let short = hex(&digest[..4]);
-    match file.name.rsplit_once('.') {
-        Some((stem, end)) if !stem.is_empty() => format!("{stem}.{moment}.{short}.{end}"),
-        _ => format!("{}.{moment}.{short}", file.name),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_archived_name_keeps_its_end_and_is_its_own() {
-        let now = DateTime::parse_from_rfc3339("2026-02-01T06:01:05Z").unwrap();
-        let file = |name: &str, version: &str| RemoteFile {
-            drive_id: "d".to_owned(),
-            item_id: "i".to_owned(),
-            folder_id: None,
-            name: name.to_owned(),
-            version: version.to_owned(),
-            size_bytes: 1,
-            modified_at: None,
-            modified_by: None,
-            quick_xor_hash: None,
-        };
-        let name = |file| archived_name(&file, now.to_utc());
-        let first = name(file("a.b.csv", "1"));
-        assert!(first.starts_with("a.b.20260201T060105Z.") && first.ends_with(".csv"));
-        assert_ne!(first, name(file("a.b.csv", "2")));
-        assert!(name(file("plain", "1")).starts_with("plain.2026"));
-    }
 
     #[test]
     fn a_site_is_a_host_and_a_path() {

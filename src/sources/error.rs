@@ -68,6 +68,9 @@ pub enum Error {
     /// A listing goes round in circles.
     #[error("failed to {operation}: a page links to itself")]
     RepeatingLink { operation: String },
+    /// A feed stops without saying where to go on.
+    #[error("failed to {operation}: the last page leads nowhere")]
+    Unended { operation: String },
     /// The virus scanner objects.
     #[error("file `{name}` is held back by the virus scanner")]
     Infected { name: String },
@@ -104,7 +107,9 @@ impl Error {
             Self::SignIn { source, .. } => return source.hint(),
             Self::Send { source, .. } => return source.hint(),
             Self::DriveUnnamed => "set one of them in `[brands.<id>.drive]`",
-            Self::Address { .. } => "check the settings; a site is written `host:/sites/path`",
+            Self::Address { .. } => {
+                "check the settings; a site is written `host:/sites/path`, or as its id `host,guid,guid`"
+            }
             Self::Query { .. } => "correct the pipeline's `[source]`",
             Self::TokenRefused { .. } => {
                 "check that the tenant is the one in which the data lies, and this machine's clock"
@@ -128,7 +133,9 @@ impl Error {
             Self::FolderNotFound { .. } => "check the folder's name in the pipeline's `[source]`",
             Self::TableNotFound { .. } => "check the entity set name: it is not always the table's name with an `s`",
             Self::Infected { .. } => "have the file checked and replaced",
-            Self::Mismatch { .. } => "save the file again, or upload it anew",
+            Self::Mismatch { .. } => {
+                "save the file again, or upload it anew; where a library always does this, set `sources.mismatched_text = \"accept\"`"
+            }
             Self::TooLarge { .. } => "split the file, or raise `sources.file_limit_bytes`",
             Self::Outside { .. } => "put a copy in the folder instead of a link",
             Self::Refused { status: 507, .. } => "free some storage in the drive",
@@ -138,6 +145,7 @@ impl Error {
             Self::DownloadRefused { .. }
             | Self::ForeignLink { .. }
             | Self::RepeatingLink { .. }
+            | Self::Unended { .. }
             | Self::Refused { .. }
             | Self::Unreadable { .. }
             | Self::Read { .. }
@@ -160,6 +168,7 @@ impl Error {
             | Self::KeepsChanging { .. }
             | Self::Truncated { .. }
             | Self::RepeatingLink { .. }
+            | Self::Unended { .. }
             | Self::Unreadable { .. } => true,
             _ => false,
         }

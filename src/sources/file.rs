@@ -1,5 +1,6 @@
 //! Files: as they are listed, as they come in, and as they lie here.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
 
@@ -42,6 +43,27 @@ pub struct Listing {
     pub files: Vec<RemoteFile>,
     /// What fits but was left out, and why: for people.
     pub notes: Vec<String>,
+    /// Name by id of everything in the folder, whatever it is. Only for drives.
+    pub present: BTreeMap<String, String>,
+}
+
+/// What a drive's feed of changes means for one folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Files of the folder that fit the pattern and were mentioned, by name.
+    pub files: Vec<RemoteFile>,
+    /// What fits but was left out, and why: for people.
+    pub notes: Vec<String>,
+    /// Ids of what was left out. The feed need not mention them again.
+    pub left: Vec<String>,
+    /// Name by id of everything mentioned that is in the folder.
+    pub present: BTreeMap<String, String>,
+    /// Ids of what was mentioned and is not in the folder, or nowhere at all.
+    pub away: BTreeSet<String>,
+    /// Whether all there is was mentioned, so that what was not is gone.
+    pub whole: bool,
+    /// Where the next pass goes on. To be kept as it is, with what came before it.
+    pub link: String,
 }
 
 /// A file that lies here, whole.

@@ -134,7 +134,7 @@ impl Folder {
         let failed = |source| Error::Write { path: target.clone(), source };
         std::fs::create_dir_all(&target).map_err(failed)?;
         let target = self.inside(&beside)?;
-        let name = super::drive::archived_name(file, now);
+        let name = super::archive::archived_name(file, now);
         std::fs::rename(from, target.join(name)).map_err(failed)
     }
 

@@ -9,7 +9,7 @@ use super::pattern::Pattern;
 
 /// Members of an item that we read.
 pub(super) const SELECT: &str = "id,name,size,eTag,cTag,file,folder,package,remoteItem,deleted,malware,\
-     parentReference,lastModifiedDateTime,lastModifiedBy";
+     parentReference,lastModifiedDateTime,lastModifiedBy,publication";
 
 /// One page of children. Without `value` it is none, and surely not an empty one.
 #[derive(Deserialize)]
@@ -17,10 +17,12 @@ pub(super) struct Page {
     pub(super) value: Vec<Item>,
     #[serde(rename = "@odata.nextLink")]
     pub(super) next_link: Option<String>,
+    #[serde(rename = "@odata.deltaLink")]
+    pub(super) delta_link: Option<String>,
 }
 
 /// A drive item: which facets are there says what it is.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Item {
     pub(super) id: Option<String>,
@@ -39,6 +41,12 @@ pub(super) struct Item {
     parent_reference: Option<Parent>,
     last_modified_date_time: Option<DateTime<Utc>>,
     last_modified_by: Option<Identities>,
+    publication: Option<Publication>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Publication {
+    level: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -81,6 +89,27 @@ pub(super) enum Sifted {
 }
 
 impl Item {
+    /// An item that is no longer there.
+    pub(super) fn gone(id: &str) -> Self {
+        Self { id: Some(id.to_owned()), deleted: Some(IgnoredAny), ..Self::default() }
+    }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        self.deleted.is_some()
+    }
+
+    pub(super) fn has_content_tag(&self) -> bool {
+        self.c_tag.is_some()
+    }
+
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    pub(super) fn parent_id(&self) -> Option<&str> {
+        self.parent_reference.as_ref()?.id.as_deref()
+    }
+
     /// Says what a listing for this pattern makes of it.
     pub(super) fn sift(self, pattern: &Pattern) -> Sifted {
         let (Some(item_id), Some(name)) = (self.id, self.name) else {
@@ -115,6 +144,10 @@ impl Item {
         let Some(facet) = self.file else {
             return left("not a file");
         };
+        let level = self.publication.as_ref().and_then(|publication| publication.level.as_deref());
+        if level.is_some_and(|level| level.eq_ignore_ascii_case("checkout")) {
+            return left("checked out; it is read once somebody checks it in");
+        }
         let size_bytes = self.size.unwrap_or_default();
         if size_bytes == 0 {
             return left("empty, or still being uploaded");
@@ -163,6 +196,9 @@ mod tests {
         assert!(left(r#"{"id":"1","name":"b.csv","size":0,"file":{}}"#).contains("empty"));
         assert!(left(r#"{"id":"1","name":"b","remoteItem":{"id":"2"}}"#).contains("shortcut"));
         assert!(left(r#"{"id":"1","name":"b","size":1,"file":{},"malware":{}}"#).contains("virus"));
+        let checked_out = r#"{"id":"1","name":"b","size":1,"file":{},"publication":{"level":"checkout"}}"#;
+        assert!(left(checked_out).contains("checked out"));
+        assert!(matches!(sifted(&checked_out.replace("checkout", "published")), Sifted::Taken(_)));
         for nothing in [
             r#"{"id":"1","name":"a.csv","size":1,"file":{}}"#,
             r#"{"id":"1","deleted":{}}"#,

@@ -8,7 +8,9 @@
 //! fetched file is whole and of one version, or there is none; an answer that
 //! is no listing is never taken for an empty one.
 
+mod archive;
 mod dataverse;
+mod delta;
 mod download;
 mod drive;
 mod error;
@@ -20,8 +22,9 @@ mod pattern;
 mod quick_xor_hash;
 mod service;
 
+pub use archive::Moved;
 pub use dataverse::{Dataverse, TableQuery, WhoAmI};
 pub use drive::{Drive, DriveInfo};
 pub use error::Error;
-pub use file::{Fetched, Listing, RemoteFile};
+pub use file::{Changes, Fetched, Listing, RemoteFile};
 pub use folder::Folder;

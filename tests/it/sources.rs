@@ -5,6 +5,8 @@
 mod certificates;
 mod dataverse;
 mod drive;
+mod drive_feed;
+mod drive_runs;
 mod tokens;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::address::{Action, Address, DriveKey, ItemKey, Unknown, is_valid_name, parse};
+use super::batch;
 use super::download;
 use super::drive::{Kind, Place, ROOT};
 use super::listing::{self, Options};
@@ -115,12 +116,15 @@ impl Api {
         })
     }
 
-    fn route(&self, state: &mut State, request: &Request) -> Result<Response, Problem> {
+    pub(super) fn route(&self, state: &mut State, request: &Request) -> Result<Response, Problem> {
         let outside = || {
             let what = format!("the stand-in does not know {} {}", request.method, request.path());
             Problem::new(501, "outsideContract", what)
         };
         let path = request.path().strip_prefix("/v1.0/").ok_or_else(outside)?;
+        if (request.method.as_str(), path) == ("POST", "$batch") {
+            return batch::answer(self, state, request);
+        }
         let address = parse(path).map_err(|unknown| match unknown {
             Unknown::OutsideContract => outside(),
             Unknown::InvalidPath => {
@@ -149,6 +153,7 @@ impl Api {
             }
             ("GET", Address::Item(drive, item, action)) => self.get_item(state, request, &drive, &item, action),
             ("PATCH", Address::Item(drive, item, Action::Itself)) => self.patch_item(state, request, &drive, &item),
+            ("POST", Address::Item(drive, item, Action::Children)) => self.make_folder(state, request, &drive, &item),
             ("POST", Address::SendMail(user)) => send_mail(state, request, &user),
             _ => Err(outside()),
         }
@@ -207,6 +212,36 @@ impl Api {
             .download_url(state, drive, place)
             .ok_or_else(|| Problem::new(400, "invalidRequest", "You cannot get content for a folder"))?;
         Ok(Response::empty(302).with("Location", url))
+    }
+
+    /// Makes a folder below another. Only what the client asks for on a conflict is
+    /// told apart: `fail`, which is the default.
+    fn make_folder(
+        &self,
+        state: &mut State,
+        request: &Request,
+        drive: &DriveKey,
+        item: &ItemKey,
+    ) -> Result<Response, Problem> {
+        let drive = state.drive(drive)?;
+        let place = state.place(drive, item)?;
+        let invalid = |message: &str| Problem::new(400, "invalidRequest", message);
+        let body: Value =
+            serde_json::from_slice(&request.body).map_err(|_| invalid("Unable to read JSON request payload."))?;
+        let name = body["name"].as_str().filter(|name| is_valid_name(name));
+        let (Some(name), true) = (name, body["folder"].is_object()) else {
+            return Err(invalid("A new item needs a name and the folder facet."));
+        };
+        if !matches!(body["@microsoft.graph.conflictBehavior"].as_str(), None | Some("fail")) {
+            return Err(Problem::new(501, "outsideContract", "the stand-in only fails on a conflict"));
+        }
+        let now = state.now();
+        let found = &mut state.drives[drive];
+        if found.child(place, name).is_some() {
+            return Err(Problem::new(409, "nameAlreadyExists", "Name already exists"));
+        }
+        let made = found.add(place, name, Kind::Folder, now);
+        Ok(Response { status: 201, ..self.item(state, drive, made, &Selection::default()) })
     }
 
     fn patch_item(

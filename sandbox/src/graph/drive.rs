@@ -43,6 +43,8 @@ pub(super) struct Item {
     pub(super) changed: u64,
     pub(super) lock: Option<Lock>,
     pub(super) malware: Option<String>,
+    /// Somebody works on a version that others do not see yet.
+    pub(super) checked_out: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -165,6 +167,7 @@ impl Drive {
             changed: self.changes,
             lock: None,
             malware: None,
+            checked_out: false,
         });
         place
     }

@@ -10,6 +10,7 @@
 
 mod address;
 mod api;
+mod batch;
 mod download;
 mod drive;
 mod listing;

@@ -59,6 +59,11 @@ impl Selection {
         }
     }
 
+    /// Whether a member was asked for by its name.
+    fn names(&self, member: &str) -> bool {
+        self.0.as_ref().is_some_and(|names| names.iter().any(|name| name == member))
+    }
+
     fn keep(&self, mut item: Map<String, Value>) -> Map<String, Value> {
         if let Some(names) = &self.0 {
             item.retain(|name, _| {
@@ -85,7 +90,12 @@ pub(super) fn item(
     download_url: Option<String>,
 ) -> Value {
     let found = drive.item(place);
-    let printed = if found.deleted { tombstone(drive, found) } else { living(drive, place, context, download_url) };
+    let mut printed = if found.deleted { tombstone(drive, found) } else { living(drive, place, context, download_url) };
+    // Only who asks for it by name hears of it.
+    if !found.deleted && !found.is_folder() && selection.names("publication") {
+        let level = if found.checked_out { "checkout" } else { "published" };
+        printed.insert("publication".to_owned(), json!({"level": level, "versionId": "1.0"}));
+    }
     Value::Object(selection.keep(printed))
 }
 

@@ -121,6 +121,15 @@ impl Graph {
         })
     }
 
+    /// Lets somebody check a file out, or in again.
+    pub fn check_out(&self, site: &str, folder: &str, name: &str, checked_out: bool) -> bool {
+        self.change(site, folder, name, |state, drive, place| {
+            let now = state.now();
+            state.drives[drive].touch(place, now);
+            state.drives[drive].items[place].checked_out = checked_out;
+        })
+    }
+
     /// Lets the virus scanner object to a file; new content clears it.
     pub fn flag_malware(&self, site: &str, folder: &str, name: &str, malware: &str) -> bool {
         self.change(site, folder, name, |state, drive, place| {

@@ -6,8 +6,9 @@ use chrono::TimeDelta;
 use sandbox::faults::{Outcome, Scenario, When};
 use sandbox::graph::{Lock, Paging, PagingQuirk};
 use serde_json::json;
+use storekeeper::http::Request;
 use storekeeper::settings;
-use storekeeper::sources::{Drive, Error};
+use storekeeper::sources::{Drive, Error, Moved};
 
 use super::*;
 
@@ -241,6 +242,9 @@ async fn a_drive_is_found_by_site_user_and_id() {
     assert_eq!(by_id.resolve().await.unwrap(), &info);
     let by_user = open(None, None, Some("etl@example.com")).unwrap();
     assert_eq!(by_user.list(FOLDER, "*").await.unwrap().files[0].name, "b");
+    let id = site_id(&world).await;
+    let by_site_id = open(Some(&id), None, None).unwrap();
+    assert_eq!(by_site_id.resolve().await.unwrap(), &info);
     let wrong = open(Some("example.sharepoint.com:/sites/typo"), None, None).unwrap();
     let error = wrong.resolve().await.unwrap_err();
     assert!(matches!(error, Error::DriveNotFound { .. }), "{error:?}");
@@ -250,30 +254,49 @@ async fn a_drive_is_found_by_site_user_and_id() {
 }
 
 #[tokio::test]
-async fn a_read_file_is_put_away_or_a_note_says_why_not() {
+async fn a_read_file_is_put_away_or_an_answer_says_why_not() {
     let world = World::start();
     world.put("a.csv", b"x");
     let file = world.only("a.csv").await;
     let archive = |file| world.drive.archive(file, "Archive", noon());
-    let note = archive(&file).await.unwrap();
-    assert!(note.contains("`Archive` is not there"), "{note}");
+    let faults = world.graph.faults();
+    let rule = faults.script("POST *", When::Next(1), Scenario::GraphAccessDenied);
+    assert_eq!(archive(&file).await, Moved::Forbidden, "a folder that may not be made");
+    faults.remove(rule);
 
-    world.graph.put_folder(SITE, "BI Import/Archive");
     world.graph.lock_file(SITE, FOLDER, "a.csv", Some(Lock::AccessDenied));
-    let note = archive(&file).await.unwrap();
-    assert!(note.contains("somebody has it open"), "{note}");
+    assert_eq!(archive(&file).await, Moved::NotNow("somebody has it open".to_owned()));
     world.graph.lock_file(SITE, FOLDER, "a.csv", None);
 
     world.put("a.csv", b"new");
-    let note = archive(&file).await.unwrap();
-    assert!(note.contains("changed since it was read"), "{note}");
+    assert_eq!(archive(&file).await, Moved::NotNow("it has changed since it was read".to_owned()));
 
     let file = world.only("a.csv").await;
     // The answer is lost; asking again finds it done.
-    let faults = world.graph.faults();
     faults.script("PATCH *", When::Next(1), Outcome::LoseAnswer);
-    assert_eq!(archive(&file).await, None);
+    assert_eq!(archive(&file).await, Moved::Done);
     assert!(world.listed("*.csv").await.unwrap().is_empty());
     let paths = world.graph.files(SITE);
     assert!(paths[0].starts_with("BI Import/Archive/a.20251129T120000Z."), "{paths:?}");
+    assert!(world.drive.was_archived(&file.item_id, &file.version).await.unwrap());
+    assert!(!world.drive.was_archived(&file.item_id, "another").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_move_whose_every_answer_is_lost_is_seen_at_the_item_itself() {
+    let world = World::start();
+    world.put("a.csv", b"x");
+    let file = world.only("a.csv").await;
+    world.graph.faults().script("PATCH *", When::Every, Outcome::LoseAnswer);
+    assert_eq!(world.drive.archive(&file, "Archive", noon()).await, Moved::Done);
+    assert!(world.listed("*.csv").await.unwrap().is_empty());
+}
+
+/// The id of the site, as the service tells it.
+async fn site_id(world: &World) -> String {
+    let path = format!("{}/v1.0/sites/example.sharepoint.com:/{SITE}", world.graph.base_url);
+    let token = world.tokens.bearer(&world.graph.base_url).await.unwrap();
+    let request = Request::new(reqwest::Method::GET, path.parse().unwrap()).bearer(&token);
+    let site: serde_json::Value = world.client.send(&request).await.unwrap().json().unwrap();
+    site["id"].as_str().unwrap().to_owned()
 }
