@@ -9,6 +9,7 @@
 //! is no listing is never taken for an empty one.
 
 mod dataverse;
+mod dataverse_batch;
 mod download;
 mod drive;
 mod error;
@@ -21,6 +22,7 @@ mod quick_xor_hash;
 mod service;
 
 pub use dataverse::{Dataverse, TableQuery, WhoAmI};
+pub use dataverse_batch::{BatchAnswer, BatchError, parse_batch};
 pub use drive::{Drive, DriveInfo};
 pub use error::Error;
 pub use file::{Fetched, Listing, RemoteFile};
