@@ -66,7 +66,8 @@ fn the_answers_of_a_change_set_know_that_they_belong_together() {
         )
     };
     let set = "--r1\r\nContent-Type: multipart/mixed; boundary=c1\r\n\r\n";
-    let body = format!("{set}{}{}--c1--\r\n{}--r1--\r\n", inner("204 X"), inner("201 X"), part("HTTP/1.1 204 X\r\n\r\n"));
+    let body =
+        format!("{set}{}{}--c1--\r\n{}--r1--\r\n", inner("204 X"), inner("201 X"), part("HTTP/1.1 204 X\r\n\r\n"));
     assert_eq!(statuses(QUOTED, &body), Ok(vec![(204, Some(1)), (201, Some(1)), (204, None)]));
     let failed = format!("{set}{}--c1--\r\n--r1--\r\n", inner("412 X"));
     assert_eq!(statuses(QUOTED, &failed), Ok(vec![(412, Some(1))]));
