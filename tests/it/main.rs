@@ -6,6 +6,7 @@ mod access;
 mod chain;
 mod docker;
 mod examples;
+mod export;
 mod layers;
 mod metabase;
 mod nginx;
