@@ -88,25 +88,32 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
 async fn after(app: &App, engine: &Engine, pipeline: &Pipeline, report: &RunReport) {
     let warehouse = engine.warehouse();
     let mut reports = vec![report.clone()];
-    if report.status.is_fine() {
+    let mut stands = report.status.is_fine() || report.status.has_loaded();
+    if stands {
         reports.extend(exported(app, engine, pipeline, report, Follows::Load).await);
     }
-    if let (Status::Succeeded, Some(of)) = (report.status, &pipeline.definition.forecast) {
+    if let (true, Some(of)) = (report.status.has_loaded(), &pipeline.definition.forecast) {
         let horizon_days = app.settings.forecast.horizon_days;
         match engine.forecast(pipeline, of, &report.brand, horizon_days, report.trigger).await {
-            Ok(forecast) => reports.push(forecast.report),
-            Err(failure) => error!(error = %chain(&failure), "forecast could not be noted"),
+            Ok(forecast) => {
+                stands = forecast.report.status.is_fine();
+                reports.push(forecast.report);
+            }
+            Err(failure) => {
+                stands = false;
+                error!(error = %chain(&failure), "forecast could not be noted");
+            }
         }
     }
     // Also when nothing is new: an earlier export may have ended in the middle.
-    if reports.iter().all(|report| report.status.is_fine()) {
+    if stands {
         reports.extend(exported(app, engine, pipeline, report, Follows::Forecast).await);
     }
     reports.retain(|report| report.status != Status::NothingNew);
     if reports.is_empty() {
         return;
     }
-    if report.status == Status::Succeeded
+    if report.status.has_loaded()
         && let Err(failure) = follow_up(app, warehouse).await
     {
         error!(error = failure.message, "views and walls were not brought up to date");

@@ -9,11 +9,14 @@
 //! or left out and counted.
 
 mod acquire;
+mod columns;
 mod crash;
 mod definition;
 mod error;
 mod export;
 mod forecasting;
+mod judging;
+mod reading;
 mod report;
 mod runner;
 mod tables;

@@ -4,9 +4,11 @@
 
 mod access;
 mod chain;
+mod contracts;
 mod docker;
 mod examples;
 mod export;
+mod faults;
 mod layers;
 mod metabase;
 mod nginx;
