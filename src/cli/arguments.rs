@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand};
 
-use super::{Format, access, check, db, forecast, metabase, report, run, runs, serve};
+use super::{Format, access, check, db, export, forecast, metabase, report, run, runs, serve};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -61,6 +61,9 @@ pub(super) enum Command {
     /// Forecasts what the pipelines' tables hold.
     #[command(subcommand)]
     Forecast(forecast::Command),
+    /// Writes back to Dataverse what pipelines with an [export] block select.
+    #[command(subcommand)]
+    Export(export::Command),
     /// Says who may see what.
     #[command(subcommand)]
     Access(access::Command),

@@ -3,11 +3,12 @@
 use clap::Subcommand;
 use serde_json::json;
 
+use super::export::export_after;
 use super::output::Output;
 use super::run::{brands, exit_of, follow_up, text};
 use super::{Exit, Failure};
 use crate::app::App;
-use crate::pipelines::{Status, Trigger};
+use crate::pipelines::{Follows, Status, Trigger};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -33,7 +34,11 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
             let forecast = engine.forecast(pipeline, of, brand, horizon_days, Trigger::Manual).await?;
             series += forecast.series;
             withheld.extend(forecast.withheld.iter().map(|reason| format!("{brand}: {reason}")));
+            let fine = forecast.report.status.is_fine();
             runs.push(forecast.report);
+            if fine {
+                runs.extend(export_after(&engine, pipeline, brand, Follows::Forecast, Trigger::Manual).await?);
+            }
         }
     }
     if runs.iter().any(|run| run.status == Status::Succeeded) {

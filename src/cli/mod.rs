@@ -8,6 +8,7 @@ mod access;
 mod arguments;
 mod check;
 mod db;
+mod export;
 mod forecast;
 mod metabase;
 mod output;
@@ -137,6 +138,7 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure
         Command::Runs(command) => runs::run(&app, &command, output).await,
         Command::Quarantine(command) => runs::quarantine(&app, &command, output).await,
         Command::Forecast(command) => forecast::run(&app, &command, output).await,
+        Command::Export(command) => export::run(&app, &command, output).await,
         Command::Access(command) => access::run(&app, &command, output).await,
         Command::Plan(command) => metabase::plan(&app, &command, output).await,
         Command::Apply(command) => metabase::apply(&app, &command, output).await,

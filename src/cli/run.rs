@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::export::export_after;
 use super::output::{Output, grouped, table};
 use super::{Exit, Failure};
 use crate::access;
 use crate::app::App;
 use crate::ids::BrandId;
-use crate::pipelines::{Order, Pipeline, RunReport, Status, Trigger};
+use crate::pipelines::{Follows, Order, Pipeline, RunReport, Status, Trigger};
 use crate::settings::Wall;
 use crate::warehouse::{Warehouse, marts};
 
@@ -50,7 +51,12 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     let order = Order { trigger, file: command.file.clone(), full: command.full };
     let mut runs = Vec::new();
     for (pipeline, brand) in pairs {
-        runs.push(engine.run(pipeline, brand, &order).await?);
+        let run = engine.run(pipeline, brand, &order).await?;
+        let stands = run.status.is_fine() || run.status.has_loaded();
+        runs.push(run);
+        if stands {
+            runs.extend(export_after(&engine, pipeline, brand, Follows::Load, trigger).await?);
+        }
     }
     if runs.iter().any(|run| run.status.has_loaded()) {
         follow_up(app, &warehouse).await?;

@@ -8,12 +8,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::export::export_after;
 use super::run::follow_up;
 use super::{Exit, Failure};
 use crate::app::App;
 use crate::notify::{self, Summary};
 use crate::ops;
-use crate::pipelines::{Engine, Order, Pipeline, RunReport, Status};
+use crate::pipelines::{Engine, Follows, Order, Pipeline, RunReport, Status};
 use crate::scheduler::{self, Scheduled};
 use crate::telemetry::chain;
 use crate::warehouse::migrate;
@@ -85,17 +86,32 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
 /// What follows a scheduled run: a fresh forecast, views and walls, and a mail
 /// about what came of it.
 async fn after(app: &App, engine: &Engine, pipeline: &Pipeline, report: &RunReport) {
-    if report.status == Status::NothingNew {
-        return;
-    }
     let warehouse = engine.warehouse();
     let mut reports = vec![report.clone()];
+    let mut stands = report.status.is_fine() || report.status.has_loaded();
+    if stands {
+        reports.extend(exported(app, engine, pipeline, report, Follows::Load).await);
+    }
     if let (true, Some(of)) = (report.status.has_loaded(), &pipeline.definition.forecast) {
         let horizon_days = app.settings.forecast.horizon_days;
         match engine.forecast(pipeline, of, &report.brand, horizon_days, report.trigger).await {
-            Ok(forecast) => reports.push(forecast.report),
-            Err(failure) => error!(error = %chain(&failure), "forecast could not be noted"),
+            Ok(forecast) => {
+                stands = forecast.report.status.is_fine();
+                reports.push(forecast.report);
+            }
+            Err(failure) => {
+                stands = false;
+                error!(error = %chain(&failure), "forecast could not be noted");
+            }
         }
+    }
+    // Also when nothing is new: an earlier export may have ended in the middle.
+    if stands {
+        reports.extend(exported(app, engine, pipeline, report, Follows::Forecast).await);
+    }
+    reports.retain(|report| report.status != Status::NothingNew);
+    if reports.is_empty() {
+        return;
     }
     if report.status.has_loaded()
         && let Err(failure) = follow_up(app, warehouse).await
@@ -110,6 +126,25 @@ async fn after(app: &App, engine: &Engine, pipeline: &Pipeline, report: &RunRepo
     };
     if let Err(error) = sent {
         warn!(error = %chain(&error), "run summary was not mailed");
+    }
+}
+
+/// Runs the export that follows a load or a forecast, where there is one.
+async fn exported(
+    app: &App,
+    engine: &Engine,
+    pipeline: &Pipeline,
+    report: &RunReport,
+    after: Follows,
+) -> Option<RunReport> {
+    let (brand, trigger) = (&report.brand, report.trigger);
+    match export_after(engine, pipeline, brand, after, trigger).await {
+        Ok(report) => report,
+        Err(failure) => {
+            error!(error = %chain(&failure), "export could not be noted");
+            let (now, said) = (app.clock.now(), chain(&failure));
+            Some(RunReport::not_started(&pipeline.name, brand, trigger, now, said, failure.hint()))
+        }
     }
 }
 

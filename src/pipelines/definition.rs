@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use super::export::{self, ExportTo};
 use crate::contracts::{Contract, RuleKind, is_plain};
 use crate::formats::{Format, Wanted};
 use crate::ids::{BrandId, PipelineName};
@@ -52,6 +53,8 @@ pub struct Definition {
     pub schedule: Option<Schedule>,
     /// What is forecast from its table.
     pub forecast: Option<ForecastOf>,
+    /// What is written back to Dataverse.
+    pub export: Option<ExportTo>,
 }
 
 /// `[source]`
@@ -207,6 +210,8 @@ pub struct Pipeline {
     pub transform: Option<String>,
     /// Names and texts of the checks.
     pub checks: Vec<(String, String)>,
+    /// The text of `export.sql`, for a pipeline with `[export]`.
+    pub export_sql: Option<String>,
     /// Name and type of the destination's columns.
     pub columns: Vec<(String, String)>,
 }
@@ -341,6 +346,16 @@ async fn read_one(definitions: &Path, file: &Path) -> Result<Pipeline, Vec<Probl
             None
         }
     };
+    let mut export_sql = None;
+    if let Some(block) = &definition.export {
+        for message in export::problems(block, definition.forecast.is_some()) {
+            refuse("[export]", message);
+        }
+        match export::read_query(&folder) {
+            Ok(sql) => export_sql = Some(sql),
+            Err(message) => refuse("[export]", message),
+        }
+    }
     let columns = match destination_columns(&definition.contract, transform.as_deref()).await {
         Ok(Ok(columns)) => columns,
         Ok(Err(unknown)) => {
@@ -361,7 +376,7 @@ async fn read_one(definitions: &Path, file: &Path) -> Result<Pipeline, Vec<Probl
         problems.push(fail(line, message));
     }
     if problems.is_empty() {
-        Ok(Pipeline { name: PipelineName(name), folder, definition, transform, checks, columns })
+        Ok(Pipeline { name: PipelineName(name), folder, definition, transform, checks, export_sql, columns })
     } else {
         Err(problems)
     }

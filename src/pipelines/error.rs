@@ -123,6 +123,31 @@ pub enum Error {
         /// How.
         source: tokio::task::JoinError,
     },
+    /// There is nothing that says where rows should go.
+    #[error("pipeline `{pipeline}` has no `[export]`")]
+    NoExport {
+        /// The pipeline.
+        pipeline: crate::ids::PipelineName,
+    },
+    /// The query of an export failed.
+    #[error("failed to run `export.sql` of `{pipeline}`")]
+    ExportQuery {
+        /// The pipeline.
+        pipeline: crate::ids::PipelineName,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The query of an export lacks columns.
+    #[error("`export.sql` of `{pipeline}` does not select `{columns}`")]
+    ExportColumns {
+        /// The pipeline.
+        pipeline: crate::ids::PipelineName,
+        /// Which.
+        columns: String,
+    },
+    /// Rows could not be written to Dataverse.
+    #[error("failed to export")]
+    Export(#[source] sources::Error),
     /// A forecast could not be made.
     #[error("failed to forecast `{series}`")]
     Forecast {
@@ -175,6 +200,12 @@ impl Error {
             Self::Ledger { .. } => Some("check that PostgreSQL runs and that `storekeeper db migrate` was run"),
             Self::Local { .. } => Some("check the path, the disk and the rights"),
             Self::Worker { .. } => Some("this is a defect of ours: please report it with the file's layout"),
+            Self::NoExport { .. } => Some("name a pipeline whose pipeline.toml has that block"),
+            Self::ExportQuery { .. } => {
+                Some("correct the query; it reads the tables of its brand's schema, and may not write")
+            }
+            Self::ExportColumns { .. } => Some("select each column of `key` and of `lookups` under its name"),
+            Self::Export(source) => source.hint(),
             Self::Forecast { source, .. } => source.hint(),
         }
     }

@@ -49,7 +49,9 @@ impl Turn {
         }
         sqlx::query(
             "UPDATE ops.runs SET status = 'interrupted', finished_at = started_at,
-                    error = 'the process ended in the middle; nothing was changed'
+                    error = CASE WHEN starts_with(pipeline, 'export_')
+                        THEN 'the process ended in the middle; the next export goes on from there'
+                        ELSE 'the process ended in the middle; nothing was changed' END
              WHERE pipeline = $1 AND brand = $2 AND status = 'running'",
         )
         .bind(&pipeline.0)

@@ -56,6 +56,12 @@ pub enum Error {
     /// The table is not there.
     #[error("table `{entity_set}` was not found")]
     TableNotFound { entity_set: String },
+    /// A table cannot take the rows that are meant for it.
+    #[error("rows cannot be written to table `{entity_set}`: {problems}")]
+    Target { entity_set: String, problems: String },
+    /// The answer of a batch is not what the service promises.
+    #[error("failed to {operation}: the answer of the batch was not understood")]
+    Batch { operation: String, source: super::dataverse_batch::BatchError },
     /// The service said no in another way.
     #[error("failed to {operation}: status {status}, `{code}`, {message}")]
     Refused { operation: String, status: u16, code: String, message: String },
@@ -132,6 +138,7 @@ impl Error {
             }
             Self::FolderNotFound { .. } => "check the folder's name in the pipeline's `[source]`",
             Self::TableNotFound { .. } => "check the entity set name: it is not always the table's name with an `s`",
+            Self::Target { .. } => "correct the pipeline's `[export]` and `export.sql`, or the table in Dataverse",
             Self::Infected { .. } => "have the file checked and replaced",
             Self::Mismatch { .. } => {
                 "save the file again, or upload it anew; where a library always does this, set `sources.mismatched_text = \"accept\"`"
@@ -146,6 +153,7 @@ impl Error {
             | Self::ForeignLink { .. }
             | Self::RepeatingLink { .. }
             | Self::Unended { .. }
+            | Self::Batch { .. }
             | Self::Refused { .. }
             | Self::Unreadable { .. }
             | Self::Read { .. }
@@ -169,6 +177,7 @@ impl Error {
             | Self::Truncated { .. }
             | Self::RepeatingLink { .. }
             | Self::Unended { .. }
+            | Self::Batch { .. }
             | Self::Unreadable { .. } => true,
             _ => false,
         }

@@ -11,6 +11,11 @@
 mod archive;
 mod dataverse;
 mod delta;
+mod dataverse_batch;
+mod dataverse_limits;
+mod dataverse_target;
+mod dataverse_value;
+mod dataverse_write;
 mod download;
 mod drive;
 mod error;
@@ -24,6 +29,10 @@ mod service;
 
 pub use archive::Moved;
 pub use dataverse::{Dataverse, TableQuery, WhoAmI};
+pub use dataverse_batch::{BatchAnswer, BatchError, parse_batch};
+pub use dataverse_limits::Reason;
+pub use dataverse_target::{Lookup, Target, TargetQuery, TargetRow};
+pub use dataverse_write::{Outcome, Round, Writer};
 pub use drive::{Drive, DriveInfo};
 pub use error::Error;
 pub use file::{Changes, Fetched, Listing, RemoteFile};

@@ -7,6 +7,7 @@ mod chain;
 mod contracts;
 mod docker;
 mod examples;
+mod export;
 mod faults;
 mod layers;
 mod metabase;

@@ -7,6 +7,8 @@
 //! Invariants: every write gets the next row version of the organisation; a
 //! change link tells each later write and delete once.
 
+mod batch;
+mod bulk;
 mod cell;
 mod changes;
 mod definition;

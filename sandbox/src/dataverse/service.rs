@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value, json};
 
+use super::batch;
+use super::bulk;
 use super::changes;
 use super::key::{self, Key};
 use super::metadata;
@@ -152,6 +154,25 @@ impl Dataverse {
         })
     }
 
+    /// Lets a table take the messages for many rows, or not; it does unless told otherwise.
+    pub fn set_bulk(&self, table: &str, available: bool) {
+        let mut store = locked(&self.api.store);
+        if available {
+            store.without_bulk.remove(table);
+        } else {
+            store.without_bulk.insert(table.to_owned());
+        }
+    }
+
+    /// Lists the row versions of a table by its rows' ids.
+    pub fn versions(&self, table: &str) -> Vec<(String, u64)> {
+        let mut store = locked(&self.api.store);
+        let Some((table, _)) = store.table(table) else {
+            return Vec::new();
+        };
+        table.rows.iter().map(|(id, row)| (id.clone(), row.version)).collect()
+    }
+
     /// Lets every change link handed out so far expire.
     pub fn expire_changes(&self) {
         let mut store = locked(&self.api.store);
@@ -176,14 +197,13 @@ impl Api {
         let mut store = locked(&self.store);
         store.answers += 1;
         store.now = self.clock.now();
-        let response = match self.route(&mut store, request) {
-            Ok(response) => response,
-            Err(Refusal { status, code, message }) => {
-                Response::json(status, &json!({"error": {"code": code, "message": message}}))
-                    .with("Content-Type", "application/json; odata.metadata=minimal")
-            }
-        };
         let number = store.answers;
+        let outcome = if request.method == "POST" && request.path() == format!("{ROOT}/$batch") {
+            self.batch(&mut store, request, number)
+        } else {
+            self.route(&mut store, request)
+        };
+        let response = outcome.unwrap_or_else(refused);
         response
             .with("OData-Version", "4.0")
             .with("x-ms-service-request-id", numbered_guid("dataverse service request", number))
@@ -191,6 +211,18 @@ impl Api {
             .with("x-ms-ratelimit-burst-remaining-xrm-requests", "5998")
             .with("x-ms-ratelimit-time-remaining-xrm-requests", "1,199.50")
             .with("x-ms-dop-hint", "52")
+    }
+
+    fn batch(&self, store: &mut Store, request: &Request, number: u64) -> Result<Response, Refusal> {
+        check_headers(request)?;
+        batch::run(
+            store,
+            request,
+            number,
+            |store, request| self.route(store, request).unwrap_or_else(refused),
+            |store| (store.tables.clone(), store.version),
+            |store, before| (store.tables, store.version) = before,
+        )
     }
 
     fn base(&self) -> String {
@@ -214,6 +246,16 @@ impl Api {
         }
         if path.starts_with('$') {
             return Err(outside());
+        }
+        if path == "sdkmessagefilters" && request.method == "GET" {
+            return bulk::available(store, request, &self.base());
+        }
+        if let Some((set, segment)) = path.split_once('/')
+            && let Some(message) = bulk::Message::named(segment)
+            && request.method == "POST"
+            && let Some(at) = store.tables.iter().position(|table| table.entity_set == set)
+        {
+            return bulk::run(store, at, message, request, &self.base(), self.clock.now());
         }
         let (set, raw_key) = key::split(path);
         let Some(at) = store.tables.iter().position(|table| table.entity_set == set) else {
@@ -324,6 +366,11 @@ impl Api {
         });
         json_answer(200, body.to_string())
     }
+}
+
+fn refused(Refusal { status, code, message }: Refusal) -> Response {
+    Response::json(status, &json!({"error": {"code": code, "message": message}}))
+        .with("Content-Type", "application/json; odata.metadata=minimal")
 }
 
 fn json_answer(status: u16, body: String) -> Response {

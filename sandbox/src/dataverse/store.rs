@@ -1,6 +1,6 @@
 //! The rows of one organisation, and the order in which they were written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -24,13 +24,15 @@ pub(super) struct Store {
     pub(super) page_links: HashMap<String, PageLink>,
     /// Change links by their raw path and query.
     pub(super) change_links: HashMap<String, ChangeLink>,
+    /// Tables that do not take the messages for many rows.
+    pub(super) without_bulk: HashSet<String>,
     pub(super) answers: u64,
     /// The time of the request in hand.
     pub(super) now: DateTime<Utc>,
 }
 
 /// One table and its rows by GUID.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) logical_name: String,
     pub(super) entity_set: String,
@@ -69,6 +71,7 @@ impl Store {
             version: FIRST_VERSION,
             page_links: HashMap::new(),
             change_links: HashMap::new(),
+            without_bulk: HashSet::new(),
             answers: 0,
             now,
         };

@@ -118,15 +118,7 @@ fn check_conditions(table: &Stored, key: &Key, found: Option<&str>, request: &Re
 
 /// Reads the body as values of columns, numbers by their text.
 fn body(table: &Stored, request: &Request) -> Result<Vec<(usize, Cell)>, Refusal> {
-    let payload = |text: String| {
-        let text = format!(
-            "Error identified in Payload provided by the user for Entity :'{}', For more information on \
-             this error please follow this help link https://go.microsoft.com/fwlink/?linkid=2195293  \
-             ---->  InnerException : Microsoft.OData.ODataException: {text}",
-            table.entity_set
-        );
-        Refusal::new(400, "0x80048d19", text)
-    };
+    let payload = |text: String| payload(table, text);
     let media_type = request.header("content-type").unwrap_or_default();
     if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err(payload("A content type of application/json is required.".to_owned()));
@@ -166,6 +158,17 @@ fn body(table: &Stored, request: &Request) -> Result<Vec<(usize, Cell)>, Refusal
         values.push((column, cell));
     }
     Ok(values)
+}
+
+/// The refusal of a body, in the words of the service.
+pub(super) fn payload(table: &Stored, text: String) -> Refusal {
+    let text = format!(
+        "Error identified in Payload provided by the user for Entity :'{}', For more information on \
+         this error please follow this help link https://go.microsoft.com/fwlink/?linkid=2195293  \
+         ---->  InnerException : Microsoft.OData.ODataException: {text}",
+        table.entity_set
+    );
+    Refusal::new(400, "0x80048d19", text)
 }
 
 fn given_id(table: &Stored, values: &[(usize, Cell)]) -> Option<String> {

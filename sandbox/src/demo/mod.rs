@@ -36,6 +36,7 @@ pub(crate) async fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     steps.begin("forecast");
     let forecast = program.json("forecast", &["forecast", "run"])?;
     steps.end("forecast");
+    let written_back = written_back(&program, &stand_ins)?;
     steps.begin("read people and grants");
     let access = program.json("access", &["access", "import", &people.display().to_string()])?;
     steps.end("access");
@@ -66,6 +67,7 @@ pub(crate) async fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     let report = json!({
         "runs": loaded["runs"],
         "forecast": { "series": forecast["series"], "horizon_days": forecast["horizon_days"] },
+        "export": written_back,
         "plan": { "applied": applied["applied"], "remaining": remaining },
         "audit": { "people": audit["people"], "checks": audit["checks"], "leaks": leaks },
         "mail": { "eml": mailed["mail"]["eml"], "html": mailed["mail"]["html"] },
@@ -85,8 +87,21 @@ pub(crate) async fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     screen::print(&facts);
     let failed = loaded["runs"].as_array().into_iter().flatten().any(|run| run["status"] == "failed");
     let failures = audit["failures"].as_array().is_some_and(|failures| !failures.is_empty());
-    let fine = !failed && remaining == 0 && leaks == 0 && !failures;
+    let all_there = written_back["rows"] == written_back["selected"] && written_back["left"] == 0;
+    let fine = !failed && all_there && remaining == 0 && leaks == 0 && !failures;
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What of the forecast stands in Dataverse by now, as the stand-ins and the program count it.
+fn written_back(program: &Program, stand_ins: &StandIns) -> anyhow::Result<Value> {
+    let plan = program.json("export-plan", &["export", "plan"])?;
+    let count = |name: &str| {
+        let exports = plan["exports"].as_array().into_iter().flatten();
+        exports.filter_map(|export| export[name].as_u64()).sum::<u64>()
+    };
+    let rows: usize = stand_ins.dataverses.values().map(|dataverse| dataverse.rows("sk_salesforecast").len()).sum();
+    let left = count("created") + count("changed") + count("refused");
+    Ok(json!({ "rows": rows, "selected": count("unchanged") + left, "left": left }))
 }
 
 /// Starts the stand-ins and the daemon, and waits for ctrl-c.

@@ -76,6 +76,14 @@ fn text(facts: &Facts<'_>) -> String {
                 report["forecast"]["horizon_days"]
             ),
         ),
+        (
+            "Dataverse",
+            format!(
+                "{} rows of the forecast written back, {} left",
+                number(&report["export"]["rows"]),
+                number(&report["export"]["left"])
+            ),
+        ),
         ("people", format!("{} people, {} grants", number(&facts.access["people"]), number(&facts.access["grants"]))),
         (
             "Metabase",

@@ -19,6 +19,7 @@ const PUNCH_DAYS: u64 = 56;
 
 const METRICS: &str = "sk_dailystoremetric";
 const PUNCHES: &str = "sk_clockinout";
+const FORECASTS: &str = "sk_salesforecast";
 
 /// What the tables of one brand are made from.
 pub(super) struct Books<'world> {
@@ -31,9 +32,14 @@ pub(super) struct Books<'world> {
 }
 
 impl Books<'_> {
-    /// Fills both tables.
+    /// Fills the tables that are read, and makes the one that is written.
     pub(super) fn tables(&self) -> Vec<Table> {
-        vec![table(METRICS, metric_columns(), self.metrics()), table(PUNCHES, punch_columns(), self.punches())]
+        vec![
+            table(METRICS, metric_columns(), self.metrics()),
+            table(PUNCHES, punch_columns(), self.punches()),
+            // Nothing stands there until somebody writes it.
+            table(FORECASTS, forecast_columns(), Vec::new()),
+        ]
     }
 
     /// Counts and adds up without filling the tables.
@@ -246,6 +252,25 @@ fn punch_columns() -> Vec<Column> {
         ("sk_regularpay", Money),
         ("sk_overtimepay", Money),
         ("sk_totalpay", Money),
+        ("modifiedon", DateTimeUtc),
+        ("statecode", state()),
+    ])
+}
+
+fn forecast_columns() -> Vec<Column> {
+    use ColumnKind::{DateOnly, DateTimeUtc, Guid, Money, Text};
+    columns([
+        ("sk_salesforecastid", Guid),
+        ("sk_businesskey", Text),
+        ("sk_storenumber", Text),
+        ("sk_businessdate", DateOnly),
+        ("sk_daypart", Text),
+        ("sk_netsales", Money),
+        ("sk_lower80", Money),
+        ("sk_upper80", Money),
+        ("sk_model", Text),
+        ("sk_madeon", DateOnly),
+        ("createdon", DateTimeUtc),
         ("modifiedon", DateTimeUtc),
         ("statecode", state()),
     ])

@@ -1,6 +1,7 @@
 //! Talks to the stand-ins of Microsoft's cloud as any client would.
 
 mod dataverse;
+mod dataverse_bulk;
 mod dataverse_writes;
 mod downloads;
 mod graph;

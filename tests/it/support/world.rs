@@ -79,11 +79,18 @@ impl World {
 
     /// Prepares a command.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
+        self.command_in(Path::new(env!("CARGO_MANIFEST_DIR")), words)
+    }
+
+    /// Prepares a command that reads other definitions.
+    pub(crate) fn command_in(&self, definitions: &Path, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_storekeeper"));
         command
             .arg("--config")
             .arg(self.folder.path().join("config.toml"))
-            .args(["--definitions", env!("CARGO_MANIFEST_DIR"), "--now", NOW, "--format", "json"])
+            .arg("--definitions")
+            .arg(definitions)
+            .args(["--now", NOW, "--format", "json"])
             .args(words)
             .env("STOREKEEPER__DATABASE__URL", self.database.url())
             .envs(StandIns::variables())
@@ -94,6 +101,11 @@ impl World {
     /// Runs a command to its end.
     pub(crate) fn storekeeper(&self, words: &[&str]) -> Answer {
         answer(self.command(words).output().unwrap())
+    }
+
+    /// Runs a command with other definitions to its end.
+    pub(crate) fn storekeeper_in(&self, definitions: &Path, words: &[&str]) -> Answer {
+        answer(self.command_in(definitions, words).output().unwrap())
     }
 
     /// Runs a command that is to end before it answers.
