@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Builder, RecordBatch, StringBuilder};
+use arrow::array::{ArrayRef, Int64Builder, RecordBatch, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use super::csv_lines::{Line, Text};
 use super::header::{Finder, Positions, Wanted};
 use super::{Error, Facts};
-use crate::ids::ROW;
+use crate::ids::{ROW, SHAPE};
 
 const BATCH_ROWS: usize = 8192;
+/// A column of a batch holds at most 2 GiB; long cells end a batch early.
+const BATCH_BYTES: usize = 64 << 20;
 
 /// Takes a file's rows from the top and hands over batches.
 pub(super) struct Collector<'a> {
@@ -18,6 +21,14 @@ pub(super) struct Collector<'a> {
     columns: Vec<StringBuilder>,
     rows: Int64Builder,
     held: usize,
+    held_bytes: usize,
+    /// Cells that the header names, as far as its last name.
+    width: usize,
+    /// Where a line's first wanted name stands, and how it begins: a line that begins
+    /// otherwise there cannot be the header over again.
+    initial: Option<(usize, u8)>,
+    /// Rows of this batch whose cells cannot be told apart, and why.
+    shapes: Vec<(usize, String)>,
     schema: SchemaRef,
     facts: Facts,
     sink: &'a mut dyn FnMut(RecordBatch) -> bool,
@@ -34,6 +45,10 @@ impl<'a> Collector<'a> {
             columns: wanted.columns.iter().map(|_| StringBuilder::new()).collect(),
             rows: Int64Builder::new(),
             held: 0,
+            held_bytes: 0,
+            width: 0,
+            initial: None,
+            shapes: Vec::new(),
             schema: Arc::new(Schema::new(fields)),
             facts: Facts::default(),
             sink,
@@ -66,21 +81,81 @@ impl<'a> Collector<'a> {
         for (builder, at) in self.columns.iter_mut().zip(&positions.at) {
             builder.append_option(at.and_then(|at| cells.get(at)?.as_deref()));
         }
+        Ok(self.count(row))
+    }
+
+    /// Takes a line of separated values; answers false when nobody wants more.
+    ///
+    /// A line with other cells than the header names is handed over with a reason:
+    /// nobody can tell which of its cells is missing.
+    pub(super) fn take_line(&mut self, line: &Line<'_>, text: Text<'_>) -> Result<bool, Error> {
+        let row = line.row;
+        let first = (0..text.width()).find_map(|at| text.cell(at).map(|cell| (at, cell)));
+        let Some(positions) = &self.positions else {
+            let cells = owned(text);
+            let more = self.take(row, &cells)?;
+            if let Some(positions) = &self.positions {
+                self.width = cells.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+                self.initial =
+                    positions.at.iter().flatten().next().and_then(|at| Some((*at, initial(text.cell(*at)?)?)));
+            }
+            return Ok(more);
+        };
+        let Some((_, first)) = first else {
+            *self.facts.left_out.entry("blank").or_insert(0) += 1;
+            return Ok(true);
+        };
+        let repeats = match self.initial {
+            Some((at, byte)) => text.cell(at).and_then(initial).is_none_or(|other| other == byte),
+            None => true,
+        };
+        if (repeats && positions.repeats(&owned(text))) || may_be_total(first) {
+            return self.take(row, &owned(text));
+        }
+        let extra = (self.width..text.width()).any(|at| text.cell(at).is_some());
+        if text.width() < self.width || extra || line.nul {
+            self.shapes.push((self.held, shape(line, self.width)));
+        }
+        for (builder, at) in self.columns.iter_mut().zip(&positions.at) {
+            match at.and_then(|at| text.cell(at)) {
+                Some(cell) => {
+                    self.held_bytes += cell.len();
+                    builder.append_value(cell);
+                }
+                None => builder.append_null(),
+            }
+        }
+        Ok(self.count(row))
+    }
+
+    fn count(&mut self, row: u64) -> bool {
         self.rows.append_value(i64::try_from(row).unwrap_or(i64::MAX));
         self.held += 1;
         self.facts.rows_read += 1;
-        Ok(self.held < BATCH_ROWS || self.flush())
+        (self.held < BATCH_ROWS && self.held_bytes < BATCH_BYTES) || self.flush()
     }
 
     fn flush(&mut self) -> bool {
         if self.held == 0 {
             return true;
         }
-        self.held = 0;
+        let held = std::mem::take(&mut self.held);
+        self.held_bytes = 0;
         let mut arrays: Vec<ArrayRef> =
             self.columns.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef).collect();
         arrays.push(Arc::new(self.rows.finish()));
-        let batch = RecordBatch::try_new(self.schema.clone(), arrays).expect("each builder got each row");
+        let mut schema = self.schema.clone();
+        if !self.shapes.is_empty() {
+            let mut reasons: Vec<Option<String>> = vec![None; held];
+            for (at, reason) in self.shapes.drain(..) {
+                reasons[at] = Some(reason);
+            }
+            arrays.push(Arc::new(StringArray::from(reasons)));
+            let mut fields = schema.fields().to_vec();
+            fields.push(Arc::new(Field::new(SHAPE, DataType::Utf8, true)));
+            schema = Arc::new(Schema::new(fields));
+        }
+        let batch = RecordBatch::try_new(schema, arrays).expect("each builder got each row");
         (self.sink)(batch)
     }
 
@@ -94,6 +169,31 @@ impl<'a> Collector<'a> {
         }
         self.flush();
         Ok(self.facts)
+    }
+}
+
+fn owned(text: Text<'_>) -> Vec<Option<String>> {
+    (0..text.width()).map(|at| text.cell(at).map(str::to_owned)).collect()
+}
+
+/// The first letter of a plain text, without case.
+fn initial(text: &str) -> Option<u8> {
+    text.bytes().next().filter(u8::is_ascii).map(|byte| byte.to_ascii_lowercase())
+}
+
+/// Whether it is worth looking for a total's words.
+fn may_be_total(first: &str) -> bool {
+    first.len() <= 16 && initial(first).is_none_or(|byte| matches!(byte, b't' | b'g' | b's'))
+}
+
+fn shape(line: &Line<'_>, width: usize) -> String {
+    let found = line.width();
+    if line.nul {
+        "holds a NUL byte, shown as `?`".to_owned()
+    } else if line.unended && found < width {
+        format!("has {found} cells where the header has {width}, and the file ends in it: it may be cut short")
+    } else {
+        format!("has {found} cells where the header has {width}")
     }
 }
 

@@ -326,9 +326,15 @@ struct Read {
 fn format_of(pipeline: &Pipeline) -> Format {
     match (&pipeline.definition.source.format, pipeline.definition.source.kind) {
         (Some(format), _) => format.clone(),
-        (None, SourceKind::Dataverse) | (None, _) => {
-            Format { kind: Kind::JsonLines, sheet: None, header: None, delimiter: None, encoding: None }
-        }
+        (None, SourceKind::Dataverse) | (None, _) => Format {
+            kind: Kind::JsonLines,
+            sheet: None,
+            header: None,
+            delimiter: None,
+            quote: None,
+            escape: None,
+            encoding: None,
+        },
     }
 }
 

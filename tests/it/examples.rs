@@ -48,7 +48,8 @@ fn input(pipeline: &Pipeline) -> Option<(PathBuf, Format)> {
     [("in.csv", Kind::Csv), ("in.jsonl", Kind::JsonLines), ("in.xlsx", Kind::Xlsx)].into_iter().find_map(
         |(name, kind)| {
             let path = pipeline.folder.join("example").join(name);
-            let blank = Format { kind, sheet: None, header: None, delimiter: None, encoding: None };
+            let blank =
+                Format { kind, sheet: None, header: None, delimiter: None, quote: None, escape: None, encoding: None };
             let format = match &declared {
                 Some(format) if format.kind == kind => format.clone(),
                 Some(format) => Format { header: format.header, ..blank },
