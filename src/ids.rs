@@ -11,6 +11,9 @@ pub const ROW: &str = "_row";
 /// anything; a batch without such rows comes without it.
 pub const SHAPE: &str = "_shape";
 
+/// The key under which an Arrow field says what it is beyond its Arrow type: `json`.
+pub const TYPE: &str = "storekeeper.type";
+
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -6,8 +6,11 @@ use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Int64Array, Reco
 use arrow::datatypes::Int64Type;
 use regex::Regex;
 
-use super::contract::{Column, Contract, RuleKind, Severity};
-use super::convert::{Broken, convert};
+use super::contract::{Column, Contract};
+use super::convert::Broken;
+use super::rules::{RuleKind, Severity};
+use super::totals::total_of;
+use super::typed::typed;
 use crate::ids::{ROW, SHAPE};
 
 /// The name of the rule that a row breaks whose cells cannot be told apart.
@@ -69,11 +72,18 @@ pub fn check(contract: &Contract, raw: &RecordBatch, reference: &Reference) -> C
     let rows = raw.column_by_name(ROW).expect("raw batches carry row numbers").as_primitive::<Int64Type>();
     let mut refused: BTreeMap<usize, Rejection> = misshapen(raw, rows);
     let mut warned = BTreeMap::new();
-    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(raw.num_columns());
-    for (index, column) in contract.columns.iter().enumerate() {
+    let (mut arrays, of_type): (Vec<ArrayRef>, Vec<Vec<Broken>>) = contract
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| typed(contract, column, raw.column(index).as_string::<i32>()))
+        .unzip();
+    for ((index, column), mut broken) in contract.columns.iter().enumerate().zip(of_type) {
         let texts = raw.column(index).as_string::<i32>();
-        let (array, mut broken) = convert(column, texts);
-        broken.extend(apply_rules(contract, column, texts, &array, reference));
+        broken.extend(apply_rules(contract, column, texts, &arrays[index], reference));
+        for rule in column.rules.iter().filter(|rule| rule.kind == RuleKind::TotalOf) {
+            broken.extend(total_of(contract, &arrays[index], rule, &arrays));
+        }
         for Broken { at, rule, reason, severity } in broken {
             // Its cells may stand under other names: none can be judged.
             if refused.get(&at).is_some_and(|known| known.rule == SHAPE_RULE) {
@@ -102,7 +112,6 @@ pub fn check(contract: &Contract, raw: &RecordBatch, reference: &Reference) -> C
                 entry.or_insert(rejection);
             }
         }
-        arrays.push(array);
     }
     arrays.push(raw.column(contract.columns.len()).clone());
     let typed = RecordBatch::try_new(contract.schema(), arrays).expect("each array was built for its column's type");
@@ -172,7 +181,8 @@ fn apply_rules(
             }
         };
         match rule.kind {
-            RuleKind::Required => {}
+            // These look at more than one row or column, elsewhere.
+            RuleKind::Required | RuleKind::Unique | RuleKind::TotalOf | RuleKind::ControlTotal => {}
             RuleKind::Accepted => {
                 for at in 0..array.len() {
                     if let Some(text) = text_of(at)

@@ -8,7 +8,8 @@ use arrow::array::{
 };
 use arrow::datatypes::Date32Type;
 
-use super::contract::{Column, ColumnType, Severity};
+use super::contract::{Column, ColumnType};
+use super::rules::Severity;
 use super::values;
 
 /// Types a column of text; a text that is no such value is null, and said to be broken.
@@ -58,6 +59,7 @@ pub(super) fn convert(column: &Column, texts: &StringArray) -> (ArrayRef, Vec<Br
                 |text| values::timestamp(text, column.date_order)
             ),
             ColumnType::Boolean => each!(BooleanBuilder::with_capacity(rows), values::boolean),
+            ColumnType::Duration | ColumnType::Json => unreachable!("`typed` converts these itself"),
         };
     (array, broken)
 }

@@ -121,14 +121,15 @@ fn a_frozen_delimiter_that_no_longer_fits_names_what_was_found() {
 
 #[test]
 fn a_ragged_row_says_so_and_shifts_nothing() {
-    let text = "store,note,amount\n1,x,2\n1,2\n1,x,2,9\n1,x,2,,\n,,\n1,x";
+    let text = "store,note,amount\n1,x,2\n1,2\n1,x,2,9\n1,x,2,,\n,,\nsun,2\n1,x";
     let (lines, facts) = rows_of(&format(), text.as_bytes());
     insta::assert_snapshot!(lines.join("\n"), @r"
     2: 1|x|2
     3: 1|2|· ! has 2 cells where the header has 3
     4: 1|x|2 ! has 4 cells where the header has 3
     5: 1|x|2
-    7: 1|x|· ! has 2 cells where the header has 3, and the file ends in it: it may be cut short
+    7: sun|2|· ! has 2 cells where the header has 3
+    8: 1|x|· ! has 2 cells where the header has 3, and the file ends in it: it may be cut short
     ");
     assert_eq!(facts.unwrap().left_out, [("blank", 1)].into());
 }

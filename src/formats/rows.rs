@@ -13,6 +13,8 @@ use crate::ids::{ROW, SHAPE};
 const BATCH_ROWS: usize = 8192;
 /// A column of a batch holds at most 2 GiB; long cells end a batch early.
 const BATCH_BYTES: usize = 64 << 20;
+/// Total rows whose values are remembered.
+const TOTALS: usize = 10_000;
 
 /// Takes a file's rows from the top and hands over batches.
 pub(super) struct Collector<'a> {
@@ -64,6 +66,7 @@ impl<'a> Collector<'a> {
             self.positions = self.finder.offer(row, cells)?;
             if let Some(positions) = &self.positions {
                 self.facts.ignored_columns = positions.ignored.clone();
+                self.facts.header = cells.iter().flatten().cloned().collect();
             }
             return Ok(true);
         };
@@ -76,6 +79,10 @@ impl<'a> Collector<'a> {
         };
         if let Some(reason) = reason {
             *self.facts.left_out.entry(reason).or_insert(0) += 1;
+            if reason == "total" && self.facts.totals.len() < TOTALS {
+                let cells = positions.at.iter().map(|at| at.and_then(|at| cells.get(at)?.clone()));
+                self.facts.totals.push((row, cells.collect()));
+            }
             return Ok(true);
         }
         for (builder, at) in self.columns.iter_mut().zip(&positions.at) {
@@ -90,7 +97,7 @@ impl<'a> Collector<'a> {
     /// nobody can tell which of its cells is missing.
     pub(super) fn take_line(&mut self, line: &Line<'_>, text: Text<'_>) -> Result<bool, Error> {
         let row = line.row;
-        let first = (0..text.width()).find_map(|at| text.cell(at).map(|cell| (at, cell)));
+        let first = (0..text.width()).find_map(|at| text.cell(at));
         let Some(positions) = &self.positions else {
             let cells = owned(text);
             let more = self.take(row, &cells)?;
@@ -101,7 +108,7 @@ impl<'a> Collector<'a> {
             }
             return Ok(more);
         };
-        let Some((_, first)) = first else {
+        let Some(first) = first else {
             *self.facts.left_out.entry("blank").or_insert(0) += 1;
             return Ok(true);
         };
@@ -109,7 +116,7 @@ impl<'a> Collector<'a> {
             Some((at, byte)) => text.cell(at).and_then(initial).is_none_or(|other| other == byte),
             None => true,
         };
-        if (repeats && positions.repeats(&owned(text))) || may_be_total(first) {
+        if (repeats && positions.repeats(&owned(text))) || (may_be_total(first) && is_total(&owned(text))) {
             return self.take(row, &owned(text));
         }
         let extra = (self.width..text.width()).any(|at| text.cell(at).is_some());

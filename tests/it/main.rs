@@ -4,8 +4,10 @@
 
 mod access;
 mod chain;
+mod contracts;
 mod docker;
 mod examples;
+mod faults;
 mod layers;
 mod metabase;
 mod nginx;
