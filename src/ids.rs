@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 /// The column that carries a row's number in its file, from 1, through every step.
 pub const ROW: &str = "_row";
 
+/// Column of raw batches that says what is wrong with a row's cells as a whole, if
+/// anything; a batch without such rows comes without it.
+pub const SHAPE: &str = "_shape";
+
 /// The key under which an Arrow field says what it is beyond its Arrow type: `json`.
 pub const TYPE: &str = "storekeeper.type";
 

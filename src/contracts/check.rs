@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use regex::Regex;
 
@@ -11,7 +11,10 @@ use super::convert::Broken;
 use super::rules::{RuleKind, Severity};
 use super::totals::total_of;
 use super::typed::typed;
-use crate::ids::ROW;
+use crate::ids::{ROW, SHAPE};
+
+/// The name of the rule that a row breaks whose cells cannot be told apart.
+const SHAPE_RULE: &str = "shape";
 
 /// Values known to the warehouse, by table and column, for rules that look them up.
 #[derive(Debug, Default, Clone)]
@@ -35,9 +38,10 @@ impl Reference {
 pub struct Rejection {
     /// Row as the file counts them, from 1.
     pub row: i64,
-    /// Column of the contract.
+    /// Column of the contract; empty where the row as a whole is refused.
     pub column: String,
-    /// The rule's name; `type` where the text is no such value.
+    /// The rule's name; `type` where the text is no such value, `shape` where the cells
+    /// cannot be told apart.
     pub rule: &'static str,
     /// In words.
     pub reason: String,
@@ -66,7 +70,7 @@ pub struct Checked {
 /// When the batch has not that schema, which is the caller's mistake.
 pub fn check(contract: &Contract, raw: &RecordBatch, reference: &Reference) -> Checked {
     let rows = raw.column_by_name(ROW).expect("raw batches carry row numbers").as_primitive::<Int64Type>();
-    let mut refused: BTreeMap<usize, Rejection> = BTreeMap::new();
+    let mut refused: BTreeMap<usize, Rejection> = misshapen(raw, rows);
     let mut warned = BTreeMap::new();
     let (mut arrays, of_type): (Vec<ArrayRef>, Vec<Vec<Broken>>) = contract
         .columns
@@ -81,6 +85,10 @@ pub fn check(contract: &Contract, raw: &RecordBatch, reference: &Reference) -> C
             broken.extend(total_of(contract, &arrays[index], rule, &arrays));
         }
         for Broken { at, rule, reason, severity } in broken {
+            // Its cells may stand under other names: none can be judged.
+            if refused.get(&at).is_some_and(|known| known.rule == SHAPE_RULE) {
+                continue;
+            }
             if severity == Severity::Warn {
                 *warned.entry((column.name.clone(), rule)).or_insert(0) += 1;
                 continue;
@@ -115,6 +123,23 @@ pub fn check(contract: &Contract, raw: &RecordBatch, reference: &Reference) -> C
         arrow::compute::filter_record_batch(&typed, &keep).expect("the mask has a value for each row")
     };
     Checked { accepted, rejected: refused.into_values().collect(), rejected_rows, warned }
+}
+
+/// The rows whose cells could not be told apart, see [`SHAPE`].
+fn misshapen(raw: &RecordBatch, rows: &Int64Array) -> BTreeMap<usize, Rejection> {
+    let Some(shapes) = raw.column_by_name(SHAPE).and_then(|column| column.as_string_opt::<i32>()) else {
+        return BTreeMap::new();
+    };
+    let refuse = |at: usize, reason: &str| Rejection {
+        row: rows.value(at),
+        column: String::new(),
+        rule: SHAPE_RULE,
+        reason: reason.to_owned(),
+        value: None,
+        severity: Severity::Quarantine,
+    };
+    let found = shapes.iter().enumerate().filter_map(|(at, reason)| Some((at, refuse(at, reason?))));
+    found.collect()
 }
 
 fn texts_of(raw: &RecordBatch, at: usize, columns: usize) -> Vec<Option<String>> {
@@ -268,6 +293,29 @@ mod tests {
         row 9 employee accepted: is none of Ann
         ");
         assert_eq!(checked.warned.values().sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn a_row_whose_cells_cannot_be_told_apart_is_quarantined_before_any_rule_judges_it() {
+        let contract: Contract = toml::from_str(
+            r#"columns = [{ name = "area", type = "integer", rules = [{ kind = "range", max = 9, severity = "fail" }] }]"#,
+        )
+        .unwrap();
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["7", "99"]));
+        let rows: ArrayRef = Arc::new(Int64Array::from_iter_values(2..4));
+        let shapes: ArrayRef = Arc::new(StringArray::from(vec![None, Some("has 2 cells")]));
+        let raw = RecordBatch::try_from_iter_with_nullable([
+            ("area", texts, true),
+            (ROW, rows, false),
+            (SHAPE, shapes, true),
+        ])
+        .unwrap();
+        let checked = check(&contract, &raw, &Reference::default());
+        assert_eq!(checked.accepted.num_rows(), 1);
+        let [rejection] = &checked.rejected[..] else { panic!("{:?}", checked.rejected) };
+        assert_eq!((rejection.row, rejection.rule, rejection.reason.as_str()), (3, "shape", "has 2 cells"));
+        assert_eq!(rejection.severity, Severity::Quarantine);
+        assert_eq!(checked.rejected_rows, [[Some("99".to_owned())]]);
     }
 
     #[test]

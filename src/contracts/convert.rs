@@ -38,6 +38,8 @@ pub(super) fn convert(column: &Column, texts: &StringArray) -> (ArrayRef, Vec<Br
     let rows = texts.len();
     let array =
         match column.column_type {
+            // What needs no change is kept as it stands: no byte is copied.
+            ColumnType::Text if as_they_stand(texts) => Arc::new(texts.clone()),
             ColumnType::Text => {
                 each!(StringBuilder::with_capacity(rows, rows * 16), values::text)
             }
@@ -60,6 +62,17 @@ pub(super) fn convert(column: &Column, texts: &StringArray) -> (ArrayRef, Vec<Br
             ColumnType::Duration | ColumnType::Json => unreachable!("`typed` converts these itself"),
         };
     (array, broken)
+}
+
+/// Whether typing as text would change nothing.
+fn as_they_stand(texts: &StringArray) -> bool {
+    texts.iter().flatten().all(|text| {
+        let plain = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+        plain(text.as_bytes().first())
+            && plain(text.as_bytes().last())
+            && !values::is_null(text)
+            && values::text(text).is_ok()
+    })
 }
 
 /// One value that breaks one rule.

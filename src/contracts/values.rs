@@ -2,17 +2,30 @@
 //!
 //! Every function answers with the reason in words when a text is no such value.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 
 use super::contract::DateOrder;
 
+/// A float's exponent is smaller; a larger one would only cost time.
+const EXPONENT_LIMIT: i32 = 400;
+
 /// Texts that mean "no value".
 pub(super) fn is_null(text: &str) -> bool {
+    // Nearly every cell is told by its first letter.
+    matches!(text.as_bytes().first(), None | Some(b'-' | b'N' | b'n' | b'(' | b'#')) && is_null_word(text)
+}
+
+fn is_null_word(text: &str) -> bool {
     matches!(text, "" | "-" | "NULL" | "null" | "NA" | "N/A" | "(NA)" | "NONE" | "#N/A")
 }
 
 /// Text as it stands; what a broken formula leaves in a cell is no text.
 pub(super) fn text(text: &str) -> Result<&str, String> {
+    if !text.starts_with('#') {
+        return Ok(text);
+    }
     match text {
         "#REF!" | "#DIV/0!" | "#NAME?" | "#NULL!" | "#NUM!" | "#VALUE!" | "#DATA!" => {
             Err("is a broken formula".to_owned())
@@ -23,13 +36,18 @@ pub(super) fn text(text: &str) -> Result<&str, String> {
 }
 
 /// A store's number: `125`, `000125`, `719.0` and `1.25E2` become six digits.
-pub(super) fn store_id(text: &str) -> Result<String, String> {
+pub(super) fn store_id(text: &str) -> Result<Cow<'_, str>, String> {
+    if text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(Cow::Borrowed(text));
+    }
     let digits = text.strip_suffix(".0").unwrap_or(text);
     if !digits.is_empty() && digits.len() <= 12 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Ok(format!("{digits:0>6}"));
+        return Ok(Cow::Owned(format!("{digits:0>6}")));
     }
     match text.parse::<f64>() {
-        Ok(number) if number.fract() == 0.0 && (0.0..1e12).contains(&number) => Ok(format!("{:0>6}", number as u64)),
+        Ok(number) if number.fract() == 0.0 && (0.0..1e12).contains(&number) => {
+            Ok(Cow::Owned(format!("{:0>6}", number as u64)))
+        }
         _ => Err("is no store number".to_owned()),
     }
 }
@@ -53,6 +71,9 @@ pub(super) fn integer(text: &str) -> Result<i64, String> {
 /// Digits beyond the scale are rounded half away from zero, which is what turns
 /// a float's binary noise back into the number that was meant.
 pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, String> {
+    if let Some(value) = plain_decimal(text, precision, scale) {
+        return Ok(value);
+    }
     let refuse = || "is no number".to_owned();
     let mut body: String =
         text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '$' | '€' | '£' | '\'')).collect();
@@ -70,7 +91,11 @@ pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Stri
         body = rest.to_owned();
     }
     if let Some((mantissa, exponent)) = body.split_once(['e', 'E']) {
-        shift += exponent.parse::<i32>().map_err(|_| refuse())?;
+        let exponent: i32 = exponent.parse().map_err(|_| refuse())?;
+        if !(-EXPONENT_LIMIT..=EXPONENT_LIMIT).contains(&exponent) {
+            return Err(refuse());
+        }
+        shift += exponent;
         body = mantissa.to_owned();
     }
     let (whole, fraction) = split_number(&body).ok_or_else(refuse)?;
@@ -95,6 +120,38 @@ pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Stri
         return Err(format!("has more than {} digits before the point", i32::from(precision) - i32::from(scale)));
     }
     Ok(if negative { -value } else { value })
+}
+
+/// Digits with at most one point and as many places as the scale allows, which is what
+/// nearly every cell holds; all else goes the long way.
+fn plain_decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
+    let bytes = text.as_bytes();
+    let (negative, digits) = match bytes.split_first()? {
+        (b'-', rest) => (true, rest),
+        _ => (false, bytes),
+    };
+    let scale = usize::try_from(scale).ok()?;
+    // So many digits cannot leave an i64.
+    if digits.is_empty() || digits.len() + scale > 18 {
+        return None;
+    }
+    let (mut value, mut places) = (0_i64, None);
+    for byte in digits {
+        match byte {
+            b'0'..=b'9' => {
+                value = value * 10 + i64::from(byte - b'0');
+                places = places.map(|places: usize| places + 1);
+            }
+            b'.' if places.is_none() => places = Some(0),
+            _ => return None,
+        }
+    }
+    let places = places.unwrap_or(0);
+    if places > scale || digits == b"." {
+        return None;
+    }
+    let value = i128::from(value * 10_i64.pow((scale - places) as u32));
+    (value < 10_i128.pow(u32::from(precision))).then_some(if negative { -value } else { value })
 }
 
 /// Tells the decimal sign from the grouping sign: the last of two kinds is the
@@ -129,12 +186,13 @@ fn split_number(text: &str) -> Option<(String, String)> {
 /// A date: year-month-day, with or without a time behind it, or in the order given.
 pub(super) fn date(text: &str, order: Option<DateOrder>) -> Result<NaiveDate, String> {
     let head = text.split(['T', ' ']).next().unwrap_or(text);
-    let parts: Vec<&str> = head.split(['/', '-', '.']).collect();
-    let numbers: Option<Vec<u32>> = parts
-        .iter()
-        .map(|part| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok()).flatten())
-        .collect();
-    let Some([first, second, third]) = numbers.and_then(|numbers| <[u32; 3]>::try_from(numbers).ok()) else {
+    let mut split = head.split(['/', '-', '.']);
+    let (Some(first), Some(second), Some(third), None) = (split.next(), split.next(), split.next(), split.next())
+    else {
+        return Err("is no date".to_owned());
+    };
+    let parts = [first, second, third];
+    let (Some(first), Some(second), Some(third)) = (whole(first), whole(second), whole(third)) else {
         return Err("is no date".to_owned());
     };
     let order = if parts[0].len() == 4 {
@@ -157,9 +215,21 @@ pub(super) fn date(text: &str, order: Option<DateOrder>) -> Result<NaiveDate, St
     NaiveDate::from_ymd_opt(year as i32, month, day).ok_or_else(|| "is a date that does not exist".to_owned())
 }
 
+/// A few digits and nothing else.
+fn whole(text: &str) -> Option<u32> {
+    if text.is_empty() || text.len() > 9 {
+        return None;
+    }
+    text.bytes().try_fold(0, |sum: u32, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
+}
+
 /// A time of day in microseconds since midnight: `8:05`, `0805`, `805`, `24:00`, `25:30`, `1:30 PM`.
 pub(super) fn time(text: &str) -> Result<i64, String> {
     let refuse = || "is no time of day".to_owned();
+    if let [a @ b'0'..=b'2', b @ b'0'..=b'9', b':', c @ b'0'..=b'5', d @ b'0'..=b'9'] = text.as_bytes() {
+        let two = |tens: &u8, ones: &u8| i64::from((tens - b'0') * 10 + (ones - b'0'));
+        return Ok((two(a, b) % 24 * 3600 + two(c, d) * 60) * 1_000_000);
+    }
     // A spreadsheet's time of day comes as a moment on some day.
     let text = text.split_once('T').map_or(text, |(_, time)| time);
     let upper = text.to_ascii_uppercase();
@@ -246,6 +316,29 @@ mod tests {
         for text in ["n/a?", "1,23,4", "1.2.3", "--1", "", "12a", "99999999999.00"] {
             assert!(decimal(text, 12, 2).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_short_way_and_the_long_way_agree() {
+        let signs = ["", "-", "+", "$", "--", "."];
+        let bodies =
+            ["0", "7", "007", "12.5", "12.50", "12.505", "12.", ".", "", "1.2.3", "1e3", "9999999999", "99999999990.9"];
+        for (sign, body) in signs.iter().flat_map(|sign| bodies.map(|body| (sign, body))) {
+            let text = format!("{sign}{body}");
+            // White space sends a number the long way.
+            assert_eq!(decimal(&text, 12, 2), decimal(&format!(" {text}"), 12, 2), "{text}");
+        }
+        for text in ["00:00", "08:05", "24:00", "29:59", "2:005", "08:60"] {
+            assert_eq!(time(text), time(&format!("T{text}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_absurd_exponent_costs_no_time() {
+        for text in ["0e2147483647", "0e-2147483648%", "1e400000"] {
+            assert_eq!(decimal(text, 12, 2), Err("is no number".to_owned()), "{text}");
+        }
+        assert_eq!(decimal("0e400%", 12, 2), Ok(0));
     }
 
     #[test]

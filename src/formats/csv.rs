@@ -3,14 +3,17 @@
 use std::io::{Read, Seek, SeekFrom};
 
 use arrow::array::RecordBatch;
-use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+use encoding_rs::UTF_8;
 use encoding_rs_io::DecodeReaderBytesBuilder;
 
+use super::csv_lines::Lines;
+use super::dialect::Dialect;
 use super::header::Wanted;
 use super::rows::Collector;
 use super::{Error, Facts, Format};
 
 const SAMPLE_BYTES: u64 = 1 << 20;
+const MARK: &[u8] = b"\xEF\xBB\xBF";
 
 pub(super) fn read<R: Read + Seek>(
     format: &Format,
@@ -20,78 +23,42 @@ pub(super) fn read<R: Read + Seek>(
 ) -> Result<Facts, Error> {
     let mut sample = Vec::new();
     input.by_ref().take(SAMPLE_BYTES).read_to_end(&mut sample).map_err(Error::Read)?;
-    input.seek(SeekFrom::Start(0)).map_err(Error::Read)?;
-    let encoding = encoding_of(format, &sample)?;
-    let text = encoding.decode(&sample).0;
-    let delimiter = match format.delimiter {
-        Some(delimiter) => u8::try_from(delimiter).map_err(|_| Error::Corrupt {
-            kind: "CSV",
-            reason: format!("delimiter `{delimiter}` is not a single byte"),
-        })?,
-        None => delimiter_of(&text),
+    let dialect = Dialect::of(format, &sample)?;
+    let start = if sample.starts_with(MARK) { MARK.len() as u64 } else { 0 };
+    let result = if dialect.encoding == UTF_8 {
+        // Undecoded, so that a bad byte is refused and not replaced.
+        input.seek(SeekFrom::Start(start)).map_err(Error::Read)?;
+        read_lines(format, wanted, dialect, input, sink)
+    } else {
+        input.seek(SeekFrom::Start(0)).map_err(Error::Read)?;
+        let decoded = DecodeReaderBytesBuilder::new().encoding(Some(dialect.encoding)).strip_bom(true).build(input);
+        read_lines(format, wanted, dialect, decoded, sink)
     };
-    // UTF-8 passes through undecoded, so that a bad byte is refused and not replaced.
-    let transcode = (encoding != UTF_8).then_some(encoding);
-    let decoded = DecodeReaderBytesBuilder::new().encoding(transcode).strip_bom(true).build(input);
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(decoded);
-    let mut collector = Collector::new(wanted, format.header, sink);
-    let mut record = csv::ByteRecord::new();
-    let mut cells: Vec<Option<String>> = Vec::new();
-    while reader.read_byte_record(&mut record).map_err(failed)? {
-        let row = record.position().map_or(0, csv::Position::line);
-        cells.clear();
-        for field in &record {
-            let text = std::str::from_utf8(field)
-                .map_err(|_| Error::Encoding { row, encoding: encoding.name().to_owned() })?
-                .trim();
-            cells.push((!text.is_empty()).then(|| text.to_owned()));
+    if let (Err(Error::NoHeader { .. }), Some(frozen)) = (&result, format.delimiter) {
+        let found = Dialect::of(&Format { delimiter: None, ..format.clone() }, &sample)?.delimiter;
+        if found != frozen {
+            return Err(Error::Delimiter { frozen, found });
         }
-        if !collector.take(row, &cells)? {
+    }
+    result
+}
+
+fn read_lines<R: Read>(
+    format: &Format,
+    wanted: &Wanted,
+    dialect: Dialect,
+    input: R,
+    sink: &mut dyn FnMut(RecordBatch) -> bool,
+) -> Result<Facts, Error> {
+    let mut lines = Lines::new(input, dialect.signs());
+    let mut collector = Collector::new(wanted, format.header, sink);
+    while let Some(line) = lines.next()? {
+        let Some(text) = line.decode() else {
+            return Err(Error::Encoding { row: line.row, encoding: dialect.encoding.name().to_owned() });
+        };
+        if !collector.take_line(&line, text)? {
             break;
         }
     }
     collector.finish()
-}
-
-fn failed(error: csv::Error) -> Error {
-    let reason = error.to_string();
-    match error.into_kind() {
-        csv::ErrorKind::Io(source) => Error::Read(source),
-        _ => Error::Corrupt { kind: "CSV", reason },
-    }
-}
-
-fn encoding_of(format: &Format, sample: &[u8]) -> Result<&'static Encoding, Error> {
-    if let Some((encoding, _)) = Encoding::for_bom(sample) {
-        return Ok(encoding);
-    }
-    if let Some(label) = &format.encoding {
-        return Encoding::for_label(label.as_bytes()).ok_or_else(|| Error::UnknownEncoding { label: label.clone() });
-    }
-    match std::str::from_utf8(sample) {
-        // A sample may end inside a character.
-        Err(error) if error.error_len().is_some() => Ok(WINDOWS_1252),
-        _ => Ok(UTF_8),
-    }
-}
-
-/// The separator that stands most often, outside quotes, in the first full lines.
-fn delimiter_of(text: &str) -> u8 {
-    let candidates = [b',', b';', b'\t', b'|'];
-    let mut best = (0, b',');
-    for delimiter in candidates {
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .delimiter(delimiter)
-            .from_reader(text.as_bytes());
-        let widths: Vec<usize> = reader.byte_records().take(20).flatten().map(|record| record.len()).collect();
-        let widest = widths.iter().copied().max().unwrap_or(0);
-        let score = if widest < 2 { 0 } else { widths.iter().filter(|width| **width == widest).count() * widest };
-        if score > best.0 {
-            best = (score, delimiter);
-        }
-    }
-    best.1
 }

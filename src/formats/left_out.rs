@@ -48,7 +48,7 @@ struct Column {
 
 impl Seen {
     /// Says why a row is no data, or takes it into account as data.
-    pub(super) fn judge(&mut self, cells: &[Option<String>]) -> Option<&'static str> {
+    pub(super) fn judge(&mut self, cells: &[Option<&str>]) -> Option<&'static str> {
         let reason = self.reason(cells);
         match reason {
             None => self.add(cells),
@@ -61,8 +61,8 @@ impl Seen {
         reason
     }
 
-    fn reason(&self, cells: &[Option<String>]) -> Option<&'static str> {
-        let mut filled = cells.iter().enumerate().filter_map(|(at, cell)| Some((at, cell.as_deref()?)));
+    fn reason(&self, cells: &[Option<&str>]) -> Option<&'static str> {
+        let mut filled = cells.iter().enumerate().filter_map(|(at, cell)| Some((at, (*cell)?)));
         let (first, text) = filled.next()?;
         let label = text.trim().trim_end_matches(':').trim_end();
         // A row of data begins with what it is about, which is mostly short and no word of ours.
@@ -96,10 +96,10 @@ impl Seen {
 
     /// Whether all numbers of a row are the sums of the rows above, or of those
     /// since the last total. `label` is a cell that is none.
-    fn sums_up(&self, cells: &[Option<String>], label: Option<usize>) -> bool {
+    fn sums_up(&self, cells: &[Option<&str>], label: Option<usize>) -> bool {
         let equal = |sum_of: &dyn Fn(&Column) -> f64| {
             let mut telling = false;
-            for (at, text) in cells.iter().enumerate().filter_map(|(at, cell)| Some((at, cell.as_deref()?))) {
+            for (at, text) in cells.iter().enumerate().filter_map(|(at, cell)| Some((at, (*cell)?))) {
                 if label == Some(at) {
                     continue;
                 }
@@ -124,7 +124,7 @@ impl Seen {
         self.columns.get(at).is_none_or(|column| column.numeric) && number(text).is_some()
     }
 
-    fn add(&mut self, cells: &[Option<String>]) {
+    fn add(&mut self, cells: &[Option<&str>]) {
         if self.columns.len() < cells.len() {
             let fresh = Column { always: self.rows == 0, numeric: true, sum: 0.0, sum_of_group: 0.0, size: 0.0 };
             self.columns.resize(cells.len(), fresh);
@@ -132,7 +132,7 @@ impl Seen {
         self.rows += 1;
         self.rows_of_group += 1;
         for (at, column) in self.columns.iter_mut().enumerate() {
-            match cells.get(at).and_then(Option::as_deref) {
+            match cells.get(at).copied().flatten() {
                 None => column.always = false,
                 Some(text) if column.numeric => match number(text) {
                     Some(value) => {
@@ -186,8 +186,7 @@ mod tests {
         lines
             .iter()
             .map(|line| {
-                let cells: Vec<Option<String>> =
-                    line.split('|').map(|cell| (!cell.is_empty()).then(|| cell.to_owned())).collect();
+                let cells: Vec<Option<&str>> = line.split('|').map(|cell| (!cell.is_empty()).then_some(cell)).collect();
                 seen.judge(&cells)
             })
             .collect()

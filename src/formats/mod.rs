@@ -3,11 +3,16 @@
 //! Formats know how a file is encoded, not what its values mean: each batch has
 //! one text column for each wanted column, in the wanted order, and the row's
 //! number in the file. Title rows above the header, repeated headers, totals and
-//! footnotes are left out and counted.
+//! footnotes are left out and counted. A row whose cells cannot be told apart says so in a
+//! column [`SHAPE`](crate::ids::SHAPE), which a batch has only when it has such rows.
 //!
 //! Invariant: every row below the header is handed over, or counted as left out.
 
 mod csv;
+mod csv_lines;
+#[cfg(test)]
+mod csv_tests;
+mod dialect;
 mod header;
 mod json_lines;
 mod left_out;
@@ -25,6 +30,7 @@ use std::io::{Read, Seek, SeekFrom};
 use arrow::array::RecordBatch;
 use serde::Deserialize;
 
+pub use dialect::Dialect;
 pub use header::Wanted;
 
 /// How a file is encoded: `format = { kind = "xlsx", sheet = "Stores" }`.
@@ -53,8 +59,14 @@ pub struct Format {
     pub header: Option<u32>,
     /// CSV: the separator. Default: found among comma, semicolon, tab and bar.
     pub delimiter: Option<char>,
+    /// CSV: what stands around cells that hold separators. Default: `"`, or `'` where
+    /// the file puts it around whole cells.
+    pub quote: Option<char>,
+    /// CSV: what stands before a quote that is meant. Default: the quote itself,
+    /// doubled, or a backslash where the file has one before a quote.
+    pub escape: Option<char>,
     /// CSV: an encoding's label, e.g. `windows-1252`. Default: found by the byte
-    /// order mark, else UTF-8, else Windows-1252.
+    /// order mark, else plain UTF-16, else UTF-8, else Windows-1252.
     pub encoding: Option<String>,
 }
 
@@ -96,6 +108,8 @@ impl Format {
             hidden: Hidden::Read,
             header: None,
             delimiter: None,
+            quote: None,
+            escape: None,
             encoding: None,
         }
     }
@@ -250,6 +264,15 @@ pub enum Error {
         /// Which.
         columns: String,
     },
+    /// The separator of the definition is not the file's.
+    #[error("no header row was found: the format says cells are parted by `{}`, but the file parts them by `{}`",
+        .frozen.escape_debug(), .found.escape_debug())]
+    Delimiter {
+        /// As the definition says.
+        frozen: char,
+        /// As the file has it.
+        found: char,
+    },
     /// A line is not in the encoding.
     #[error("row {row} is not {encoding}")]
     Encoding {
@@ -289,6 +312,9 @@ impl Error {
             }
             Self::Empty => Some("check the export that makes this file"),
             Self::NewColumns { .. } => Some("add them to the contract, or set `new_columns` to `discard`"),
+            Self::Delimiter { .. } => {
+                Some("set `delimiter` in the pipeline's format to the file's, or leave it out to find it for each file")
+            }
             Self::Encoding { .. } => Some("set `encoding` in the pipeline's format"),
             Self::UnknownEncoding { .. } => Some("use a label such as utf-8, utf-16le or windows-1252"),
         }

@@ -10,12 +10,12 @@
 
 mod archive;
 mod dataverse;
-mod delta;
 mod dataverse_batch;
 mod dataverse_limits;
 mod dataverse_target;
 mod dataverse_value;
 mod dataverse_write;
+mod delta;
 mod download;
 mod drive;
 mod error;
