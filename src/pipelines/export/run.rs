@@ -114,12 +114,14 @@ impl Engine {
                 piece.refused.iter().map(|refused| format!("row {}: {}", refused.number, refused.reason.message));
             plan.reasons.extend(said.take(SAMPLES.saturating_sub(plan.reasons.len())));
         }
-        let mut behind = String::new();
-        while export.missing == Missing::Delete {
-            let keys = open.book.vanished(&behind, VANISHED).await?;
-            let Some(last) = keys.last() else { break };
-            behind.clone_from(last);
-            plan.deleted += keys.len() as u64;
+        if export.missing == Missing::Delete {
+            let mut behind = String::new();
+            loop {
+                let keys = open.book.vanished(&behind, VANISHED).await?;
+                let Some(last) = keys.last() else { break };
+                behind.clone_from(last);
+                plan.deleted += keys.len() as u64;
+            }
         }
         open.book.close().await?;
         Ok(plan)
