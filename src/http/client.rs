@@ -185,7 +185,7 @@ impl Client {
     async fn again(&self, request: &Request, answer: &reqwest::Response, attempt: u32) -> Result<bool, Error> {
         let status = answer.status();
         let verdict = pace::judge(status, answer.headers(), request.repeatable, Utc::now());
-        let last = attempt >= self.attempts();
+        let last = request.refusals_final || attempt >= self.attempts();
         match verdict {
             Verdict::Final => {
                 if let Some(gap) = pace::gap(answer.headers()) {

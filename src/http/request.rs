@@ -18,6 +18,7 @@ pub struct Request {
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
     pub(super) repeatable: bool,
+    pub(super) refusals_final: bool,
 }
 
 impl Request {
@@ -44,7 +45,7 @@ impl Request {
     /// Starts a request; GET, HEAD, PUT and DELETE may be repeated, others not.
     pub fn new(method: Method, url: Url) -> Self {
         let repeatable = method.is_idempotent();
-        Self { method, url, headers: HeaderMap::new(), body: None, repeatable }
+        Self { method, url, headers: HeaderMap::new(), body: None, repeatable, refusals_final: false }
     }
 
     /// Sets a header; a value with line breaks is dropped.
@@ -89,6 +90,14 @@ impl Request {
     #[must_use]
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
+        self
+    }
+
+    /// Hands back answers that ask for patience instead of sending the same again,
+    /// for callers that send less then. The gate is closed all the same.
+    #[must_use]
+    pub fn refusals_final(mut self) -> Self {
+        self.refusals_final = true;
         self
     }
 

@@ -18,6 +18,7 @@ use super::definition::{Pipeline, SourceKind};
 use super::error::Error;
 use super::report::{FileReport, QuarantineSample, RunReport, Status, Trigger};
 use super::tables::{self, Turn};
+use super::tracking::Tracked;
 use crate::clock::Clock;
 use crate::contracts::{self, Reference, Rejection, Severity};
 use crate::formats::{self, Facts, Format, Kind};
@@ -154,20 +155,23 @@ impl Engine {
             .await?;
         crash::point("files_fetched");
         report.notes.extend(acquired.notes.iter().cloned());
-        if acquired.files.is_empty() {
+        if acquired.files.is_empty() && acquired.tracked.as_ref().is_none_or(Tracked::is_empty) {
             return self.keep_progress(pipeline, brand, &acquired).await;
         }
         let reference = self.reference(pipeline, brand).await?;
         let table = pipeline.table(brand);
         let path = format!("{}.{}", table.schema, table.name);
         let failed = |source: LoadError| Error::Load { table: path.clone(), source };
-        let mut load = self.begin(report, table).await?;
+        let mut load = self.begin(report, table.clone()).await?;
         crash::point("load_begun");
         let mut names = std::collections::BTreeMap::new();
         for file in &acquired.files {
             let read = self.read_file(pipeline, &reference, file, &mut load, report).await?;
             names.insert(read.0, read.1);
             crash::point("file_copied");
+        }
+        if let Some(tracked) = &acquired.tracked {
+            tracked.note(load.connection(), &pipeline.name, brand, &table).await?;
         }
         for (file_id, row, kept) in load.settle_duplicates().await.map_err(failed)? {
             report.rows_quarantined += 1;
@@ -184,7 +188,10 @@ impl Engine {
             load.check(name, sql).await.map_err(failed)?;
         }
         crash::point("before_merge");
-        let counts = load.merge().await.map_err(failed)?;
+        let mut counts = load.merge().await.map_err(failed)?;
+        if let Some(tracked) = &acquired.tracked {
+            counts.deleted += tracked.sweep(load.connection(), &pipeline.name, brand, &table).await?;
+        }
         report.count(counts);
         if counts.deleted > 0 {
             report.notes.push(format!("{} rows disappeared at the source and from the table", counts.deleted));

@@ -56,6 +56,9 @@ pub enum Error {
     /// The table is not there.
     #[error("table `{entity_set}` was not found")]
     TableNotFound { entity_set: String },
+    /// A column that takes a right of its own came empty in every row.
+    #[error("column `{column}` of table `{entity_set}` is secured, and every row came without it")]
+    ColumnSecured { entity_set: String, column: String },
     /// The service said no in another way.
     #[error("failed to {operation}: status {status}, `{code}`, {message}")]
     Refused { operation: String, status: u16, code: String, message: String },
@@ -127,6 +130,9 @@ impl Error {
             }
             Self::FolderNotFound { .. } => "check the folder's name in the pipeline's `[source]`",
             Self::TableNotFound { .. } => "check the entity set name: it is not always the table's name with an `s`",
+            Self::ColumnSecured { .. } => {
+                "give the application user a column security profile that may read it, or mark the column `optional`"
+            }
             Self::Infected { .. } => "have the file checked and replaced",
             Self::Mismatch { .. } => "save the file again, or upload it anew",
             Self::TooLarge { .. } => "split the file, or raise `sources.file_limit_bytes`",

@@ -9,6 +9,10 @@
 //! is no listing is never taken for an empty one.
 
 mod dataverse;
+mod dataverse_changes;
+mod dataverse_columns;
+mod dataverse_flow;
+mod dataverse_walk;
 mod download;
 mod drive;
 mod error;
@@ -21,6 +25,7 @@ mod quick_xor_hash;
 mod service;
 
 pub use dataverse::{Dataverse, TableQuery, WhoAmI};
+pub use dataverse_changes::TableChanges;
 pub use drive::{Drive, DriveInfo};
 pub use error::Error;
 pub use file::{Fetched, Listing, RemoteFile};
