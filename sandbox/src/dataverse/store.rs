@@ -1,6 +1,6 @@
 //! The rows of one organisation, and the order in which they were written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -43,6 +43,8 @@ pub(super) struct Stored {
     pub(super) deletes: Vec<(u64, String)>,
     /// Change links from before this version are of no use any more.
     pub(super) tracked_from: u64,
+    /// Columns that the application may not read: they come as null.
+    pub(super) secured: HashSet<String>,
     index: HashMap<String, String>,
     created: u64,
 }
@@ -84,6 +86,7 @@ impl Store {
                 rows: BTreeMap::new(),
                 deletes: Vec::new(),
                 tracked_from: 0,
+                secured: HashSet::new(),
                 index: HashMap::new(),
                 created: 0,
             };
