@@ -9,10 +9,13 @@
 //! or left out and counted.
 
 mod acquire;
+mod columns;
 mod crash;
 mod definition;
 mod error;
 mod forecasting;
+mod judging;
+mod reading;
 mod report;
 mod runner;
 mod tables;

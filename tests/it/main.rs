@@ -4,8 +4,10 @@
 
 mod access;
 mod chain;
+mod contracts;
 mod docker;
 mod examples;
+mod faults;
 mod layers;
 mod metabase;
 mod nginx;
@@ -16,3 +18,4 @@ mod real_input;
 mod scheduler;
 mod sources;
 mod support;
+mod tracking;
