@@ -26,7 +26,8 @@ pub struct TableQuery {
     /// Columns, a lookup `x` as `_x_value`, a choice's label as `x@label`; lines
     /// hold them in this order.
     pub select: Vec<String>,
-    /// Further names of a selected column, tried in turn where the table lacks the first.
+    /// Further names of a selected column, tried in turn where the table lacks the first;
+    /// lines call it by the first all the same.
     #[serde(default)]
     pub aliases: BTreeMap<String, Vec<String>>,
     /// Selected columns that the table may lack; lines do not have them then.

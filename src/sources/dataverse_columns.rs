@@ -39,7 +39,7 @@ pub(super) struct Reading {
 /// One column of the lines.
 #[derive(Debug, Clone)]
 pub(super) struct Picked {
-    /// What lines call it: the name that was asked for.
+    /// What lines call it: the first name that was asked for.
     pub(super) name: String,
     /// What rows call it.
     property: String,
@@ -112,7 +112,8 @@ pub(super) fn resolve(query: &TableQuery, definition: &Definition) -> Result<Vec
         }
         let optional = query.optional.contains(first);
         match found {
-            Some(column) => picked.push(Picked { optional, ..column }),
+            // Readers of lines take the first name for there, whatever stands in it.
+            Some(column) => picked.push(Picked { name: first.clone(), optional, ..column }),
             None if optional => {}
             None => problems.extend(first_problem),
         }

@@ -154,7 +154,7 @@ async fn a_column_has_the_first_of_its_names_that_is_there() {
     query.aliases = BTreeMap::from([("sk_state".to_owned(), vec!["sk_status@label".to_owned()])]);
     query.optional = BTreeSet::from(["sk_gone".to_owned()]);
     let rows = visits.fetch(&query).await.unwrap();
-    assert_eq!(rows[0], json!({"sk_status@label": "Done", "sk_day": "2025-11-28"}));
+    assert_eq!(rows[0], json!({"sk_state": "Done", "sk_day": "2025-11-28"}));
     query.optional.clear();
     query.select.push("sk_day@label".to_owned());
     let error = said(&visits.fetch(&query).await.unwrap_err());
