@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::definition::{Pipeline, Source, SourceKind};
+use super::definition::{Changes, Pipeline, Source, SourceKind};
 use super::drive_files::Looked;
 use super::error::Error;
 use super::tables;
+use super::tracking::Tracked;
 use crate::http::{Client, Tokens};
 use crate::ids::BrandId;
 use crate::settings;
@@ -31,6 +32,8 @@ pub(super) struct Acquired {
     /// How far the source was read, as (place, value). They are kept with the
     /// load, or where nothing is new, with the run: never before what lies before them.
     pub(super) cursors: Vec<(String, String)>,
+    /// Which rows of the source were read and which are gone, where it tells.
+    pub(super) tracked: Option<Tracked>,
     /// What is known of a drive's files now: kept like the cursors.
     pub(super) looked: Option<Looked>,
 }
@@ -106,7 +109,8 @@ impl Doors {
     pub(super) async fn acquire(&self, wish: &Wish<'_>) -> Result<Acquired, Error> {
         let Wish { warehouse, pipeline, brand, handed_over, full, into, .. } = *wish;
         let source = &pipeline.definition.source;
-        let mut acquired = Acquired { files: Vec::new(), notes: Vec::new(), cursors: Vec::new(), looked: None };
+        let mut acquired =
+            Acquired { files: Vec::new(), notes: Vec::new(), cursors: Vec::new(), tracked: None, looked: None };
         if let Some(path) = handed_over {
             acquired.files.push(self.local_file(path, into).await?);
         } else {
@@ -114,6 +118,9 @@ impl Doors {
                 SourceKind::Upload => return Err(Error::NoFile),
                 SourceKind::Drive => self.drive_files(wish, &mut acquired).await?,
                 SourceKind::Folder => self.folder_files(source, brand, into, &mut acquired).await?,
+                SourceKind::Dataverse if source.changes == Changes::Track => {
+                    self.tracked_table(warehouse, pipeline, brand, full, into, &mut acquired).await?;
+                }
                 SourceKind::Dataverse => {
                     let query = table_query(pipeline);
                     let limit = self.limits.file_limit_bytes;
@@ -126,8 +133,10 @@ impl Doors {
         let mut new = Vec::new();
         let mut hashes = std::collections::BTreeSet::new();
         for file in acquired.files {
-            let known =
-                !full && tables::same_content(warehouse, &pipeline.name, brand, &file.name, &file.content_hash).await?;
+            // The same changes twice are two changes: the row may have gone in between.
+            let known = !full
+                && acquired.tracked.is_none()
+                && tables::same_content(warehouse, &pipeline.name, brand, &file.name, &file.content_hash).await?;
             // Also what is not loaded need not be fetched again.
             if let Some(looked) = &mut acquired.looked {
                 looked.read(&file);
@@ -184,14 +193,27 @@ pub(super) fn place(source: &Source) -> (&str, &str) {
     (source.folder.as_deref().unwrap_or_default(), source.pattern.as_deref().unwrap_or("*"))
 }
 
-/// What a pipeline asks of its Dataverse table.
+/// What a pipeline asks of its Dataverse table: its columns by their first names,
+/// with the further names a table may have for them.
 pub fn table_query(pipeline: &Pipeline) -> TableQuery {
     let source = &pipeline.definition.source;
-    let columns = &pipeline.definition.contract.columns;
-    TableQuery {
+    let mut query = TableQuery {
         entity_set: source.entity_set.clone().unwrap_or_default(),
-        select: columns.iter().filter_map(|column| column.names().first().map(|name| (*name).to_owned())).collect(),
         filter: source.filter.clone(),
         order_by: source.order_by.clone(),
+        ..TableQuery::default()
+    };
+    for column in &pipeline.definition.contract.columns {
+        let mut names = column.names().into_iter().map(str::to_owned);
+        let Some(first) = names.next() else { continue };
+        if column.optional {
+            query.optional.insert(first.clone());
+        }
+        let others: Vec<String> = names.collect();
+        if !others.is_empty() {
+            query.aliases.insert(first.clone(), others);
+        }
+        query.select.push(first);
     }
+    query
 }

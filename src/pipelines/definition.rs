@@ -81,6 +81,23 @@ pub struct Source {
     pub filter: Option<String>,
     /// `dataverse`: a column that orders the rows the same way each time, such as the business key.
     pub order_by: Option<String>,
+    /// `dataverse`: how changed and deleted rows are found. Default: `compare`.
+    #[serde(default)]
+    pub changes: Changes,
+    /// `dataverse` with `changes = "track"`: share of the known rows that may be
+    /// gone when the table is read whole. Default: 0.5.
+    pub shrink_threshold: Option<f64>,
+}
+
+/// How changed and deleted rows of a table are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Changes {
+    /// The table is read whole, and loaded if it is not what it was.
+    #[default]
+    Compare,
+    /// Dataverse is asked what changed; rows deleted there are deleted here.
+    Track,
 }
 
 /// Kinds of places that rows come from.
@@ -330,6 +347,9 @@ async fn read_one(definitions: &Path, file: &Path) -> Result<Pipeline, Vec<Probl
     for message in source_problems(&definition.source) {
         refuse("[source]", message);
     }
+    for message in super::tracking::problems(&definition) {
+        refuse("changes", message);
+    }
     let mut checks = Vec::new();
     for check in &definition.destination.checks {
         let path = definitions.join("sql/checks").join(format!("{check}.sql"));
@@ -413,7 +433,7 @@ fn source_problems(source: &Source) -> Vec<String> {
         SourceKind::Upload => need(source.format.is_some(), "format"),
         SourceKind::Dataverse => {
             need(source.entity_set.is_some(), "entity_set");
-            need(source.order_by.is_some(), "order_by");
+            need(source.order_by.is_some() || source.changes == Changes::Track, "order_by");
             if source.format.is_some() {
                 problems.push("a dataverse source has no `format`".to_owned());
             }

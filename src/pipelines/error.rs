@@ -148,6 +148,19 @@ pub enum Error {
     /// Rows could not be written to Dataverse.
     #[error("failed to export")]
     Export(#[source] sources::Error),
+    /// Too many rows of a table are gone at once.
+    #[error("table `{entity_set}` came without {gone} of the {known} rows that are known of it")]
+    Shrunk {
+        /// The table.
+        entity_set: String,
+        /// Rows known so far.
+        known: i64,
+        /// Those of them that did not come.
+        gone: i64,
+    },
+    /// Rows without their numbers cannot be told apart by the source's ids.
+    #[error("the transform keeps no `_row`, without which deleted rows cannot be found")]
+    Untraceable,
     /// A forecast could not be made.
     #[error("failed to forecast `{series}`")]
     Forecast {
@@ -206,6 +219,10 @@ impl Error {
             }
             Self::ExportColumns { .. } => Some("select each column of `key` and of `lookups` under its name"),
             Self::Export(source) => source.hint(),
+            Self::Shrunk { .. } => Some(
+                "check what the application user may read; if the rows are gone, raise `shrink_threshold` in the pipeline's `[source]`",
+            ),
+            Self::Untraceable => Some("select `_row` in transform.sql, or leave `changes` out"),
             Self::Forecast { source, .. } => source.hint(),
         }
     }

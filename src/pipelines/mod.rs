@@ -23,6 +23,7 @@ mod reading;
 mod report;
 mod runner;
 mod tables;
+mod tracking;
 
 pub use acquire::{Doors, table_query};
 pub use definition::{CatchUp, Definition, ForecastOf, Overlap, Pipeline, Problem, Schedule, SourceKind, read_all};

@@ -16,6 +16,7 @@ use super::item_tables::{self, Holder};
 use super::judging::{blank, sample};
 use super::report::{FileReport, RunReport, Status, Trigger};
 use super::tables::{self, Turn};
+use super::tracking::Tracked;
 use super::{columns, crash};
 use crate::clock::Clock;
 use crate::contracts::Reference;
@@ -151,7 +152,7 @@ impl Engine {
         let mut acquired = self.doors.acquire(&wish).await?;
         crash::point("files_fetched");
         report.notes.extend(acquired.notes.iter().cloned());
-        if acquired.files.is_empty() {
+        if acquired.files.is_empty() && acquired.tracked.as_ref().is_none_or(Tracked::is_empty) {
             self.keep_progress_alone(pipeline, brand, &acquired).await?;
             report.notes.extend(self.put_aside(pipeline, brand, &acquired).await);
             return Ok(());
@@ -162,11 +163,14 @@ impl Engine {
         let table = pipeline.table(brand);
         let path = format!("{}.{}", table.schema, table.name);
         let failed = |source: LoadError| Error::Load { table: path.clone(), source };
-        let mut load = self.begin(report, table).await?;
+        let mut load = self.begin(report, table.clone()).await?;
         crash::point("load_begun");
         let (names, refused) = self.stage_all(pipeline, &reference, &acquired, &mut load, report).await?;
         if !order.full && order.file.is_none() {
             self.yield_to_newer(&pipeline.name, &names, &mut load, report).await?;
+        }
+        if let Some(tracked) = &acquired.tracked {
+            tracked.note(load.connection(), &pipeline.name, brand, &table).await?;
         }
         for (file_id, row, kept) in load.settle_duplicates().await.map_err(failed)? {
             report.rows_quarantined += 1;
@@ -181,7 +185,10 @@ impl Engine {
             looked.refuse(&refused);
         }
         crash::point("before_merge");
-        let counts = load.merge().await.map_err(failed)?;
+        let mut counts = load.merge().await.map_err(failed)?;
+        if let Some(tracked) = &acquired.tracked {
+            counts.deleted += tracked.sweep(load.connection(), &pipeline.name, brand, &table).await?;
+        }
         report.count(counts);
         if counts.deleted > 0 {
             report.notes.push(format!("{} rows disappeared at the source and from the table", counts.deleted));

@@ -1,16 +1,20 @@
 //! Tables of a Dataverse environment, through its Web API.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use tracing::warn;
+use tokio::sync::Mutex;
 
+use super::dataverse_columns::{Reading, is_name};
+use super::dataverse_flow::{Flow, Limit};
+use super::dataverse_walk::Walk;
 use super::error::Error;
-use super::file::{Fetched, Intake};
-use super::service::{Problem, Service, encoded, read};
+use super::file::Fetched;
+use super::metadata::Definition;
+use super::service::{Problem, Service, read};
 use crate::http::{Client, Request, Response, Tokens};
 
 /// Which rows and columns of a table.
@@ -19,8 +23,16 @@ use crate::http::{Client, Request, Response, Tokens};
 pub struct TableQuery {
     /// Name under which the rows are asked for, often the table's plural.
     pub entity_set: String,
-    /// Columns, a lookup `x` as `_x_value`; lines hold them in this order.
+    /// Columns, a lookup `x` as `_x_value`, a choice's label as `x@label`; lines
+    /// hold them in this order.
     pub select: Vec<String>,
+    /// Further names of a selected column, tried in turn where the table lacks the first;
+    /// lines call it by the first all the same.
+    #[serde(default)]
+    pub aliases: BTreeMap<String, Vec<String>>,
+    /// Selected columns that the table may lack; lines do not have them then.
+    #[serde(default)]
+    pub optional: BTreeSet<String>,
     /// An OData condition such as `statecode eq 0`.
     #[serde(default)]
     pub filter: Option<String>,
@@ -45,7 +57,10 @@ pub struct WhoAmI {
 #[derive(Debug)]
 pub struct Dataverse {
     pub(super) service: Service,
-    page_size: u32,
+    pub(super) page_size: u32,
+    pub(super) flow: Flow,
+    /// Tables asked about so far, by entity set.
+    pub(super) definitions: Mutex<BTreeMap<String, Arc<Definition>>>,
 }
 
 impl Dataverse {
@@ -56,7 +71,9 @@ impl Dataverse {
     /// When the address makes no sense.
     pub fn new(client: &Client, tokens: &Tokens, url: &str, page_size: u32) -> Result<Self, Error> {
         let (name, what) = ("Dataverse", "`dataverse_url`");
-        Ok(Self { service: Service::new(name, what, client, tokens, url)?, page_size: page_size.clamp(1, 5000) })
+        let service = Service::new(name, what, client, tokens, url)?;
+        let flow = Flow::of(service.base());
+        Ok(Self { service, page_size: page_size.clamp(1, 5000), flow, definitions: Mutex::default() })
     }
 
     /// Asks the cheapest question, to see whether we are let in.
@@ -81,71 +98,56 @@ impl Dataverse {
     /// # Errors
     /// When a page did not come, is none, or leads elsewhere.
     pub async fn fetch_table(&self, query: &TableQuery, into: &Path, limit_bytes: u64) -> Result<Fetched, Error> {
-        query.validate()?;
-        let operation = format!("read table `{}`", query.entity_set);
-        let order = self.stable_order(query).await?;
-        let name = format!("{}.jsonl", query.entity_set);
-        let mut intake = Intake::new(&name, limit_bytes, into).await?;
-        let path = query.path(order.as_deref());
-        let mut request = self.service.request(&operation, Method::GET, &path)?;
-        let mut seen = HashSet::new();
+        let reading = self.reading(query).await?;
+        let mut walk = Walk::new(self, &reading, into, limit_bytes).await?;
+        walk.whole(&reading.path(), false).await?;
+        Ok(walk.finish().await?.fetched)
+    }
+
+    /// Sends a request that may be repeated, as often as the service wants patience.
+    pub(super) async fn ask(&self, operation: &str, request: Request) -> Result<Response, Error> {
+        self.ask_again(operation, || request.clone()).await
+    }
+
+    /// The same for a request that is made anew each time, smaller perhaps.
+    pub(super) async fn ask_again(
+        &self,
+        operation: &str,
+        mut request: impl FnMut() -> Request,
+    ) -> Result<Response, Error> {
+        let mut attempt = 1;
         loop {
-            // Every page wants the same preference, or the size changes midway.
-            let preference = format!("odata.maxpagesize={}", self.page_size);
-            let request_of_page = prepared(request).header("prefer", &preference);
-            let response = self.service.send(&operation, request_of_page).await?;
-            if response.status.as_u16() != 200 {
-                return Err(query.refusal(&operation, &response));
+            let lane = self.flow.enter().await;
+            let response = self.service.send(operation, request().refusals_final()).await?;
+            drop(lane);
+            let last = attempt >= self.service.client().attempts();
+            match response.status.as_u16() {
+                // The client has closed the gate for as long as it was asked to.
+                429 => self.flow.met(Limit::of(&Problem::of(&response))),
+                503 | 509 => {}
+                408 | 425 | 500 | 502 | 504 if !last => self.service.client().back_off(attempt).await,
+                _ => {
+                    self.flow.passed(&response.headers);
+                    return Ok(response);
+                }
             }
-            let page: Page<'_> = read(&operation, &response.body)?;
-            let mut lines = Vec::new();
-            for row in &page.value {
-                write_line(&mut lines, &query.select, row);
+            if last {
+                return Ok(response);
             }
-            intake.write(&lines).await?;
-            let Some(link) = page.next_link else { break };
-            request = self.service.follow(&operation, &link)?;
-            if !seen.insert(link) {
-                return Err(Error::RepeatingLink { operation });
-            }
+            attempt += 1;
         }
-        intake.finish().await
     }
 
     /// Reads one row, to see whether the rows may be read.
-    pub(super) async fn probe(&self, query: &TableQuery) -> Result<(), Error> {
-        let operation = format!("read table `{}`", query.entity_set);
-        let path = format!("{}&$top=1", query.path(query.order_by.as_deref()));
-        let request = self.service.request(&operation, Method::GET, &path)?;
-        let response = self.service.send(&operation, prepared(request)).await?;
+    pub(super) async fn probe(&self, reading: &Reading) -> Result<(), Error> {
+        let operation = format!("read table `{}`", reading.entity_set);
+        let path = format!("{}&$top=1", reading.path());
+        let request = prepared(self.service.request(&operation, Method::GET, &path)?);
+        let response = self.ask(&operation, request).await?;
         match response.status.as_u16() {
             200 => Ok(()),
-            _ => Err(query.refusal(&operation, &response)),
+            _ => Err(reading.refusal(&operation, &response)),
         }
-    }
-
-    /// Pages are no snapshot: only an order without ties keeps rows from being
-    /// passed over, and gives an unchanged table an unchanged file.
-    async fn stable_order(&self, query: &TableQuery) -> Result<Option<String>, Error> {
-        let primary_id = match self.table(&query.entity_set).await {
-            Ok(Some(table)) => table.primary_id_attribute,
-            Ok(None) => {
-                let entity_set = query.entity_set.clone();
-                return Err(Error::TableNotFound { entity_set });
-            }
-            // Some may read rows but no definitions; without an order the
-            // service itself takes the primary id.
-            Err(Error::Refused { .. } | Error::TableForbidden { .. }) => {
-                warn!(table = query.entity_set, "table definition was not given");
-                return Ok(query.order_by.clone());
-            }
-            Err(error) => return Err(error),
-        };
-        let Some(order) = &query.order_by else {
-            return Ok(Some(primary_id));
-        };
-        let named = order.split(',').any(|part| part.split_whitespace().next() == Some(&primary_id));
-        Ok(Some(if named { order.clone() } else { format!("{order},{primary_id}") }))
     }
 }
 
@@ -153,14 +155,14 @@ impl TableQuery {
     /// Checks what can be checked without asking the service.
     pub(super) fn validate(&self) -> Result<(), Error> {
         let wrong = |message: String| Err(Error::Query { entity_set: self.entity_set.clone(), message });
-        let is_name = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if !is_name(&self.entity_set) {
+        if !is_name(&self.entity_set) || self.entity_set.contains('@') {
             return wrong("the entity set's name is a word of letters, digits and `_`".to_owned());
         }
         if self.select.is_empty() {
             return wrong("`select` names no column".to_owned());
         }
-        if let Some(column) = self.select.iter().find(|column| !is_name(column)) {
+        let names = self.select.iter().chain(self.aliases.values().flatten());
+        if let Some(column) = names.into_iter().find(|column| !is_name(column)) {
             return wrong(format!("`{column}` is no column's name"));
         }
         let mut columns = HashSet::new();
@@ -169,18 +171,10 @@ impl TableQuery {
         }
         Ok(())
     }
+}
 
-    fn path(&self, order: Option<&str>) -> String {
-        let mut path = format!("/api/data/v9.2/{}?$select={}", self.entity_set, self.select.join(","));
-        for (option, value) in [("$filter", self.filter.as_deref()), ("$orderby", order)] {
-            if let Some(value) = value {
-                path.push_str(&format!("&{option}={}", encoded(value)));
-            }
-        }
-        path
-    }
-
-    fn refusal(&self, operation: &str, response: &Response) -> Error {
+impl Reading {
+    pub(super) fn refusal(&self, operation: &str, response: &Response) -> Error {
         match response.status.as_u16() {
             404 => Error::TableNotFound { entity_set: self.entity_set.clone() },
             // A column that is not there, or a condition that makes no sense.
@@ -220,30 +214,6 @@ fn missing_privilege(message: &str) -> Option<String> {
     privilege.starts_with("prv").then(|| format!("its security role lacks `{privilege}`"))
 }
 
-/// One page of rows. Without `value` it is none, and surely not an empty one.
-#[derive(Deserialize)]
-struct Page<'a> {
-    #[serde(borrow)]
-    value: Vec<BTreeMap<String, &'a RawValue>>,
-    #[serde(rename = "@odata.nextLink")]
-    next_link: Option<String>,
-}
-
-/// Writes the selected columns of a row as one line, values as they stand.
-fn write_line(lines: &mut Vec<u8>, select: &[String], row: &BTreeMap<String, &RawValue>) {
-    lines.push(b'{');
-    for (i, column) in select.iter().enumerate() {
-        if i > 0 {
-            lines.push(b',');
-        }
-        lines.extend_from_slice(format!("\"{column}\":").as_bytes());
-        let value = row.get(column).map_or("null", |value| value.get());
-        // Between tokens only; inside a text JSON has no raw line break.
-        lines.extend(value.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
-    }
-    lines.extend_from_slice(b"}\n");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,34 +223,8 @@ mod tests {
             entity_set: "metrics".to_owned(),
             select: vec!["store".to_owned(), "net_sales".to_owned()],
             filter: Some("store eq 'A&B + 1'".to_owned()),
-            order_by: None,
+            ..TableQuery::default()
         }
-    }
-
-    #[test]
-    fn a_line_holds_the_selected_columns_digit_by_digit() {
-        let body = br#"{"@odata.context":"c","value":[{"@odata.etag":"W/\"1\"",
-            "net_sales@OData.Community.Display.V1.FormattedValue":"$1","net_sales":20000.0000,
-            "id":"x","store":"\u00e9\n"},{"net_sales":null,"store":""}],"@odata.nextLink":"l"}"#;
-        let page: Page<'_> = read("read", body).unwrap();
-        let mut lines = Vec::new();
-        for row in &page.value {
-            write_line(&mut lines, &query().select, row);
-        }
-        assert_eq!(
-            String::from_utf8(lines).unwrap(),
-            "{\"store\":\"\\u00e9\\n\",\"net_sales\":20000.0000}\n{\"store\":\"\",\"net_sales\":null}\n"
-        );
-        assert_eq!(page.next_link.as_deref(), Some("l"));
-        assert!(read::<Page<'_>>("read", b"{}").is_err());
-    }
-
-    #[test]
-    fn a_query_is_encoded_value_by_value() {
-        assert_eq!(
-            query().path(Some("metricid")),
-            "/api/data/v9.2/metrics?$select=store,net_sales&$filter=store%20eq%20%27A%26B%20%2B%201%27&$orderby=metricid"
-        );
     }
 
     #[test]

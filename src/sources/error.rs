@@ -62,6 +62,9 @@ pub enum Error {
     /// The answer of a batch is not what the service promises.
     #[error("failed to {operation}: the answer of the batch was not understood")]
     Batch { operation: String, source: super::dataverse_batch::BatchError },
+    /// A column that takes a right of its own came empty in every row.
+    #[error("column `{column}` of table `{entity_set}` is secured, and every row came without it")]
+    ColumnSecured { entity_set: String, column: String },
     /// The service said no in another way.
     #[error("failed to {operation}: status {status}, `{code}`, {message}")]
     Refused { operation: String, status: u16, code: String, message: String },
@@ -139,6 +142,9 @@ impl Error {
             Self::FolderNotFound { .. } => "check the folder's name in the pipeline's `[source]`",
             Self::TableNotFound { .. } => "check the entity set name: it is not always the table's name with an `s`",
             Self::Target { .. } => "correct the pipeline's `[export]` and `export.sql`, or the table in Dataverse",
+            Self::ColumnSecured { .. } => {
+                "give the application user a column security profile that may read it, or mark the column `optional`"
+            }
             Self::Infected { .. } => "have the file checked and replaced",
             Self::Mismatch { .. } => {
                 "save the file again, or upload it anew; where a library always does this, set `sources.mismatched_text = \"accept\"`"

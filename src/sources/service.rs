@@ -51,6 +51,11 @@ impl Service {
         })
     }
 
+    /// The start of its addresses.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Client behind whose gate all of this service's requests wait.
     pub(super) fn client(&self) -> &Client {
         &self.client

@@ -20,4 +20,5 @@ mod scheduler;
 mod sheets;
 mod sources;
 mod support;
+mod tracking;
 mod worksheets;

@@ -4,6 +4,7 @@
 
 mod certificates;
 mod dataverse;
+mod dataverse_columns;
 mod drive;
 mod drive_feed;
 mod drive_runs;

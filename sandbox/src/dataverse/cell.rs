@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::schema::ColumnKind;
 
@@ -29,6 +29,14 @@ pub(super) enum Cell {
     Moment(DateTime<Utc>),
     /// A GUID, lower case.
     Guid(String),
+    /// Numbers of a list, ascending.
+    Numbers(Vec<i32>),
+    /// A row of another table: its GUID, that table and its name for people.
+    Reference {
+        id: String,
+        table: String,
+        name: String,
+    },
 }
 
 /// Why a value does not fit its column.
@@ -45,6 +53,7 @@ impl Cell {
     pub(super) fn from_value(kind: &ColumnKind, value: &Value) -> Result<Self, Misfit> {
         match (kind, value) {
             (ColumnKind::Decimal { .. } | ColumnKind::Money, Value::String(text)) => Self::from_literal(kind, text),
+            (ColumnKind::Lookup(targets), Value::Object(members)) => reference(targets, members),
             (_, value) => Self::from_json(kind, &value.to_string()),
         }
     }
@@ -62,9 +71,11 @@ impl Cell {
                 | ColumnKind::DateOnly
                 | ColumnKind::DateTimeUtc
                 | ColumnKind::DateTimeWall
+                | ColumnKind::MultiChoice(_)
                 | ColumnKind::Guid
         );
-        if quoted != wants_quotes {
+        // A reference is written through its navigation property.
+        if matches!(kind, ColumnKind::Lookup(_)) || quoted != wants_quotes {
             return Err(Misfit::Type(edm_type(kind)));
         }
         if quoted {
@@ -91,7 +102,8 @@ impl Cell {
             ColumnKind::Boolean => text.parse().ok().map(Self::Boolean),
             ColumnKind::DateOnly => text.parse().ok().map(Self::Date),
             ColumnKind::DateTimeUtc | ColumnKind::DateTimeWall => moment(text).map(Self::Moment),
-            ColumnKind::Guid => guid(text).map(Self::Guid),
+            ColumnKind::MultiChoice(options) => numbers(options, text).map(Self::Numbers),
+            ColumnKind::Guid | ColumnKind::Lookup(_) => guid(text).map(Self::Guid),
         };
         cell.ok_or(Misfit::Type(edm_type(kind)))
     }
@@ -100,7 +112,10 @@ impl Cell {
     pub(super) fn to_json(&self, kind: &ColumnKind) -> String {
         match self {
             Self::Null => "null".to_owned(),
-            Self::Text(text) | Self::Guid(text) => Value::from(text.as_str()).to_string(),
+            Self::Numbers(numbers) => Value::from(joined(numbers.iter().map(i32::to_string), ",")).to_string(),
+            Self::Text(text) | Self::Guid(text) | Self::Reference { id: text, .. } => {
+                Value::from(text.as_str()).to_string()
+            }
             Self::Integer(number) => number.to_string(),
             Self::Exact(number) => {
                 let digits = if *kind == ColumnKind::Money { MONEY_SCALE } else { SCALE };
@@ -128,6 +143,12 @@ impl Cell {
                 let found = options.iter().find(|(value, _)| i64::from(*value) == *number);
                 found.map(|(_, label)| label.clone())
             }
+            (ColumnKind::MultiChoice(options), Self::Numbers(numbers)) => {
+                let label =
+                    |number: &i32| options.iter().find(|(value, _)| value == number).map(|(_, label)| label.clone());
+                Some(joined(numbers.iter().filter_map(label), "; "))
+            }
+            (_, Self::Reference { name, .. }) => Some(name.clone()),
             (ColumnKind::Boolean, Self::Boolean(flag)) => Some(if *flag { "Yes" } else { "No" }.to_owned()),
             (ColumnKind::Money, Self::Exact(number)) => {
                 let text = grouped(&print_exact(number.abs(), 2));
@@ -156,7 +177,10 @@ impl Cell {
             (Self::Boolean(one), Self::Boolean(two)) => one.cmp(two),
             (Self::Date(one), Self::Date(two)) => one.cmp(two),
             (Self::Moment(one), Self::Moment(two)) => one.cmp(two),
-            (Self::Guid(one), Self::Guid(two)) => one.cmp(two),
+            (Self::Guid(one) | Self::Reference { id: one, .. }, Self::Guid(two) | Self::Reference { id: two, .. }) => {
+                one.cmp(two)
+            }
+            (Self::Numbers(one), Self::Numbers(two)) => one.cmp(two),
             // A column has one kind, so two of its values never differ in it.
             _ => Ordering::Equal,
         }
@@ -178,7 +202,8 @@ pub(super) fn edm_type(kind: &ColumnKind) -> &'static str {
         ColumnKind::Boolean => "Edm.Boolean",
         ColumnKind::DateOnly => "Edm.Date",
         ColumnKind::DateTimeUtc | ColumnKind::DateTimeWall => "Edm.DateTimeOffset",
-        ColumnKind::Guid => "Edm.Guid",
+        ColumnKind::MultiChoice(_) => "Edm.String",
+        ColumnKind::Guid | ColumnKind::Lookup(_) => "Edm.Guid",
     }
 }
 
@@ -255,6 +280,34 @@ fn moment(text: &str) -> Option<DateTime<Utc>> {
     })?;
     let earliest = NaiveDate::from_ymd_opt(1753, 1, 1)?;
     (at.date_naive() >= earliest).then_some(at)
+}
+
+fn joined(parts: impl Iterator<Item = String>, between: &str) -> String {
+    parts.collect::<Vec<_>>().join(between)
+}
+
+/// Reads `2,3,8`; each must be on the list.
+fn numbers(options: &[(i32, String)], text: &str) -> Option<Vec<i32>> {
+    let numbers = text.split(',').map(|part| {
+        let number = part.trim().parse().ok()?;
+        options.iter().any(|(value, _)| *value == number).then_some(number)
+    });
+    let mut numbers: Vec<i32> = numbers.collect::<Option<_>>()?;
+    numbers.sort_unstable();
+    numbers.dedup();
+    Some(numbers)
+}
+
+fn reference(targets: &[String], members: &Map<String, Value>) -> Result<Cell, Misfit> {
+    let text = |name: &str| members.get(name).and_then(Value::as_str);
+    let table = text("table").filter(|table| targets.iter().any(|target| target == table));
+    match (text("id").and_then(guid), table) {
+        (Some(id), Some(table)) => {
+            let name = text("name").unwrap_or_default().to_owned();
+            Ok(Cell::Reference { id, table: table.to_owned(), name })
+        }
+        _ => Err(Misfit::Type("Edm.Guid")),
+    }
 }
 
 /// Reads a GUID, with or without braces.

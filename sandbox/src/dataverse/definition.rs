@@ -49,9 +49,14 @@ pub(super) fn attributes(table: &Stored) -> Vec<Value> {
     for column in &table.columns {
         let number = described.len() as u64;
         described.push(attribute(table, column, number));
-        if matches!(column.kind, ColumnKind::Choice(_) | ColumnKind::Boolean) {
-            let mut shadow = attribute_head(table, &format!("{}name", column.name), number + 1, "Virtual", "Virtual");
-            shadow["AttributeOf"] = json!(column.name);
+        let has_name = matches!(
+            column.kind,
+            ColumnKind::Choice(_) | ColumnKind::MultiChoice(_) | ColumnKind::Lookup(_) | ColumnKind::Boolean
+        );
+        if has_name {
+            let name = logical_name(column);
+            let mut shadow = attribute_head(table, &format!("{name}name"), number + 1, "Virtual", "Virtual");
+            shadow["AttributeOf"] = json!(name);
             shadow["IsValidForCreate"] = json!(false);
             shadow["IsValidForUpdate"] = json!(false);
             described.push(shadow);
@@ -61,7 +66,7 @@ pub(super) fn attributes(table: &Stored) -> Vec<Value> {
 }
 
 fn attribute(table: &Stored, column: &Column, number: u64) -> Value {
-    let head = |kind: &str| attribute_head(table, &column.name, number, kind, kind);
+    let head = |kind: &str| attribute_head(table, logical_name(column), number, kind, kind);
     let mut described = match &column.kind {
         ColumnKind::Text => merged(head("String"), json!({"MaxLength": 4000, "Format": "Text"})),
         ColumnKind::Integer => {
@@ -72,7 +77,17 @@ fn attribute(table: &Stored, column: &Column, number: u64) -> Value {
             merged(head("Money"), json!({"Precision": 4, "PrecisionSource": 0, "IsBaseCurrency": false}))
         }
         ColumnKind::Double => merged(head("Double"), json!({"Precision": 5})),
-        ColumnKind::Boolean => head("Boolean"),
+        ColumnKind::Boolean => {
+            let option = |value: i32, label: &str| labelled(table, column, value, label, value.unsigned_abs().into());
+            let set = json!({"TrueOption": option(1, "Yes"), "FalseOption": option(0, "No"), "MetadataId": id_of(table, column, 9)});
+            merged(head("Boolean"), json!({"OptionSet": set, "GlobalOptionSet": null}))
+        }
+        ColumnKind::MultiChoice(options) => {
+            let mut described = head("MultiSelectPicklist");
+            described["AttributeType"] = json!("Virtual");
+            merged(described, json!({"OptionSet": option_set(table, column, options), "GlobalOptionSet": null}))
+        }
+        ColumnKind::Lookup(targets) => merged(head("Lookup"), json!({"Targets": targets})),
         ColumnKind::DateOnly => date_time(head("DateTime"), "DateOnly"),
         ColumnKind::DateTimeUtc => date_time(head("DateTime"), "UserLocal"),
         ColumnKind::DateTimeWall => date_time(head("DateTime"), "TimeZoneIndependent"),
@@ -86,6 +101,7 @@ fn attribute(table: &Stored, column: &Column, number: u64) -> Value {
         }
         ColumnKind::Guid => attribute_head(table, &column.name, number, "Uniqueidentifier", "UniqueIdentifier"),
     };
+    described["IsSecured"] = json!(table.secured.contains(&column.name));
     let written_by_service = matches!(column.name.as_str(), "createdon" | "modifiedon" | "versionnumber");
     if written_by_service {
         described["IsValidForCreate"] = json!(false);
@@ -114,6 +130,7 @@ fn attribute_head(table: &Stored, name: &str, number: u64, kind: &str, type_name
         "IsValidForRead": true,
         "IsValidForUpdate": true,
         "AttributeOf": null,
+        "IsSecured": false,
         "RequiredLevel": {
             "Value": "None",
             "CanBeChanged": true,
@@ -130,27 +147,42 @@ fn date_time(head: Value, behavior: &str) -> Value {
 }
 
 fn option_set(table: &Stored, column: &Column, options: &[(i32, String)]) -> Value {
-    let id = |number: u64| numbered_guid(&format!("{} {}", table.logical_name, column.name), number);
     let options: Vec<Value> = options
         .iter()
         .zip(1..)
-        .map(|((value, label), number)| {
-            let label = json!({
-                "Label": label,
-                "LanguageCode": 1033,
-                "IsManaged": true,
-                "MetadataId": id(number),
-                "HasChanged": null,
-            });
-            json!({
-                "Value": value,
-                "Label": {"LocalizedLabels": [label], "UserLocalizedLabel": label},
-                "Color": null,
-                "IsManaged": true,
-            })
-        })
+        .map(|((value, label), number)| labelled(table, column, *value, label, number))
         .collect();
-    json!({"Options": options, "MetadataId": id(0)})
+    json!({"Options": options, "MetadataId": id_of(table, column, 0)})
+}
+
+fn id_of(table: &Stored, column: &Column, number: u64) -> String {
+    numbered_guid(&format!("{} {}", table.logical_name, column.name), number)
+}
+
+fn labelled(table: &Stored, column: &Column, value: i32, label: &str, number: u64) -> Value {
+    let label = json!({
+        "Label": label,
+        "LanguageCode": 1033,
+        "IsManaged": true,
+        "MetadataId": id_of(table, column, number),
+        "HasChanged": null,
+    });
+    json!({
+        "Value": value,
+        "Label": {"LocalizedLabels": [label], "UserLocalizedLabel": label},
+        "Color": null,
+        "IsManaged": true,
+    })
+}
+
+/// What the definition calls a column whose values are called `_x_value`.
+fn logical_name(column: &Column) -> &str {
+    match column.kind {
+        ColumnKind::Lookup(_) => {
+            column.name.strip_prefix('_').and_then(|rest| rest.strip_suffix("_value")).unwrap_or(&column.name)
+        }
+        _ => &column.name,
+    }
 }
 
 fn merged(mut value: Value, more: Value) -> Value {

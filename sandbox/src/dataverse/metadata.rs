@@ -21,6 +21,7 @@ const COMMON: &[&str] = &[
     "AttributeTypeName",
     "AttributeOf",
     "IsPrimaryId",
+    "IsSecured",
     "IsValidForCreate",
     "IsValidForRead",
     "IsValidForUpdate",

@@ -97,12 +97,11 @@ impl Query {
                     self.page_size = Some(size);
                 }
                 "odata.include-annotations" => {
-                    self.shape.formatted = value.split(',').map(str::trim).any(|name| {
-                        matches!(
-                            name,
-                            "*" | "OData.Community.Display.V1.*" | "OData.Community.Display.V1.FormattedValue"
-                        )
-                    });
+                    let asked = |names: &[&str]| value.split(',').any(|name| names.contains(&name.trim()));
+                    self.shape.formatted =
+                        asked(&["*", "OData.Community.Display.V1.*", "OData.Community.Display.V1.FormattedValue"]);
+                    self.shape.lookup_tables =
+                        asked(&["*", "Microsoft.Dynamics.CRM.*", "Microsoft.Dynamics.CRM.lookuplogicalname"]);
                 }
                 "odata.track-changes" => self.track_changes = true,
                 _ => {}
@@ -120,8 +119,13 @@ impl Query {
         if let Some(size) = self.page_size {
             applied.push(format!("odata.maxpagesize={size}"));
         }
-        if self.shape.formatted {
-            applied.push("odata.include-annotations=\"OData.Community.Display.V1.FormattedValue\"".to_owned());
+        let annotations = [
+            (self.shape.formatted, "OData.Community.Display.V1.FormattedValue"),
+            (self.shape.lookup_tables, "Microsoft.Dynamics.CRM.lookuplogicalname"),
+        ];
+        let names: Vec<&str> = annotations.iter().filter(|(asked, _)| *asked).map(|(_, name)| *name).collect();
+        if !names.is_empty() {
+            applied.push(format!("odata.include-annotations=\"{}\"", names.join(",")));
         }
         applied
     }

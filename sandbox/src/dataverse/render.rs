@@ -9,6 +9,7 @@ use super::store::{Row, Stored};
 /// The currency every amount of money is in.
 const CURRENCY_ID: &str = "228f42f8-e646-e111-8eb7-78e7d162ced1";
 const FORMATTED: &str = "OData.Community.Display.V1.FormattedValue";
+const LOOKUP_TABLE: &str = "Microsoft.Dynamics.CRM.lookuplogicalname";
 
 /// Which columns of a row are printed, and whether for people too.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(super) struct Shape {
     pub(super) select: Option<Vec<usize>>,
     /// Whether formatted values were asked for.
     pub(super) formatted: bool,
+    /// Whether the tables of lookups were asked for.
+    pub(super) lookup_tables: bool,
 }
 
 impl Shape {
@@ -67,7 +70,13 @@ impl Shape {
 
     fn print_cell(&self, table: &Stored, row: &Row, column: usize, members: &mut Vec<String>) {
         let definition = &table.columns[column];
-        let cell = &row.cells[column];
+        let hidden = table.secured.contains(&definition.name);
+        let cell = if hidden { &Cell::Null } else { &row.cells[column] };
+        if self.lookup_tables
+            && let Cell::Reference { table, .. } = cell
+        {
+            members.push(member(&format!("{}@{LOOKUP_TABLE}", definition.name), table));
+        }
         if self.formatted
             && *cell != Cell::Null
             && let Some(text) = cell.formatted(&definition.kind)

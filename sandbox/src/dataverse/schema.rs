@@ -60,6 +60,12 @@ pub enum ColumnKind {
     DateTimeWall,
     /// A number out of a list of labelled ones.
     Choice(Vec<(i32, String)>),
+    /// Any of a list of labelled numbers, printed as `2,3,8`.
+    MultiChoice(Vec<(i32, String)>),
+    /// A reference to a row of one of these tables. The column is called
+    /// `_x_value`, as its values are; its definition is called `x`. A row of the
+    /// generator holds `{"id", "table", "name"}` there.
+    Lookup(Vec<String>),
     /// A GUID.
     Guid,
 }

@@ -173,6 +173,19 @@ impl Dataverse {
         table.rows.iter().map(|(id, row)| (id.clone(), row.version)).collect()
     }
 
+    /// Hides a column's values from the application, or shows them again.
+    pub fn set_secured(&self, table: &str, column: &str, secured: bool) -> bool {
+        let mut store = locked(&self.api.store);
+        store.table(table).is_some_and(|(table, _)| {
+            if secured {
+                table.secured.insert(column.to_owned());
+            } else {
+                table.secured.remove(column);
+            }
+            table.column(column).is_some()
+        })
+    }
+
     /// Lets every change link handed out so far expire.
     pub fn expire_changes(&self) {
         let mut store = locked(&self.api.store);

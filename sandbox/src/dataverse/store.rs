@@ -45,6 +45,8 @@ pub(super) struct Stored {
     pub(super) deletes: Vec<(u64, String)>,
     /// Change links from before this version are of no use any more.
     pub(super) tracked_from: u64,
+    /// Columns that the application may not read: they come as null.
+    pub(super) secured: HashSet<String>,
     index: HashMap<String, String>,
     created: u64,
 }
@@ -87,6 +89,7 @@ impl Store {
                 rows: BTreeMap::new(),
                 deletes: Vec::new(),
                 tracked_from: 0,
+                secured: HashSet::new(),
                 index: HashMap::new(),
                 created: 0,
             };
