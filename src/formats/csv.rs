@@ -54,6 +54,17 @@ pub(super) fn read<R: Read + Seek>(
     collector.finish()
 }
 
+/// Finds separator and encoding, and writes them into the format.
+pub(super) fn freeze<R: Read + Seek>(format: &mut Format, mut input: R) -> Result<(), Error> {
+    let mut sample = Vec::new();
+    input.by_ref().take(SAMPLE_BYTES).read_to_end(&mut sample).map_err(Error::Read)?;
+    input.seek(SeekFrom::Start(0)).map_err(Error::Read)?;
+    let encoding = encoding_of(format, &sample)?;
+    format.delimiter = Some(char::from(delimiter_of(&encoding.decode(&sample).0)));
+    format.encoding = Some(encoding.name().to_lowercase());
+    Ok(())
+}
+
 fn failed(error: csv::Error) -> Error {
     let reason = error.to_string();
     match error.into_kind() {

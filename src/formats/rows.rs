@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Builder, RecordBatch, StringBuilder};
+use arrow::array::{ArrayRef, Int64Builder, ListBuilder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::header::{Finder, Positions, Wanted};
@@ -10,12 +10,15 @@ use super::{Error, Facts};
 use crate::ids::ROW;
 
 const BATCH_ROWS: usize = 8192;
+/// Whoever wants rows as they stand wants to look at the top.
+const GRID_ROWS: usize = 256;
 
 /// Takes a file's rows from the top and hands over batches.
 pub(super) struct Collector<'a> {
     finder: Finder<'a>,
     positions: Option<Positions>,
     columns: Vec<StringBuilder>,
+    grid: Option<ListBuilder<StringBuilder>>,
     rows: Int64Builder,
     held: usize,
     schema: SchemaRef,
@@ -27,11 +30,15 @@ impl<'a> Collector<'a> {
     pub(super) fn new(wanted: &'a Wanted, header: Option<u32>, sink: &'a mut dyn FnMut(RecordBatch) -> bool) -> Self {
         let mut fields: Vec<Field> =
             wanted.columns.iter().map(|(name, _, _)| Field::new(name, DataType::Utf8, true)).collect();
+        if wanted.grid {
+            fields = vec![Field::new_list("cells", Field::new_list_field(DataType::Utf8, true), true)];
+        }
         fields.push(Field::new(ROW, DataType::Int64, false));
         Self {
             finder: Finder::new(wanted, header),
             positions: None,
             columns: wanted.columns.iter().map(|_| StringBuilder::new()).collect(),
+            grid: wanted.grid.then(|| ListBuilder::new(StringBuilder::new())),
             rows: Int64Builder::new(),
             held: 0,
             schema: Arc::new(Schema::new(fields)),
@@ -44,6 +51,10 @@ impl<'a> Collector<'a> {
     pub(super) fn take(&mut self, row: u64, cells: &[Option<String>]) -> Result<bool, Error> {
         if cells.iter().all(Option::is_none) {
             return Ok(true);
+        }
+        if let Some(grid) = &mut self.grid {
+            grid.append_value(cells.iter().map(Option::as_deref));
+            return Ok(self.count(row));
         }
         let Some(positions) = &self.positions else {
             self.positions = self.finder.offer(row, cells)?;
@@ -66,10 +77,15 @@ impl<'a> Collector<'a> {
         for (builder, at) in self.columns.iter_mut().zip(&positions.at) {
             builder.append_option(at.and_then(|at| cells.get(at)?.as_deref()));
         }
+        Ok(self.count(row))
+    }
+
+    fn count(&mut self, row: u64) -> bool {
         self.rows.append_value(i64::try_from(row).unwrap_or(i64::MAX));
         self.held += 1;
         self.facts.rows_read += 1;
-        Ok(self.held < BATCH_ROWS || self.flush())
+        let full = if self.grid.is_some() { GRID_ROWS } else { BATCH_ROWS };
+        self.held < full || self.flush()
     }
 
     fn flush(&mut self) -> bool {
@@ -79,6 +95,9 @@ impl<'a> Collector<'a> {
         self.held = 0;
         let mut arrays: Vec<ArrayRef> =
             self.columns.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef).collect();
+        if let Some(grid) = &mut self.grid {
+            arrays = vec![Arc::new(grid.finish())];
+        }
         arrays.push(Arc::new(self.rows.finish()));
         let batch = RecordBatch::try_new(self.schema.clone(), arrays).expect("each builder got each row");
         (self.sink)(batch)
@@ -86,7 +105,7 @@ impl<'a> Collector<'a> {
 
     /// Hands over what is left and says what was found.
     pub(super) fn finish(mut self) -> Result<Facts, Error> {
-        if self.positions.is_none() {
+        if self.positions.is_none() && self.grid.is_none() {
             return Err(self.finder.missing());
         }
         if self.facts.rows_read == 0 {
