@@ -8,8 +8,18 @@
 
 mod check;
 mod contract;
+mod draft;
+mod draft_column;
+mod draft_key;
+mod draft_name;
+mod draft_number;
+#[cfg(test)]
+mod draft_tests;
 mod values;
 
 pub use check::{Checked, Reference, Rejection, check};
 pub(crate) use contract::is_plain;
 pub use contract::{Column, ColumnType, Contract, DateOrder, NewColumns, Rule, RuleKind, Severity};
+pub use draft::{Observation, Observed};
+pub use draft_column::{DraftColumn, propose};
+pub use draft_key::key_candidates;
