@@ -7,6 +7,7 @@
 mod access;
 mod arguments;
 mod check;
+mod contract;
 mod db;
 mod forecast;
 mod metabase;
@@ -70,6 +71,7 @@ failures!(
     crate::access::RolesError,
     crate::metabase::Error,
     crate::notify::Error,
+    crate::pipelines::DraftError,
     crate::pipelines::Error,
     crate::scheduler::Error,
     crate::warehouse::EmbeddedError,
@@ -125,6 +127,7 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure
     let app = App { settings, clock, definitions: arguments.definitions.clone() };
     match arguments.command {
         Command::Check(command) => check::run(&app, &command, output).await,
+        Command::Contract(command) => contract::run(&app, &command, output).await,
         Command::Db(command) => db::run(&app, &command, output).await,
         Command::Run(command) => run::run(&app, &command, output).await,
         Command::Runs(command) => runs::run(&app, &command, output).await,

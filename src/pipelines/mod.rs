@@ -11,7 +11,10 @@
 mod acquire;
 mod crash;
 mod definition;
+mod draft_text;
+mod drafting;
 mod error;
+mod examples;
 mod forecasting;
 mod report;
 mod runner;
@@ -19,7 +22,9 @@ mod tables;
 
 pub use acquire::{Doors, table_query};
 pub use definition::{CatchUp, Definition, ForecastOf, Overlap, Pipeline, Problem, Schedule, SourceKind, read_all};
+pub use drafting::{DraftError, DraftOrder, Drafted, DraftedColumn, draft};
 pub use error::Error;
+pub use examples::{Difference, ExampleOutcome, ExampleReport, test_example};
 pub use forecasting::{Forecast, TABLE as FORECAST_TABLE};
 pub use report::{FileReport, QuarantineSample, RunReport, Status, Trigger};
 pub use runner::{Engine, Order};

@@ -4,6 +4,7 @@
 
 mod access;
 mod chain;
+mod contract;
 mod docker;
 mod examples;
 mod layers;
