@@ -12,6 +12,7 @@ mod db;
 mod forecast;
 mod metabase;
 mod output;
+mod quarantine;
 mod report;
 mod run;
 mod runs;
@@ -73,6 +74,7 @@ failures!(
     crate::notify::Error,
     crate::pipelines::DraftError,
     crate::pipelines::Error,
+    crate::pipelines::ExportError,
     crate::scheduler::Error,
     crate::warehouse::EmbeddedError,
     crate::warehouse::MigrateError,
@@ -131,7 +133,7 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure
         Command::Db(command) => db::run(&app, &command, output).await,
         Command::Run(command) => run::run(&app, &command, output).await,
         Command::Runs(command) => runs::run(&app, &command, output).await,
-        Command::Quarantine(command) => runs::quarantine(&app, &command, output).await,
+        Command::Quarantine(command) => quarantine::run(&app, &command, output).await,
         Command::Forecast(command) => forecast::run(&app, &command, output).await,
         Command::Access(command) => access::run(&app, &command, output).await,
         Command::Plan(command) => metabase::plan(&app, &command, output).await,

@@ -1,5 +1,6 @@
 //! Why a run failed. Nothing was changed then.
 
+use crate::ids::PipelineName;
 use crate::{formats, sources, transforms, warehouse};
 
 /// Why a run failed.
@@ -90,6 +91,12 @@ pub enum Error {
         /// How.
         source: tokio::task::JoinError,
     },
+    /// Refused rows cannot go through a transform that makes rows of its own.
+    #[error("the transform of `{pipeline}` keeps no row numbers: its refused rows cannot be loaded one by one")]
+    OwnRows {
+        /// The pipeline.
+        pipeline: PipelineName,
+    },
     /// A forecast could not be made.
     #[error("failed to forecast `{series}`")]
     Forecast {
@@ -118,6 +125,7 @@ impl Error {
             Self::Ledger { .. } => Some("check that PostgreSQL runs and that `storekeeper db migrate` was run"),
             Self::Local { .. } => Some("check the path, the disk and the rights"),
             Self::Worker { .. } => Some("this is a defect of ours: please report it with the file's layout"),
+            Self::OwnRows { .. } => Some("load the files again: `storekeeper run NAME --full`"),
             Self::Forecast { source, .. } => source.hint(),
         }
     }

@@ -16,6 +16,8 @@ mod drafting;
 mod error;
 mod examples;
 mod forecasting;
+mod quarantine;
+mod replay;
 mod report;
 mod runner;
 mod tables;
@@ -26,6 +28,10 @@ pub use drafting::{DraftError, DraftOrder, Drafted, DraftedColumn, draft};
 pub use error::Error;
 pub use examples::{Difference, ExampleOutcome, ExampleReport, test_example};
 pub use forecasting::{Forecast, TABLE as FORECAST_TABLE};
+pub use quarantine::{
+    ExportError, Exported, QuarantineFilter, QuarantineState, RefusedCount, dismiss_quarantine, export_quarantine,
+    list_quarantine, quarantine_counts, quarantined_pairs,
+};
 pub use report::{FileReport, QuarantineSample, RunReport, Status, Trigger};
 pub use runner::{Engine, Order};
-pub use tables::{list_quarantine, list_runs, reports_since, show_run};
+pub use tables::{list_runs, reports_since, show_run};

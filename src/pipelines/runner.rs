@@ -302,7 +302,7 @@ impl Engine {
         (batches, reader)
     }
 
-    async fn reference(&self, pipeline: &Pipeline, brand: &BrandId) -> Result<Reference, Error> {
+    pub(super) async fn reference(&self, pipeline: &Pipeline, brand: &BrandId) -> Result<Reference, Error> {
         let mut reference = Reference::default();
         for (table, column) in pipeline.lookups() {
             let values = tables::known_values(&self.warehouse, brand, &table, &column).await?;
@@ -346,7 +346,7 @@ fn entry(file: &Fetched) -> FileEntry {
     }
 }
 
-fn sample(report: &mut RunReport, file: String, row: i64, column: &str, rule: &str, reason: &str) {
+pub(super) fn sample(report: &mut RunReport, file: String, row: i64, column: &str, rule: &str, reason: &str) {
     if report.quarantine.len() < SAMPLES {
         report.quarantine.push(QuarantineSample {
             file,

@@ -108,12 +108,12 @@ pub struct Counts {
 /// A load in progress.
 #[derive(Debug)]
 pub struct Load {
-    transaction: Transaction<'static, Postgres>,
+    pub(super) transaction: Transaction<'static, Postgres>,
     run_id: RunId,
     load_id: LoadId,
-    pipeline: PipelineName,
-    brand: BrandId,
-    table: Table,
+    pub(super) pipeline: PipelineName,
+    pub(super) brand: BrandId,
+    pub(super) table: Table,
     copied: i64,
 }
 

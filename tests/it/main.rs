@@ -13,6 +13,7 @@ mod nginx;
 mod notify;
 mod ops;
 mod private_server;
+mod quarantine;
 mod real_input;
 mod scheduler;
 mod sources;
