@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The column that carries a row's number in its file, from 1, through every step.
 pub const ROW: &str = "_row";
 
+/// The key under which an Arrow field says what it is beyond its Arrow type: `json`.
+pub const TYPE: &str = "storekeeper.type";
+
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -52,7 +52,7 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     for (pipeline, brand) in pairs {
         runs.push(engine.run(pipeline, brand, &order).await?);
     }
-    if runs.iter().any(|run| run.status == Status::Succeeded) {
+    if runs.iter().any(|run| run.status.has_loaded()) {
         follow_up(app, &warehouse).await?;
     }
     output.answer(&json!({ "runs": runs }), || text(&runs));
@@ -137,7 +137,8 @@ pub(super) fn text(runs: &[RunReport]) -> String {
     for run in runs {
         let name = format!("{} ({})", run.pipeline, run.brand);
         if let Some(error) = &run.error {
-            text.push_str(&format!("\n{name} failed: {error}\n"));
+            let verb = if run.status == Status::Partial { "loaded in part" } else { "failed" };
+            text.push_str(&format!("\n{name} {verb}: {error}\n"));
             if let Some(hint) = &run.hint {
                 text.push_str(&format!("  hint: {hint}\n"));
             }

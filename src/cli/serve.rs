@@ -90,14 +90,14 @@ async fn after(app: &App, engine: &Engine, pipeline: &Pipeline, report: &RunRepo
     }
     let warehouse = engine.warehouse();
     let mut reports = vec![report.clone()];
-    if let (Status::Succeeded, Some(of)) = (report.status, &pipeline.definition.forecast) {
+    if let (true, Some(of)) = (report.status.has_loaded(), &pipeline.definition.forecast) {
         let horizon_days = app.settings.forecast.horizon_days;
         match engine.forecast(pipeline, of, &report.brand, horizon_days, report.trigger).await {
             Ok(forecast) => reports.push(forecast.report),
             Err(failure) => error!(error = %chain(&failure), "forecast could not be noted"),
         }
     }
-    if report.status == Status::Succeeded
+    if report.status.has_loaded()
         && let Err(failure) = follow_up(app, warehouse).await
     {
         error!(error = failure.message, "views and walls were not brought up to date");

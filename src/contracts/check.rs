@@ -1,17 +1,16 @@
 //! Splits a batch into rows to load and rows to quarantine.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray as _, BooleanArray, BooleanBuilder, Date32Builder, Decimal128Builder, Int64Builder,
-    RecordBatch, StringArray, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
-};
-use arrow::datatypes::{Date32Type, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, RecordBatch, StringArray};
+use arrow::datatypes::Int64Type;
 use regex::Regex;
 
-use super::contract::{Column, ColumnType, Contract, RuleKind, Severity};
-use super::values;
+use super::contract::{Column, Contract};
+use super::convert::Broken;
+use super::rules::{RuleKind, Severity};
+use super::totals::total_of;
+use super::typed::typed;
 use crate::ids::ROW;
 
 /// Values known to the warehouse, by table and column, for rules that look them up.
@@ -69,12 +68,18 @@ pub fn check(contract: &Contract, raw: &RecordBatch, reference: &Reference) -> C
     let rows = raw.column_by_name(ROW).expect("raw batches carry row numbers").as_primitive::<Int64Type>();
     let mut refused: BTreeMap<usize, Rejection> = BTreeMap::new();
     let mut warned = BTreeMap::new();
-    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(raw.num_columns());
-    for (index, column) in contract.columns.iter().enumerate() {
+    let (mut arrays, of_type): (Vec<ArrayRef>, Vec<Vec<Broken>>) = contract
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| typed(contract, column, raw.column(index).as_string::<i32>()))
+        .unzip();
+    for ((index, column), mut broken) in contract.columns.iter().enumerate().zip(of_type) {
         let texts = raw.column(index).as_string::<i32>();
-        let (array, broken) = convert(column, texts);
-        let mut broken: Vec<Broken> = broken;
-        broken.extend(apply_rules(contract, column, texts, &array, reference));
+        broken.extend(apply_rules(contract, column, texts, &arrays[index], reference));
+        for rule in column.rules.iter().filter(|rule| rule.kind == RuleKind::TotalOf) {
+            broken.extend(total_of(contract, &arrays[index], rule, &arrays));
+        }
         for Broken { at, rule, reason, severity } in broken {
             if severity == Severity::Warn {
                 *warned.entry((column.name.clone(), rule)).or_insert(0) += 1;
@@ -99,7 +104,6 @@ pub fn check(contract: &Contract, raw: &RecordBatch, reference: &Reference) -> C
                 entry.or_insert(rejection);
             }
         }
-        arrays.push(array);
     }
     arrays.push(raw.column(contract.columns.len()).clone());
     let typed = RecordBatch::try_new(contract.schema(), arrays).expect("each array was built for its column's type");
@@ -120,62 +124,6 @@ fn texts_of(raw: &RecordBatch, at: usize, columns: usize) -> Vec<Option<String>>
             texts.is_valid(at).then(|| texts.value(at).to_owned())
         })
         .collect()
-}
-
-/// One value that breaks one rule.
-struct Broken {
-    at: usize,
-    rule: &'static str,
-    reason: String,
-    severity: Severity,
-}
-
-fn convert(column: &Column, texts: &StringArray) -> (ArrayRef, Vec<Broken>) {
-    let mut broken = Vec::new();
-    macro_rules! each {
-        ($builder:expr, $parse:expr) => {{
-            let mut builder = $builder;
-            for at in 0..texts.len() {
-                let text = if texts.is_valid(at) { texts.value(at).trim() } else { "" };
-                if values::is_null(text) {
-                    builder.append_null();
-                    continue;
-                }
-                match $parse(text) {
-                    Ok(value) => builder.append_value(value),
-                    Err(reason) => {
-                        builder.append_null();
-                        broken.push(Broken { at, rule: "type", reason, severity: Severity::Quarantine });
-                    }
-                }
-            }
-            Arc::new(builder.finish()) as ArrayRef
-        }};
-    }
-    let rows = texts.len();
-    let array =
-        match column.column_type {
-            ColumnType::Text => {
-                each!(StringBuilder::with_capacity(rows, rows * 16), values::text)
-            }
-            ColumnType::StoreId => each!(StringBuilder::with_capacity(rows, rows * 6), values::store_id),
-            ColumnType::Integer => each!(Int64Builder::with_capacity(rows), values::integer),
-            ColumnType::Decimal { precision, scale } => {
-                each!(Decimal128Builder::with_capacity(rows).with_data_type(column.column_type.data_type()), |text| {
-                    values::decimal(text, precision, scale)
-                })
-            }
-            ColumnType::Date => each!(Date32Builder::with_capacity(rows), |text| {
-                values::date(text, column.date_order).map(Date32Type::from_naive_date)
-            }),
-            ColumnType::Time => each!(Time64MicrosecondBuilder::with_capacity(rows), values::time),
-            ColumnType::Timestamp => each!(
-                TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"),
-                |text| values::timestamp(text, column.date_order)
-            ),
-            ColumnType::Boolean => each!(BooleanBuilder::with_capacity(rows), values::boolean),
-        };
-    (array, broken)
 }
 
 fn apply_rules(
@@ -208,7 +156,8 @@ fn apply_rules(
             }
         };
         match rule.kind {
-            RuleKind::Required => {}
+            // These look at more than one row or column, elsewhere.
+            RuleKind::Required | RuleKind::Unique | RuleKind::TotalOf | RuleKind::ControlTotal => {}
             RuleKind::Accepted => {
                 for at in 0..array.len() {
                     if let Some(text) = text_of(at)
@@ -266,6 +215,8 @@ fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     const CONTRACT: &str = r#"

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer};
 
-use crate::ids::ROW;
+use super::rules::{Rule, RuleKind, Severity, rule_problem};
+use crate::ids::{ROW, TYPE};
 
 /// The columns a file must have and the rules its rows must keep.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,6 +25,15 @@ pub struct Contract {
     /// Share of a run's rows that may be quarantined before the run asks for attention. Default: 0.01.
     #[serde(default = "default_threshold")]
     pub quarantine_threshold: f64,
+    /// Rows of a run that may be quarantined before it asks for attention, however many were read.
+    pub quarantine_limit_rows: Option<u64>,
+    /// Share of a file's rows that may be quarantined before the whole file is refused.
+    pub fail_threshold: Option<f64>,
+    /// Rows of a file that may be quarantined before the whole file is refused.
+    pub fail_limit_rows: Option<u64>,
+    /// Texts that mean "no value" in every column, besides the usual ones.
+    #[serde(default)]
+    pub null_words: Vec<String>,
 }
 
 fn default_threshold() -> f64 {
@@ -38,6 +49,8 @@ pub enum NewColumns {
     /// They are left out, and the run says so.
     #[default]
     Discard,
+    /// They become text columns of the destination, and stay known from then on.
+    Evolve,
 }
 
 /// One column.
@@ -59,18 +72,85 @@ pub struct Column {
     /// the refused row itself, in the database, still holds it, so that it can be mended.
     #[serde(default)]
     pub personal: bool,
-    /// How text dates are written, e.g. `mdy` for `11/28/25`. Without it only
-    /// year-month-day and real dates are read: guessing would be silent.
+    /// How text dates are written, e.g. `mdy` for `11/28/25`. Default: decided from
+    /// all values of the column, and refused where they leave it open.
     pub date_order: Option<DateOrder>,
+    /// How text dates, times and moments are written, in strftime's words: `%d %b %Y`.
+    pub format: Option<String>,
+    /// `timestamp`: the zone whose clocks wrote texts without an offset. Default: UTC.
+    pub time_zone: Option<Tz>,
+    /// `timestamp` with a `time_zone`: which moment a text means that the clocks
+    /// showed twice. Without it such a text is refused.
+    pub ambiguous: Option<Ambiguous>,
+    /// `integer` and `decimal`: the sign before the fraction. Default: decided from
+    /// all values of the column.
+    pub decimal_mark: Option<DecimalMark>,
+    /// Texts that mean "no value" here, besides the usual ones and the contract's.
+    #[serde(default)]
+    pub null_words: Vec<String>,
+    /// What happens to a row whose text is no such value. Default: `quarantine`;
+    /// with `warn` the row is loaded without it.
+    #[serde(default)]
+    pub type_severity: Severity,
     /// Conditions on the values.
     #[serde(default)]
     pub rules: Vec<Rule>,
 }
 
 impl Column {
+    /// A text column that a file may lack: what `evolve` makes of one nobody named.
+    pub fn learned(name: &str, from: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            from: vec![from.to_owned()],
+            column_type: ColumnType::Text,
+            optional: true,
+            personal: false,
+            date_order: None,
+            format: None,
+            time_zone: None,
+            ambiguous: None,
+            decimal_mark: None,
+            null_words: Vec::new(),
+            type_severity: Severity::Quarantine,
+            rules: Vec::new(),
+        }
+    }
+
     /// What files may call this column.
     pub fn names(&self) -> Vec<&str> {
         if self.from.is_empty() { vec![&self.name] } else { self.from.iter().map(String::as_str).collect() }
+    }
+}
+
+impl Column {
+    /// Options that do not go with the column's type, or with each other.
+    fn problems(&self) -> Vec<String> {
+        use ColumnType::{Date, Decimal, Integer, Time, Timestamp};
+        let mut problems = Vec::new();
+        let mut only_for = |set: bool, option: &str, fits: bool, kinds: &str| {
+            if set && !fits {
+                problems.push(format!("option `{option}` is for {kinds}, not for {}", self.column_type));
+            }
+        };
+        let dated = matches!(self.column_type, Date | Timestamp);
+        let counted = matches!(self.column_type, Integer | Decimal { .. });
+        only_for(self.date_order.is_some(), "date_order", dated, "date and timestamp");
+        only_for(self.format.is_some(), "format", dated || self.column_type == Time, "date, time and timestamp");
+        only_for(self.time_zone.is_some(), "time_zone", self.column_type == Timestamp, "timestamp");
+        only_for(self.decimal_mark.is_some(), "decimal_mark", counted, "integer and decimal");
+        if self.ambiguous.is_some() && self.time_zone.is_none() {
+            problems.push("option `ambiguous` goes with `time_zone`".to_owned());
+        }
+        if self.date_order.is_some() && self.format.is_some() {
+            problems.push("`format` says the order already: leave `date_order` out".to_owned());
+        }
+        if let Some(format) = &self.format
+            && chrono::format::StrftimeItems::new(format).any(|item| item == chrono::format::Item::Error)
+        {
+            problems.push(format!("`{format}` is no strftime format, such as `%d %b %Y`"));
+        }
+        problems
     }
 }
 
@@ -108,6 +188,26 @@ pub enum DateOrder {
     Dmy,
 }
 
+/// Which of two moments a text means that the clocks showed twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ambiguous {
+    /// The first: summer time still.
+    Earlier,
+    /// The second: winter time already.
+    Later,
+}
+
+/// The sign before the fraction of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecimalMark {
+    /// `1,234.50`
+    Point,
+    /// `1.234,50`
+    Comma,
+}
+
 /// What a column's values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnType {
@@ -129,24 +229,36 @@ pub enum ColumnType {
     Date,
     /// A time of day; `24:00` and later wrap, as the next day's early hours.
     Time,
-    /// A moment; text without an offset is read as UTC.
+    /// A moment; text without an offset is read in the column's `time_zone`, else as UTC.
     Timestamp,
+    /// A length of time, to the microsecond.
+    Duration,
     /// True or false.
     Boolean,
+    /// A JSON document.
+    Json,
 }
 
 impl ColumnType {
     /// What Arrow calls it.
     pub fn data_type(self) -> DataType {
         match self {
-            Self::Text | Self::StoreId => DataType::Utf8,
+            Self::Text | Self::StoreId | Self::Json => DataType::Utf8,
             Self::Integer => DataType::Int64,
             Self::Decimal { precision, scale } => DataType::Decimal128(precision, scale),
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Duration => DataType::Duration(TimeUnit::Microsecond),
             Self::Boolean => DataType::Boolean,
         }
+    }
+
+    /// The Arrow field of a column of this type.
+    fn field(self, name: &str) -> Field {
+        let field = Field::new(name, self.data_type(), true);
+        // Arrow has no JSON: the warehouse tells it from text by this mark.
+        if self == Self::Json { field.with_metadata([(TYPE.to_owned(), "json".to_owned())].into()) } else { field }
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -157,6 +269,8 @@ impl ColumnType {
             "date" => Self::Date,
             "time" => Self::Time,
             "timestamp" => Self::Timestamp,
+            "duration" => Self::Duration,
+            "json" => Self::Json,
             "boolean" => Self::Boolean,
             other => {
                 let (precision, scale) = other.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
@@ -178,7 +292,9 @@ impl fmt::Display for ColumnType {
             Self::Date => f.write_str("date"),
             Self::Time => f.write_str("time"),
             Self::Timestamp => f.write_str("timestamp"),
+            Self::Duration => f.write_str("duration"),
             Self::Boolean => f.write_str("boolean"),
+            Self::Json => f.write_str("json"),
         }
     }
 }
@@ -188,97 +304,16 @@ impl<'de> Deserialize<'de> for ColumnType {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
             serde::de::Error::custom(format!(
-                "unknown type `{text}`: use text, store_id, integer, decimal(p,s), date, time, timestamp or boolean"
+                "unknown type `{text}`: use text, store_id, integer, decimal(p,s), date, time, timestamp, duration, boolean or json"
             ))
         })
-    }
-}
-
-/// One condition on a column's values.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    /// Which condition.
-    pub kind: RuleKind,
-    /// What happens to a row that breaks it. Default: `quarantine`.
-    #[serde(default)]
-    pub severity: Severity,
-    /// `accepted`: the values that may stand here.
-    #[serde(default)]
-    pub values: Vec<String>,
-    /// `range`: the smallest value.
-    pub min: Option<f64>,
-    /// `range`: the largest value.
-    pub max: Option<f64>,
-    /// `pattern`: a regular expression that the whole value matches.
-    pub pattern: Option<String>,
-    /// `known`: the table of the same brand that must hold the value.
-    pub table: Option<String>,
-    /// `known`: that table's column.
-    pub column: Option<String>,
-}
-
-/// Kinds of rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RuleKind {
-    /// A value must stand here.
-    Required,
-    /// The value is one of `values`.
-    Accepted,
-    /// The number lies between `min` and `max`.
-    Range,
-    /// The text matches `pattern`.
-    Pattern,
-    /// The value stands in `table`.`column`.
-    Known,
-    /// Short for `known` in `stores`.`store_id`.
-    KnownStore,
-}
-
-impl RuleKind {
-    /// Its name in definitions, reports and quarantine.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Required => "required",
-            Self::Accepted => "accepted",
-            Self::Range => "range",
-            Self::Pattern => "pattern",
-            Self::Known => "known",
-            Self::KnownStore => "known_store",
-        }
-    }
-}
-
-/// What happens to a row that breaks a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// It is loaded, and the run says so.
-    Warn,
-    /// It is kept aside with its reason; the others are loaded.
-    #[default]
-    Quarantine,
-    /// The run fails and nothing is loaded.
-    Fail,
-}
-
-impl Rule {
-    /// The table and column that must hold the value, for rules that look one up.
-    pub fn looks_up(&self) -> Option<(&str, &str)> {
-        match self.kind {
-            RuleKind::KnownStore => Some(("stores", "store_id")),
-            RuleKind::Known => Some((self.table.as_deref()?, self.column.as_deref()?)),
-            _ => None,
-        }
     }
 }
 
 impl Contract {
     /// The schema of checked rows: the columns, then [`ROW`].
     pub fn schema(&self) -> SchemaRef {
-        let mut fields: Vec<Field> =
-            self.columns.iter().map(|column| Field::new(&column.name, column.column_type.data_type(), true)).collect();
+        let mut fields: Vec<Field> = self.columns.iter().map(|column| column.column_type.field(&column.name)).collect();
         fields.push(Field::new(ROW, DataType::Int64, false));
         Arc::new(Schema::new(fields))
     }
@@ -289,6 +324,14 @@ impl Contract {
             self.columns.iter().map(|column| Field::new(&column.name, DataType::Utf8, true)).collect();
         fields.push(Field::new(ROW, DataType::Int64, false));
         Arc::new(Schema::new(fields))
+    }
+
+    /// The rules of a kind, each with its column.
+    pub fn rules_of(&self, kind: RuleKind) -> impl Iterator<Item = (&Column, &Rule)> {
+        let of = move |column| (column, kind);
+        self.columns.iter().map(of).flat_map(|(column, kind)| {
+            column.rules.iter().filter(move |rule| rule.kind == kind).map(move |rule| (column, rule))
+        })
     }
 
     /// Lists what is wrong with the contract itself, in words.
@@ -303,11 +346,10 @@ impl Contract {
             if !is_plain(name) {
                 problems.push(format!("column name `{name}`: use lower-case letters, digits and `_`, a letter first"));
             }
-            if column.date_order.is_some() && !matches!(column.column_type, ColumnType::Date | ColumnType::Timestamp) {
-                problems.push(format!("column `{name}` is no date: it takes no `date_order`"));
-            }
+            problems.extend(column.problems().into_iter().map(|text| format!("column `{name}`: {text}")));
             for rule in &column.rules {
-                problems.extend(rule_problem(column, rule).map(|text| format!("column `{name}`: {text}")));
+                let problem = rule_problem(self, column, rule);
+                problems.extend(problem.map(|text| format!("column `{name}`: {text}")));
             }
         }
         for key in &self.key {
@@ -315,8 +357,10 @@ impl Contract {
                 problems.push(format!("key column `{key}` is not among the columns"));
             }
         }
-        if !(0.0..=1.0).contains(&self.quarantine_threshold) {
-            problems.push("`quarantine_threshold` is a share between 0 and 1".to_owned());
+        let shares =
+            [("quarantine_threshold", Some(self.quarantine_threshold)), ("fail_threshold", self.fail_threshold)];
+        for (name, _) in shares.iter().filter(|(_, share)| share.is_some_and(|share| !(0.0..=1.0).contains(&share))) {
+            problems.push(format!("`{name}` is a share between 0 and 1"));
         }
         problems
     }
@@ -327,25 +371,4 @@ pub(crate) fn is_plain(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-}
-
-fn rule_problem(column: &Column, rule: &Rule) -> Option<String> {
-    match rule.kind {
-        RuleKind::Accepted if rule.values.is_empty() => Some("rule `accepted` needs `values`".to_owned()),
-        RuleKind::Range if rule.min.is_none() && rule.max.is_none() => {
-            Some("rule `range` needs `min` or `max`".to_owned())
-        }
-        RuleKind::Range if !matches!(column.column_type, ColumnType::Integer | ColumnType::Decimal { .. }) => {
-            Some("rule `range` is for numbers".to_owned())
-        }
-        RuleKind::Pattern => match rule.pattern.as_deref().map(regex::Regex::new) {
-            None => Some("rule `pattern` needs `pattern`".to_owned()),
-            Some(Err(error)) => Some(format!("`pattern` is no regular expression: {error}")),
-            Some(Ok(_)) => None,
-        },
-        RuleKind::Known if rule.table.is_none() || rule.column.is_none() => {
-            Some("rule `known` needs `table` and `column`".to_owned())
-        }
-        _ => None,
-    }
 }

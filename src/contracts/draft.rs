@@ -10,6 +10,7 @@ use arrow::array::{Array as _, AsArray as _, RecordBatch};
 
 use super::contract::DateOrder;
 use super::draft_number::Numbers;
+use super::duration::duration;
 use super::values;
 
 /// Distinct values that are told apart; beyond, a column has "many".
@@ -69,6 +70,7 @@ pub(super) struct Fits {
     pub(super) integer: bool,
     pub(super) number: bool,
     pub(super) time: bool,
+    pub(super) duration: bool,
     /// Without an order, month first, day first.
     pub(super) date: [bool; 3],
     pub(super) timestamp: [bool; 3],
@@ -111,6 +113,7 @@ impl Observation {
             integer: true,
             number: true,
             time: true,
+            duration: true,
             date: [true; 3],
             timestamp: [true; 3],
         };
@@ -190,6 +193,7 @@ impl Observation {
         let clock = text.strip_prefix('T').unwrap_or(text);
         let hours = clock.split(':').next().and_then(|hours| hours.parse::<u32>().ok());
         fits.time = fits.time && clock.contains(':') && !clock.contains('T') && values::time(clock).is_ok();
+        fits.duration = fits.duration && fits.time && duration(clock).is_ok();
         self.late_hours += u64::from(fits.time && hours.is_some_and(|hours| hours >= 24));
         let (day, rest) = text.split_once(['T', ' ']).unwrap_or((text, ""));
         if !day.contains(['/', '-', '.']) || !day.contains(|c: char| c.is_ascii_digit()) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::contract::{ColumnType, DateOrder};
+use super::contract::{ColumnType, DateOrder, DecimalMark};
 use super::draft::{ORDERS, Observation, Observed};
 use super::draft_name::{names_a_key, names_a_person, names_a_store, names_digits, plain};
 
@@ -21,6 +21,8 @@ pub struct DraftColumn {
     pub column_type: ColumnType,
     /// How its dates are written, where that must be said.
     pub date_order: Option<DateOrder>,
+    /// The sign before the fraction, where that must be said.
+    pub decimal_mark: Option<DecimalMark>,
     /// Why it may hold personal data, where it may.
     pub personal: Option<String>,
     /// Why this type.
@@ -74,12 +76,19 @@ fn decide(seen: &Observation, name: String) -> DraftColumn {
         from: seen.name.clone(),
         column_type,
         date_order,
+        decimal_mark: None,
         personal,
         why,
         remarks,
         complete: seen.empty == 0 && seen.broken_formulas == 0,
         refused: seen.broken_formulas,
     };
+    let numbers = &seen.numbers;
+    if matches!(column.column_type, ColumnType::Integer | ColumnType::Decimal { .. })
+        && numbers.decimal_commas + numbers.lone_commas + numbers.grouped > 0
+    {
+        column.decimal_mark = numbers.mark();
+    }
     suspicious(seen, &mut column);
     column
 }
@@ -125,10 +134,14 @@ fn number_like(seen: &Observation, name: &str, remarks: &mut Vec<String>) -> Opt
         return decision(ColumnType::Text, "digits that are no quantity".to_owned());
     }
     if !numbers.unambiguous() {
-        remarks.push("numbers such as `1,234` or `1.234` stand beside `12,5`: say which sign is which at the source, then use decimal".to_owned());
+        remarks.push(
+            "its numbers use comma and point so that they contradict each other or leave it open: when you know, set \
+             decimal and decimal_mark"
+                .to_owned(),
+        );
         return decision(ColumnType::Text, "its numbers can be read in two ways".to_owned());
     }
-    if numbers.lone_commas > 0 {
+    if numbers.lone_commas > 0 && numbers.decimal_commas == 0 {
         remarks.push(format!("{} values are written as `1,234` and read as thousands", numbers.lone_commas));
     }
     if numbers.exponents > 0 && numbers.whole > 10 {
@@ -142,7 +155,7 @@ fn number_like(seen: &Observation, name: &str, remarks: &mut Vec<String>) -> Opt
         }
         return decision(ColumnType::Integer, "every value is a whole number".to_owned());
     }
-    let scale = usize::from(numbers.scale.unsigned_abs());
+    let scale = usize::from(numbers.digits_behind().unsigned_abs());
     let precision = (numbers.whole.max(1) + scale + ROOM).max(12);
     if numbers.whole.max(1) + scale > LONGEST_NUMBER {
         return decision(ColumnType::Text, "its numbers have more digits than a decimal holds".to_owned());
@@ -150,7 +163,8 @@ fn number_like(seen: &Observation, name: &str, remarks: &mut Vec<String>) -> Opt
     if numbers.noisy > 0 {
         remarks.push(format!("{} values carry a float's noise and are rounded back to what was meant", numbers.noisy));
     }
-    let column_type = ColumnType::Decimal { precision: precision.min(LONGEST_NUMBER) as u8, scale: numbers.scale };
+    let column_type =
+        ColumnType::Decimal { precision: precision.min(LONGEST_NUMBER) as u8, scale: numbers.digits_behind() };
     let why = format!(
         "every value is a number, of at most {} digits before the point and {scale} behind",
         numbers.whole.max(1)

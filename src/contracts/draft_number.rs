@@ -1,6 +1,7 @@
 //! How the numbers of a column are written: how many digits they need, and
 //! whether comma and point can be told apart.
 
+use super::contract::DecimalMark;
 use super::values;
 
 /// Digits that a number may have behind the point before it may be a float's noise.
@@ -35,7 +36,11 @@ pub(super) struct Numbers {
     pub(super) decimal_commas: u64,
     /// `1,234` or, among decimal commas, `1.234`: it may be either.
     pub(super) lone_commas: u64,
+    /// `12.5`, `1,234.5`: the point must be the decimal sign.
+    pub(super) decimal_points: u64,
     pub(super) lone_points: u64,
+    /// Values with more than one comma.
+    pub(super) grouped: u64,
 }
 
 impl Numbers {
@@ -58,6 +63,7 @@ impl Numbers {
         let bare: String = text.chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | ',')).collect();
         self.leading_zeros +=
             u64::from(bare.len() > 1 && bare.starts_with('0') && bare[1..].starts_with(|c: char| c.is_ascii_digit()));
+        self.grouped += u64::from(bare.matches(',').count() > 1 || bare.contains(',') && bare.contains('.'));
         match (bare.rfind('.'), bare.rfind(',')) {
             (None, Some(comma)) if bare.matches(',').count() == 1 => {
                 let groups = bare.len() - comma == 4 && (1..=3).contains(&comma);
@@ -65,6 +71,8 @@ impl Numbers {
             }
             (Some(point), Some(comma)) if comma > point => self.decimal_commas += 1,
             (Some(point), None) if bare.len() - point == 4 && (1..=3).contains(&point) => self.lone_points += 1,
+            (Some(_), None) if bare.matches('.').count() == 1 => self.decimal_points += 1,
+            (Some(point), Some(comma)) if point > comma => self.decimal_points += 1,
             _ => {}
         }
         self.measure(text, &bare);
@@ -98,9 +106,26 @@ impl Numbers {
         }
     }
 
-    /// Whether comma and point mean the same thing in each value, however it is read.
+    /// Which sign is the decimal one; `None` where the values contradict each other
+    /// or leave it open. A column without commas needs no answer.
+    pub(super) fn mark(&self) -> Option<DecimalMark> {
+        match (self.decimal_commas, self.decimal_points) {
+            (1.., 0) => Some(DecimalMark::Comma),
+            (0, 1..) => Some(DecimalMark::Point),
+            _ => None,
+        }
+    }
+
+    /// Whether each value can be read in one way only.
     pub(super) fn unambiguous(&self) -> bool {
-        self.decimal_commas == 0 || self.lone_commas + self.lone_points == 0
+        // What only groups is no fraction, whichever sign it uses.
+        self.mark().is_some() || self.decimal_commas == 0 && (self.lone_commas == 0 || self.fractions == 0)
+    }
+
+    /// Digits behind the point, where a lone sign may turn out to be the decimal one.
+    pub(super) fn digits_behind(&self) -> i8 {
+        let lone = self.mark() == Some(DecimalMark::Comma) && self.lone_commas > 0;
+        if lone { self.scale.max(3) } else { self.scale }
     }
 }
 
@@ -152,7 +177,10 @@ mod tests {
     fn a_comma_that_may_be_either_sign_is_noticed() {
         assert!(of(&["1,234", "999"]).unambiguous());
         assert!(of(&["1,25", "2,5"]).unambiguous());
-        assert!(!of(&["1,25", "1,125"]).unambiguous());
-        assert!(!of(&["1,25", "1.125"]).unambiguous());
+        assert_eq!(of(&["1,25", "1,125"]).mark(), Some(DecimalMark::Comma));
+        assert_eq!(of(&["1,25", "1,125"]).digits_behind(), 3);
+        assert_eq!(of(&["1,234", "1.5"]).mark(), Some(DecimalMark::Point));
+        assert!(!of(&["1,25", "1.5"]).unambiguous());
+        assert!(!of(&["1,234", "1.125"]).unambiguous());
     }
 }

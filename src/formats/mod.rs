@@ -65,6 +65,11 @@ pub struct Facts {
     pub left_out: BTreeMap<&'static str, u64>,
     /// Columns of the file that nobody wanted.
     pub ignored_columns: Vec<String>,
+    /// The header as it stands, without empty cells.
+    pub header: Vec<String>,
+    /// Total rows that were left out: the row's number, and what stands in each wanted
+    /// column. The first ten thousand.
+    pub totals: Vec<(u64, Vec<Option<String>>)>,
 }
 
 /// Why a file could not be read.

@@ -12,6 +12,8 @@ use crate::ids::ROW;
 const BATCH_ROWS: usize = 8192;
 /// Whoever wants rows as they stand wants to look at the top.
 const GRID_ROWS: usize = 256;
+/// Total rows whose values are remembered.
+const TOTALS: usize = 10_000;
 
 /// Takes a file's rows from the top and hands over batches.
 pub(super) struct Collector<'a> {
@@ -60,6 +62,7 @@ impl<'a> Collector<'a> {
             self.positions = self.finder.offer(row, cells)?;
             if let Some(positions) = &self.positions {
                 self.facts.ignored_columns = positions.ignored.clone();
+                self.facts.header = cells.iter().flatten().cloned().collect();
             }
             return Ok(true);
         };
@@ -72,6 +75,10 @@ impl<'a> Collector<'a> {
         };
         if let Some(reason) = reason {
             *self.facts.left_out.entry(reason).or_insert(0) += 1;
+            if reason == "total" && self.facts.totals.len() < TOTALS {
+                let cells = positions.at.iter().map(|at| at.and_then(|at| cells.get(at)?.clone()));
+                self.facts.totals.push((row, cells.collect()));
+            }
             return Ok(true);
         }
         for (builder, at) in self.columns.iter_mut().zip(&positions.at) {

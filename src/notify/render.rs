@@ -217,6 +217,7 @@ impl RunView {
         let (outcome, tone) = match run.status {
             Status::Failed => ("failed", "bad"),
             Status::Interrupted => ("interrupted", "bad"),
+            Status::Partial => ("partly loaded", "bad"),
             Status::Succeeded | Status::NothingNew if run.over_threshold => ("too much quarantined", "bad"),
             Status::NothingNew => ("nothing new", "quiet"),
             Status::Succeeded => ("loaded", "good"),
@@ -268,7 +269,7 @@ fn overview(summary: &Summary, needs: &[Need]) -> String {
     if total == 0 {
         return String::new();
     }
-    let new = summary.runs.iter().filter(|run| run.status == Status::Succeeded).count() as u64;
+    let new = summary.runs.iter().filter(|run| run.status.has_loaded()).count() as u64;
     let took = seconds(summary.runs.iter().map(|run| run.duration_ms).sum());
     let brought = format!("{} of {} {} brought data", grouped(new), grouped(total), counted(total, "run", "runs"));
     if needs.is_empty() {

@@ -187,7 +187,7 @@ impl Summary {
 
 /// Says whether a run waits for a person.
 pub(super) fn needs_someone(run: &RunReport) -> bool {
-    matches!(run.status, Status::Failed | Status::Interrupted) || run.over_threshold
+    matches!(run.status, Status::Failed | Status::Partial | Status::Interrupted) || run.over_threshold
 }
 
 fn need_of(run: &RunReport) -> Need {
@@ -195,6 +195,10 @@ fn need_of(run: &RunReport) -> Need {
         Status::Failed => (
             run.error.clone().unwrap_or_else(|| "it failed and did not say why".to_owned()),
             format!("read the log of run {}, then run `storekeeper run {}` again", run.run_id, run.pipeline),
+        ),
+        Status::Partial => (
+            run.error.clone().unwrap_or_else(|| "files were refused; the others are loaded".to_owned()),
+            "mend the refused files; the next run reads them again".to_owned(),
         ),
         Status::Interrupted => (
             run.error.clone().unwrap_or_else(|| "the process ended in the middle; nothing was changed".to_owned()),
@@ -213,7 +217,12 @@ fn need_of(run: &RunReport) -> Need {
         subject: run.pipeline.to_string(),
         brand: Some(run.brand.to_string()),
         run: Some(run.run_id.0),
-        files: run.files.iter().map(|file| file.name.clone()).collect(),
+        files: run
+            .files
+            .iter()
+            .filter(|file| run.status != Status::Partial || file.error.is_some())
+            .map(|file| file.name.clone())
+            .collect(),
         happened,
         remedy: run.hint.clone().unwrap_or(remedy),
     }
@@ -258,7 +267,12 @@ pub(super) mod tests {
             brand: "harbor".into(),
             trigger: Trigger::Schedule,
             status: Status::Succeeded,
-            files: vec![FileReport { name: format!("{pipeline}.xlsx"), content_hash: "00".into(), rows_read: rows }],
+            files: vec![FileReport {
+                name: format!("{pipeline}.xlsx"),
+                content_hash: "00".into(),
+                rows_read: rows,
+                ..FileReport::default()
+            }],
             rows_read: rows,
             rows_loaded: rows,
             rows_inserted: rows,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use crate::contracts::{Contract, is_plain};
+use crate::contracts::{Contract, RuleKind, is_plain};
 use crate::formats::{Format, Wanted};
 use crate::ids::{BrandId, PipelineName};
 use crate::transforms;
@@ -328,11 +328,7 @@ pub(super) async fn read_one(definitions: &Path, file: &Path) -> Result<Pipeline
             None
         }
     };
-    let schema = match &transform {
-        None => Ok(definition.contract.schema()),
-        Some(sql) => transforms::output_schema(sql, definition.contract.schema()).await,
-    };
-    let columns = match schema.map(|schema| columns_of(&schema)) {
+    let columns = match destination_columns(&definition.contract, transform.as_deref()).await {
         Ok(Ok(columns)) => columns,
         Ok(Err(unknown)) => {
             refuse("title", format!("the transform makes columns that cannot be stored: {}", unknown.join(", ")));
@@ -356,6 +352,18 @@ pub(super) async fn read_one(definitions: &Path, file: &Path) -> Result<Pipeline
     } else {
         Err(problems)
     }
+}
+
+/// Name and type of the columns that reach the destination; or those without a type there.
+pub(super) async fn destination_columns(
+    contract: &Contract,
+    transform: Option<&str>,
+) -> Result<Result<Vec<(String, String)>, Vec<String>>, transforms::Error> {
+    let schema = match transform {
+        None => contract.schema(),
+        Some(sql) => transforms::output_schema(sql, contract.schema()).await?,
+    };
+    Ok(columns_of(&schema))
 }
 
 fn source_problems(source: &Source) -> Vec<String> {
@@ -398,6 +406,9 @@ fn destination_problems(definition: &Definition, columns: &[(String, String)]) -
         for name in names.iter().filter(|name| !there(name)) {
             problems.push(format!("{what} column `{name}` does not reach the destination"));
         }
+    }
+    for (column, _) in definition.contract.rules_of(RuleKind::Unique).filter(|(column, _)| !there(&column.name)) {
+        problems.push(format!("rule `unique` is on `{}`, which does not reach the destination", column.name));
     }
     if let Some(column) = &destination.partition_by {
         if !there(column) {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::examples::csv_of;
-use crate::contracts::{ColumnType, DateOrder, DraftColumn};
+use crate::contracts::{ColumnType, DateOrder, DecimalMark, DraftColumn};
 use crate::formats::{Format, Kind};
 
 /// What a definition is written from.
@@ -131,6 +131,10 @@ fn write_column(text: &mut String, column: &DraftColumn) {
         };
         let _ = writeln!(text, "date_order = \"{order}\"");
     }
+    if let Some(mark) = column.decimal_mark {
+        let mark = if mark == DecimalMark::Comma { "comma" } else { "point" };
+        let _ = writeln!(text, "decimal_mark = \"{mark}\"");
+    }
     if let Some(reason) = &column.personal {
         comment(text, &format!("Suspected: {reason}. Its values stay out of logs, mails and reasons."));
         text.push_str("personal = true\n");
@@ -204,7 +208,9 @@ fn masked(layout: &Layout, number: usize, row: &[Option<String>]) -> Vec<Option<
         ColumnType::Timestamp => format!("2000-01-{number:02}T00:00:00Z"),
         ColumnType::Time => format!("08:{number:02}"),
         ColumnType::Boolean => "true".to_owned(),
-        _ => format!("Made up {number}"),
+        ColumnType::Duration => format!("{number}:00:00"),
+        ColumnType::Json => "{}".to_owned(),
+        ColumnType::Text => format!("Made up {number}"),
     };
     let cell = |(cell, column): (&Option<String>, &DraftColumn)| match (cell, &column.personal) {
         (Some(_), Some(_)) => Some(mask(column)),

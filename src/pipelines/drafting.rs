@@ -254,6 +254,7 @@ impl Reader {
             for at in &wrong {
                 columns[*at].column_type = ColumnType::Text;
                 columns[*at].date_order = None;
+                columns[*at].decimal_mark = None;
                 columns[*at].why = "its type refused values when the file was read again".to_owned();
             }
             layout.columns.clone_from(&columns);

@@ -1,5 +1,6 @@
 //! Why a run failed. Nothing was changed then.
 
+use crate::contracts::Undecidable;
 use crate::ids::PipelineName;
 use crate::{formats, sources, transforms, warehouse};
 
@@ -44,6 +45,38 @@ pub enum Error {
         rule: &'static str,
         /// In words.
         reason: String,
+    },
+    /// Columns of a file can be read in two ways.
+    #[error("`{name}`: {}", columns.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Undecidable {
+        /// The file.
+        name: String,
+        /// Which, and why.
+        columns: Vec<Undecidable>,
+    },
+    /// A file's own total does not fit its rows.
+    #[error("`{name}` breaks rule `control_total` on `{column}`{}: {reason}", row.map(|row| format!(" in row {row}")).unwrap_or_default())]
+    Control {
+        /// The file.
+        name: String,
+        /// Column.
+        column: String,
+        /// The total row.
+        row: Option<u64>,
+        /// In words.
+        reason: String,
+    },
+    /// More rows of a file are refused than the contract stands.
+    #[error("{refused} of {read} rows of `{name}` are refused, more than the contract allows; {first}")]
+    TooManyRefused {
+        /// The file.
+        name: String,
+        /// Refused rows.
+        refused: u64,
+        /// All rows.
+        read: u64,
+        /// The first of them.
+        first: String,
     },
     /// A table that rules look values up in holds nothing yet.
     #[error("rules look values up in `{table}`, which is empty")]
@@ -108,6 +141,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it is more than one file's: the load cannot go on then.
+    pub(super) fn ends_the_run(&self) -> bool {
+        !matches!(
+            self,
+            Self::File { .. }
+                | Self::Row { .. }
+                | Self::Transform { .. }
+                | Self::Worker { .. }
+                | Self::Undecidable { .. }
+                | Self::Control { .. }
+                | Self::TooManyRefused { .. }
+        )
+    }
+
     /// Says what the operator can do about it, if anything.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -119,6 +166,16 @@ impl Error {
             Self::Source(source) => source.hint(),
             Self::File { source, .. } => source.hint(),
             Self::Row { .. } => Some("mend the file at its source, or lower the rule's severity"),
+            Self::Undecidable { columns, .. } => Some(match columns.first().map(|column| column.option) {
+                Some("decimal_mark") => "set the column's `decimal_mark` in the contract to point or comma",
+                _ => "set the column's `date_order` in the contract to mdy, dmy or ymd",
+            }),
+            Self::Control { .. } => {
+                Some("compare the file with its source: rows may be missing. `tolerance` and `severity` ease the rule")
+            }
+            Self::TooManyRefused { .. } => {
+                Some("mend the file, or the contract; `fail_threshold` and `fail_limit_rows` say how many are too many")
+            }
             Self::NoReference { .. } => Some("run the pipeline that loads that table first, or `run --all`"),
             Self::Transform { source, .. } => source.hint(),
             Self::Load { source, .. } => source.hint(),

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::definition::Pipeline;
 use super::error::Error;
-use crate::contracts::{self, Reference, Rejection};
+use crate::contracts::{self, Reference, Rejection, Survey};
 use crate::formats::{self, Format, Kind};
 use crate::ids::PipelineName;
 use crate::telemetry::chain;
@@ -139,23 +139,36 @@ pub(super) fn input(pipeline: &Pipeline) -> Option<(PathBuf, Format)> {
 /// Reads, checks and reshapes.
 pub(super) async fn make(pipeline: &Pipeline, path: PathBuf, format: Format) -> Result<Made, Error> {
     let name = path.display().to_string();
-    let contract = pipeline.definition.contract.clone();
+    let mut contract = pipeline.definition.contract.clone();
     let wanted = pipeline.wanted();
+    let told = name.clone();
     let reading = tokio::task::spawn_blocking(move || {
+        let failed = |source| Error::File { name: told.clone(), source };
         let mut reference = Reference::default();
         reference.insert("stores", "store_id", HashSet::from(STORES.map(str::to_owned)));
-        let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
-        let file = File::open(&path).map_err(formats::Error::Read)?;
+        let mut batches = Vec::new();
+        let file = File::open(&path).map_err(|source| failed(formats::Error::Read(source)))?;
         formats::read(&format, &wanted, LIMIT_BYTES, file, &mut |raw| {
-            let checked = contracts::check(&contract, &raw, &reference);
+            batches.push(raw);
+            true
+        })
+        .map_err(failed)?;
+        if batches.iter().any(|raw| contracts::undecided(&contract, raw)) {
+            let mut survey = Survey::of(&contract);
+            batches.iter().for_each(|raw| survey.take(raw));
+            let decided = survey.decide(&contract);
+            contract = decided.map_err(|columns| Error::Undecidable { name: told.clone(), columns })?.0;
+        }
+        let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
+        for raw in &batches {
+            let checked = contracts::check(&contract, raw, &reference);
             accepted.push(checked.accepted);
             rejected.extend(checked.rejected);
-            true
-        })?;
+        }
         Ok((accepted, rejected))
     });
     let worked = reading.await.map_err(|source| Error::Worker { name: name.clone(), source })?;
-    let (mut accepted, rejected) = worked.map_err(|source| Error::File { name: name.clone(), source })?;
+    let (mut accepted, rejected) = worked?;
     if let Some(sql) = &pipeline.transform {
         let failed = |source| Error::Transform { name: name.clone(), source };
         let schema = pipeline.definition.contract.schema();

@@ -96,7 +96,8 @@ impl Engine {
         load.copy(file_id, &schema, futures::stream::iter([Ok(made.batch)]), failed).await?;
         load.close_file(file_id, None, rows).await.map_err(failed)?;
         let counts = load.merge().await.map_err(failed)?;
-        report.files.push(FileReport { name: entry.name, content_hash: entry.content_hash, rows_read: rows });
+        let (name, content_hash) = (entry.name, entry.content_hash);
+        report.files.push(FileReport { name, content_hash, rows_read: rows, ..FileReport::default() });
         report.rows_read = rows;
         report.count(counts);
         if !made.withheld.is_empty() {

@@ -9,6 +9,7 @@
 //! or left out and counted.
 
 mod acquire;
+mod columns;
 mod crash;
 mod definition;
 mod draft_text;
@@ -16,7 +17,9 @@ mod drafting;
 mod error;
 mod examples;
 mod forecasting;
+mod judging;
 mod quarantine;
+mod reading;
 mod replay;
 mod report;
 mod runner;

@@ -6,7 +6,7 @@
 //! transaction that loads them, so that a row is loaded once, whatever happens in
 //! between, and by however many processes at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,21 +16,25 @@ use futures::FutureExt as _;
 use futures::{StreamExt as _, stream};
 use tracing::{Instrument as _, info_span};
 
+use super::columns;
 use super::crash;
 use super::definition::Pipeline;
 use super::error::Error;
+use super::judging::sample;
 use super::quarantine::{QuarantineFilter, QuarantineState, Refusal, Refused, Verdict};
 use super::quarantine::{refused_files, refused_rows, settle_refused};
 use super::report::{FileReport, RunReport, Status, Trigger};
-use super::runner::{Engine, sample};
+use super::runner::Engine;
 use super::tables::{self, Turn};
-use crate::contracts::{self, Reference, Severity};
+use crate::contracts::{self, Reference, RuleKind, Severity};
 use crate::ids::{BrandId, ROW};
 use crate::transforms::{self, Transform};
 use crate::warehouse::{Load, LoadError, WriteDisposition};
 
 /// The rule of rows that cannot be replayed at all.
 const RULE: &str = "replay";
+/// The rule of rows that a later one of the same file outdid.
+const UNIQUE: &str = "unique";
 
 impl Engine {
     /// Tries a pipeline's open refused rows of a brand again. `filter` narrows
@@ -80,6 +84,7 @@ impl Engine {
                 return Err(Error::OwnRows { pipeline: pipeline.name.clone() });
             }
         }
+        let pipeline = &columns::recall(&self.warehouse, pipeline, brand).await?;
         let reference = self.reference(pipeline, brand).await?;
         let mut table = pipeline.table(brand);
         let own = table.disposition;
@@ -101,15 +106,18 @@ impl Engine {
             report.rows_read += rows.len() as u64;
             if let Some(first) = rows.first() {
                 let rows_read = rows.len() as u64;
-                report.files.push(FileReport { name: first.file.clone(), content_hash: String::new(), rows_read });
+                report.files.push(FileReport { name: first.file.clone(), rows_read, ..FileReport::default() });
             }
             let (rows, lost): (Vec<Refused>, Vec<Refused>) =
                 rows.into_iter().partition(|row| missing(pipeline, row).is_none());
             for row in lost {
                 let (column, reason) = missing(pipeline, &row).unwrap_or_default();
-                verdicts.push(stays(report, &row, column, RULE, reason, None));
+                // The rule says what the row is, for the next replay too.
+                let rule = if row.rule == UNIQUE { UNIQUE } else { RULE };
+                verdicts.push(stays(report, &row, column, rule, reason, None));
             }
-            let passed = self.stage(pipeline, &reference, file_id, rows, &mut load, report, &mut verdicts).await?;
+            let passed =
+                self.stage_refused(pipeline, &reference, file_id, rows, &mut load, report, &mut verdicts).await?;
             staged.extend(passed.into_iter().map(|row| ((file_id, row.row), row)));
         }
         crash::point("replay_staged");
@@ -153,7 +161,7 @@ impl Engine {
     /// Puts a file's refused rows through contract and transform into staging;
     /// answers with those that passed.
     #[allow(clippy::too_many_arguments, reason = "the parts of one step, of which each has its own owner")]
-    async fn stage(
+    async fn stage_refused(
         &self,
         pipeline: &Pipeline,
         reference: &Reference,
@@ -166,7 +174,20 @@ impl Engine {
         let Some(first) = rows.first() else { return Ok(Vec::new()) };
         let name = first.file.clone();
         let contract = &pipeline.definition.contract;
-        let raw = raw_batch(pipeline, &rows);
+        let mut raw = raw_batch(pipeline, &rows);
+        let mut rows = rows;
+        if contracts::undecided(contract, &raw) {
+            // All values of the file could have said how these are written; these few cannot.
+            let open = |at: &usize| contracts::undecided(contract, &raw.slice(*at, 1));
+            let open: BTreeSet<i64> = (0..rows.len()).filter(open).map(|at| rows[at].row).collect();
+            let (left, kept): (Vec<Refused>, Vec<Refused>) = rows.into_iter().partition(|row| open.contains(&row.row));
+            for row in left {
+                let reason = "a date or number can be read in two ways: set `date_order` or `decimal_mark`".to_owned();
+                verdicts.push(stays(report, &row, row.column.clone(), RULE, reason, None));
+            }
+            rows = kept;
+            raw = raw_batch(pipeline, &rows);
+        }
         let checked = contracts::check(contract, &raw, reference);
         let mut by_row: BTreeMap<i64, Refused> = rows.into_iter().map(|row| (row.row, row)).collect();
         for rejection in checked.rejected {
@@ -210,10 +231,14 @@ impl Engine {
 
 /// Why a row cannot go through the contract, where it cannot: the column and the reason.
 fn missing(pipeline: &Pipeline, row: &Refused) -> Option<(String, String)> {
-    if row.rule == "unique" && pipeline.transform.is_some() {
+    if row.rule == UNIQUE && pipeline.transform.is_some() {
         return Some((row.column.clone(), "it was kept as the transform made it: load its file again".to_owned()));
     }
-    let columns = &pipeline.definition.contract.columns;
+    let contract = &pipeline.definition.contract;
+    if row.rule == UNIQUE && contract.rules_of(RuleKind::Unique).any(|(column, _)| column.name == row.column) {
+        return Some((row.column.clone(), "a later row of its file has the same value".to_owned()));
+    }
+    let columns = &contract.columns;
     let lost = columns.iter().find(|column| !column.optional && row.value(&column.name).is_none())?;
     Some((lost.name.clone(), format!("`{}` was not kept when the row was refused: load its file again", lost.name)))
 }
@@ -231,7 +256,7 @@ fn stays(
         Some(sheet) => format!("{} [{sheet}]", row.file),
         None => row.file.clone(),
     };
-    sample(report, shown, row.row, &column, rule, &reason);
+    report.add_samples([sample(&shown, row.row, &column, rule, &reason)]);
     Verdict {
         id: row.id,
         state: QuarantineState::Open,

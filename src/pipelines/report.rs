@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::judging::SAMPLES;
+use crate::contracts::Drift;
 use crate::ids::{BrandId, LoadId, PipelineName, RunId};
 use crate::warehouse::Counts;
 
@@ -30,6 +32,8 @@ pub enum Trigger {
 pub enum Status {
     /// Rows were loaded.
     Succeeded,
+    /// Rows of some files were loaded, other files were refused; the next run reads those again.
+    Partial,
     /// The source holds nothing that was not loaded before.
     NothingNew,
     /// Nothing was changed; `error` says why.
@@ -39,14 +43,23 @@ pub enum Status {
 }
 
 /// One file (or table page set) that a run read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReport {
     /// Its name at the source.
     pub name: String,
     /// SHA-256 of its bytes, hexadecimal.
     pub content_hash: String,
-    /// Rows below its header.
+    /// Rows below its header; none where it was refused.
     pub rows_read: u64,
+    /// Why it was refused; nothing of it is loaded then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// How its columns differ from those of the file before, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
 }
 
 /// One refused row. Values are left out: they may be personal.
@@ -140,6 +153,12 @@ impl RunReport {
             error: None,
             hint: None,
         }
+    }
+
+    /// Shows more refused rows, up to what a report holds.
+    pub(super) fn add_samples(&mut self, samples: impl IntoIterator<Item = QuarantineSample>) {
+        let room = SAMPLES.saturating_sub(self.quarantine.len());
+        self.quarantine.extend(samples.into_iter().take(room));
     }
 
     /// Takes over how the rows met those that were there.

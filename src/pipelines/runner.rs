@@ -1,36 +1,25 @@
 //! The one path a row takes, whatever started the run.
 
-use std::fs::File;
-use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use arrow::array::RecordBatch;
 use chrono::{DateTime, NaiveDate, Utc};
-use futures::{FutureExt as _, Stream, StreamExt as _};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use futures::FutureExt as _;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
 use super::acquire::{Acquired, Doors};
-use super::crash;
-use super::definition::{Pipeline, SourceKind};
+use super::definition::Pipeline;
 use super::error::Error;
-use super::report::{FileReport, QuarantineSample, RunReport, Status, Trigger};
+use super::judging::{blank, sample};
+use super::report::{FileReport, RunReport, Status, Trigger};
 use super::tables::{self, Turn};
+use super::{columns, crash};
 use crate::clock::Clock;
-use crate::contracts::{self, Reference, Rejection, Severity};
-use crate::formats::{self, Facts, Format, Kind};
+use crate::contracts::Reference;
 use crate::ids::{BrandId, PipelineName};
-use crate::sources::Fetched;
 use crate::telemetry::chain;
-use crate::transforms::Transform;
-use crate::warehouse::{FileEntry, Load, LoadError, Table, Warehouse};
-
-/// Batches that wait between the reader and the database.
-const BATCHES_AHEAD: usize = 4;
-/// Quarantined rows that a report shows.
-const SAMPLES: usize = 20;
+use crate::warehouse::{Load, LoadError, Table, Warehouse, WriteDisposition};
 
 /// Runs pipelines. Clones share the doors and the warehouse.
 #[derive(Debug, Clone)]
@@ -74,7 +63,7 @@ impl Engine {
         let span = info_span!("run", run.id = %report.run_id, pipeline = %pipeline.name, %brand);
         let outcome = self.load(pipeline, brand, order, &mut report, started).boxed().instrument(span.clone()).await;
         let report = span.in_scope(|| self.settle(report, started, outcome));
-        if report.status != Status::Succeeded {
+        if !report.status.has_loaded() {
             tables::close_run_alone(&self.warehouse, &report, self.clock.now()).await?;
         }
         turn.give_back().await?;
@@ -118,11 +107,11 @@ impl Engine {
             ),
             Err(failure) => {
                 let (run_id, pipeline, brand) = (report.run_id, report.pipeline.clone(), report.brand.clone());
-                let files = std::mem::take(&mut report.files);
+                let (files, notes) = (std::mem::take(&mut report.files), std::mem::take(&mut report.notes));
                 let duration_ms = report.duration_ms;
                 report = RunReport::blank(run_id, &pipeline, &brand, report.trigger, report.started_at);
                 report.duration_ms = duration_ms;
-                report.files = files;
+                (report.files, report.notes) = (files, notes);
                 report.status = Status::Failed;
                 report.error = Some(chain(&failure));
                 report.hint = failure.hint().map(str::to_owned);
@@ -157,28 +146,23 @@ impl Engine {
         if acquired.files.is_empty() {
             return Ok(());
         }
+        let mut pipeline = columns::recall(&self.warehouse, pipeline, brand).await?;
+        let pipeline = &mut pipeline;
         let reference = self.reference(pipeline, brand).await?;
         let table = pipeline.table(brand);
         let path = format!("{}.{}", table.schema, table.name);
         let failed = |source: LoadError| Error::Load { table: path.clone(), source };
         let mut load = self.begin(report, table).await?;
         crash::point("load_begun");
-        let mut names = std::collections::BTreeMap::new();
-        for file in &acquired.files {
-            let read = self.read_file(pipeline, &reference, file, &mut load, report).await?;
-            names.insert(read.0, read.1);
-            crash::point("file_copied");
+        let (names, refused) = self.stage_all(pipeline, &reference, &acquired, &mut load, report).await?;
+        if !order.full && order.file.is_none() {
+            self.yield_to_newer(&pipeline.name, &names, &mut load, report).await?;
         }
         for (file_id, row, kept) in load.settle_duplicates().await.map_err(failed)? {
             report.rows_quarantined += 1;
-            sample(
-                report,
-                names.get(&file_id).cloned().unwrap_or_default(),
-                row,
-                &pipeline.definition.contract.key.join(", "),
-                "unique",
-                &format!("row {kept} has the same key"),
-            );
+            let file = names.get(&file_id).map_or("", |staged| &staged.shown);
+            let key = pipeline.definition.contract.key.join(", ");
+            report.add_samples([sample(file, row, &key, "unique", &format!("row {kept} has the same key"))]);
         }
         for (name, sql) in &pipeline.checks {
             load.check(name, sql).await.map_err(failed)?;
@@ -189,117 +173,99 @@ impl Engine {
         if counts.deleted > 0 {
             report.notes.push(format!("{} rows disappeared at the source and from the table", counts.deleted));
         }
-        let allowed = pipeline.definition.contract.quarantine_threshold * report.rows_read as f64;
-        report.over_threshold = report.rows_quarantined as f64 > allowed;
-        report.status = Status::Succeeded;
+        let contract = &pipeline.definition.contract;
+        let allowed = contract.quarantine_threshold * report.rows_read as f64;
+        report.over_threshold = report.rows_quarantined as f64 > allowed
+            || contract.quarantine_limit_rows.is_some_and(|limit| report.rows_quarantined > limit);
+        report.status = if refused.is_empty() { Status::Succeeded } else { Status::Partial };
         report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tables::close_run(load.connection(), report, self.clock.now()).await?;
         crash::point("before_commit");
         load.commit().await.map_err(failed)?;
         crash::point("after_commit");
-        report.notes.extend(archive(&acquired, self.clock.now()).await);
+        report.notes.extend(archive(&acquired, &refused, self.clock.now()).await);
         Ok(())
     }
 
-    /// Reads one file into staging; answers with its id and what people call it.
-    async fn read_file(
+    /// A file that was refused, and is good now that the contract was mended, comes late:
+    /// what files changed later have said since stays.
+    async fn yield_to_newer(
         &self,
-        pipeline: &Pipeline,
-        reference: &Reference,
-        file: &Fetched,
+        pipeline: &PipelineName,
+        names: &BTreeMap<i64, Known>,
         load: &mut Load,
         report: &mut RunReport,
-    ) -> Result<(i64, String), Error> {
-        let failed = |source: LoadError| Error::Load { table: pipeline.definition.destination.table.clone(), source };
-        report.files.push(FileReport {
-            name: file.name.clone(),
-            content_hash: file.content_hash.clone(),
-            rows_read: 0,
-        });
-        let file_id = load.open_file(&entry(file)).await.map_err(failed)?;
-        let (batches, reader) = self.start_reading(pipeline, reference.clone(), &file.path);
-        let transform_failed = |source| Error::Transform { name: file.name.clone(), source };
-        let schema = pipeline.definition.contract.schema();
-        match &pipeline.transform {
-            None => {
-                let batches = batches.map(Ok::<_, Error>);
-                load.copy(file_id, &schema, batches, failed).await?
-            }
-            Some(sql) => {
-                let transform = Transform::new(sql, schema, batches).await.map_err(transform_failed)?;
-                let schema = transform.schema().clone();
-                let batches = transform.run().await.map_err(transform_failed)?;
-                let batches = batches.map(|batch| batch.map_err(transform_failed));
-                load.copy(file_id, &schema, batches, failed).await?
-            }
-        };
-        let read = reader.await.map_err(|source| Error::Worker { name: file.name.clone(), source })?;
-        let facts = read.facts.map_err(|source| Error::File { name: file.name.clone(), source })?;
-        if let Some((rejection, _)) = read.rejected.iter().find(|(rejection, _)| rejection.severity == Severity::Fail) {
-            return Err(Error::Row {
-                name: file.name.clone(),
-                row: rejection.row,
-                column: rejection.column.clone(),
-                rule: rejection.rule,
-                reason: rejection.reason.clone(),
-            });
+    ) -> Result<(), Error> {
+        let hashes: Vec<String> = names.values().map(|known| known.content_hash.clone()).collect();
+        let refused = tables::refused_before(&self.warehouse, pipeline, &report.brand, &hashes).await?;
+        let late: Vec<i64> =
+            names.iter().filter(|(_, known)| refused.contains(&known.content_hash)).map(|(id, _)| *id).collect();
+        if late.is_empty() {
+            return Ok(());
         }
-        let columns: Vec<String> =
-            pipeline.definition.contract.columns.iter().map(|column| column.name.clone()).collect();
-        load.quarantine(file_id, &columns, &read.rejected).await.map_err(failed)?;
-        load.close_file(file_id, facts.sheet.as_deref(), facts.rows_read).await.map_err(failed)?;
-        let shown = match &facts.sheet {
-            Some(sheet) => format!("{} [{sheet}]", file.name),
-            None => file.name.clone(),
-        };
-        if let Some(last) = report.files.last_mut() {
-            last.rows_read = facts.rows_read;
+        let gone = load.yield_to_newer(&late).await;
+        let gone = gone.map_err(|source| Error::Load { table: pipeline.to_string(), source })?;
+        if gone > 0 {
+            report.notes.push(format!("{gone} rows of files that were refused before are older than what is there"));
         }
-        report.rows_read += facts.rows_read;
-        report.rows_quarantined += read.rejected.len() as u64;
-        for (rejection, _) in &read.rejected {
-            sample(report, shown.clone(), rejection.row, &rejection.column, rejection.rule, &rejection.reason);
-        }
-        report.notes.extend(notes_of(&shown, &facts, &read.warned));
-        Ok((file_id, shown))
+        Ok(())
     }
 
-    /// Parses and checks a file on a thread of its own: the one place where
-    /// work that keeps a processor busy leaves the async threads.
-    fn start_reading(
+    /// Brings each file into staging on its own, oldest first. A file that is no good
+    /// keeps no other from being loaded; it is not entered into the ledger, so that the
+    /// next run reads it again. Answers with the names of those in staging, by id, and
+    /// with the hashes of the others.
+    async fn stage_all(
         &self,
-        pipeline: &Pipeline,
-        reference: Reference,
-        path: &Path,
-    ) -> (impl Stream<Item = RecordBatch> + Send + use<>, JoinHandle<Read>) {
-        let (sender, mut receiver) = mpsc::channel(BATCHES_AHEAD);
-        let (wanted, contract) = (pipeline.wanted(), pipeline.definition.contract.clone());
-        let format = format_of(pipeline);
-        let limit_bytes = self.doors.limits().worksheet_limit_bytes;
-        let path = path.to_owned();
-        let reader = tokio::task::spawn_blocking(move || {
-            let mut read = Read { facts: Err(formats::Error::Empty), rejected: Vec::new(), warned: Vec::new() };
-            let file = match File::open(&path) {
-                Ok(file) => file,
-                Err(source) => {
-                    read.facts = Err(formats::Error::Read(source));
-                    return read;
+        pipeline: &mut Pipeline,
+        reference: &Reference,
+        acquired: &Acquired,
+        load: &mut Load,
+        report: &mut RunReport,
+    ) -> Result<(BTreeMap<i64, Known>, BTreeSet<String>), Error> {
+        let mut before = tables::last_header(&self.warehouse, &pipeline.name, &report.brand).await?;
+        let (mut names, mut refused) = (BTreeMap::new(), BTreeSet::new());
+        let mut first_failure = None;
+        for file in &acquired.files {
+            let failure = match self.stage(pipeline, reference, file, &mut before, load).await {
+                Ok(staged) => {
+                    let known = Known { shown: staged.shown, content_hash: file.content_hash.clone() };
+                    names.insert(staged.file_id, known);
+                    report.rows_read += staged.report.rows_read;
+                    report.rows_quarantined += staged.rows_quarantined;
+                    report.files.push(staged.report);
+                    report.add_samples(staged.samples);
+                    report.notes.extend(staged.notes);
+                    crash::point("file_copied");
+                    continue;
                 }
+                Err(failure) => failure,
             };
-            let mut warned = std::collections::BTreeMap::new();
-            read.facts = formats::read(&format, &wanted, limit_bytes, BufReader::new(file), &mut |raw| {
-                let checked = contracts::check(&contract, &raw, &reference);
-                read.rejected.extend(checked.rejected.into_iter().zip(checked.rejected_rows));
-                for (key, count) in checked.warned {
-                    *warned.entry(key).or_insert(0) += count;
-                }
-                checked.accepted.num_rows() == 0 || sender.blocking_send(checked.accepted).is_ok()
-            });
-            read.warned = warned.into_iter().map(|((column, rule), count)| (column, rule, count)).collect();
-            read
-        });
-        let batches = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
-        (batches, reader)
+            let drift = self.drift_of_refused(pipeline, file, &failure, before.as_deref()).await;
+            let lines = drift.iter().flat_map(|drift| drift.lines(&pipeline.definition.contract));
+            report.notes.extend(lines.map(|line| format!("{}: {line}", file.name)));
+            let (error, hint) = (Some(chain(&failure)), failure.hint().map(str::to_owned));
+            report.files.push(FileReport { error, hint, drift, ..blank(file) });
+            // A table that the load replaces would lose the rows of a file that is left out.
+            let replaces = pipeline.definition.destination.write_disposition == WriteDisposition::Replace;
+            if failure.ends_the_run() || replaces {
+                return Err(failure);
+            }
+            warn!(file = file.name, error = %chain(&failure), "file refused");
+            refused.insert(file.content_hash.clone());
+            first_failure.get_or_insert(failure);
+        }
+        match first_failure {
+            Some(failure) if names.is_empty() => Err(failure),
+            Some(failure) => {
+                let (count, all) = (refused.len(), acquired.files.len());
+                let verb = if count == 1 { "was" } else { "were" };
+                report.error = Some(format!("{count} of {all} files {verb} refused: {}", chain(&failure)));
+                report.hint = failure.hint().map(str::to_owned);
+                Ok((names, refused))
+            }
+            None => Ok((names, refused)),
+        }
     }
 
     pub(super) async fn reference(&self, pipeline: &Pipeline, brand: &BrandId) -> Result<Reference, Error> {
@@ -316,70 +282,20 @@ impl Engine {
     }
 }
 
-/// What came of reading a file.
-struct Read {
-    facts: Result<Facts, formats::Error>,
-    rejected: Vec<(Rejection, Vec<Option<String>>)>,
-    warned: Vec<(String, &'static str, u64)>,
-}
-
-fn format_of(pipeline: &Pipeline) -> Format {
-    match (&pipeline.definition.source.format, pipeline.definition.source.kind) {
-        (Some(format), _) => format.clone(),
-        (None, SourceKind::Dataverse) | (None, _) => {
-            Format { kind: Kind::JsonLines, sheet: None, header: None, delimiter: None, encoding: None }
-        }
-    }
-}
-
-fn entry(file: &Fetched) -> FileEntry {
-    let remote = file.remote.as_ref();
-    FileEntry {
-        name: file.name.clone(),
-        content_hash: file.content_hash.clone(),
-        size_bytes: file.size_bytes,
-        drive_id: remote.map(|remote| remote.drive_id.clone()),
-        item_id: remote.map(|remote| remote.item_id.clone()),
-        version: remote.map(|remote| remote.version.clone()),
-        modified_at: remote.and_then(|remote| remote.modified_at),
-        modified_by: remote.and_then(|remote| remote.modified_by.clone()),
-    }
-}
-
-pub(super) fn sample(report: &mut RunReport, file: String, row: i64, column: &str, rule: &str, reason: &str) {
-    if report.quarantine.len() < SAMPLES {
-        report.quarantine.push(QuarantineSample {
-            file,
-            row: u64::try_from(row).unwrap_or(0),
-            column: column.to_owned(),
-            rule: rule.to_owned(),
-            reason: reason.to_owned(),
-        });
-    }
-}
-
-fn notes_of(file: &str, facts: &Facts, warned: &[(String, &'static str, u64)]) -> Vec<String> {
-    let mut notes = Vec::new();
-    for (reason, count) in &facts.left_out {
-        let rows = if *count == 1 { "row" } else { "rows" };
-        notes.push(format!("{file}: {count} {rows} left out as {reason}"));
-    }
-    if !facts.ignored_columns.is_empty() {
-        notes.push(format!("{file}: columns not in the contract: {}", facts.ignored_columns.join(", ")));
-    }
-    for (column, rule, count) in warned {
-        notes.push(format!("{file}: {count} rows break rule `{rule}` on `{column}` and were loaded all the same"));
-    }
-    notes
+/// A file in staging.
+struct Known {
+    shown: String,
+    content_hash: String,
 }
 
 /// Moves files aside: a courtesy, whose failure is a note.
-async fn archive(acquired: &Acquired, now: DateTime<Utc>) -> Vec<String> {
+async fn archive(acquired: &Acquired, refused: &BTreeSet<String>, now: DateTime<Utc>) -> Vec<String> {
     let mut notes = Vec::new();
     let Some((drive, folder)) = &acquired.archive else {
         return notes;
     };
-    for remote in acquired.files.iter().filter_map(|file| file.remote.as_ref()) {
+    let loaded = acquired.files.iter().filter(|file| !refused.contains(&file.content_hash));
+    for remote in loaded.filter_map(|file| file.remote.as_ref()) {
         if let Some(note) = drive.archive(remote, folder, now).await {
             warn!(note, "archiving failed");
             notes.push(note);

@@ -5,10 +5,12 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, PgConnection, Row as _};
 
+use super::columns::Learned;
 use super::error::Error;
 use super::report::{RunReport, Status, Trigger};
+use crate::contracts::SeenColumn;
 use crate::ids::{BrandId, PipelineName, RunId};
-use crate::warehouse::{Ident, Statement, Warehouse};
+use crate::warehouse::{Ident, Load, Statement, Warehouse};
 
 pub(super) fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> Error + Copy {
     move |source| Error::Ledger { action, source }
@@ -292,8 +294,104 @@ pub async fn reports_since(warehouse: &Warehouse, first: RunId) -> Result<Vec<Ru
     Ok(rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).collect())
 }
 
+/// The header of the file that was loaded last.
+pub(super) async fn last_header(
+    warehouse: &Warehouse,
+    pipeline: &PipelineName,
+    brand: &BrandId,
+) -> Result<Option<Vec<SeenColumn>>, Error> {
+    let columns: Option<serde_json::Value> =
+        sqlx::query_scalar("SELECT columns FROM ops.file_columns WHERE pipeline = $1 AND brand = $2")
+            .bind(&pipeline.0)
+            .bind(&brand.0)
+            .fetch_optional(warehouse.pool())
+            .await
+            .map_err(failed("read the columns of the last file"))?;
+    // One that no longer reads is no reason to stop: the contract is compared with instead.
+    Ok(columns.and_then(|columns| serde_json::from_value(columns).ok()))
+}
+
+/// Keeps a file's header, to become visible with its rows.
+pub(super) async fn remember_header(load: &mut Load, file_id: i64, columns: &[SeenColumn]) -> Result<(), Error> {
+    let (pipeline, brand) = load.owner();
+    sqlx::query(
+        "INSERT INTO ops.file_columns (pipeline, brand, file_id, columns) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (pipeline, brand) DO UPDATE SET file_id = EXCLUDED.file_id, columns = EXCLUDED.columns",
+    )
+    .bind(&pipeline.0)
+    .bind(&brand.0)
+    .bind(file_id)
+    .bind(serde_json::to_value(columns).unwrap_or_default())
+    .execute(load.connection())
+    .await
+    .map(drop)
+    .map_err(failed("keep the columns of a file"))
+}
+
+/// Which of these contents were refused by an earlier run.
+pub(super) async fn refused_before(
+    warehouse: &Warehouse,
+    pipeline: &PipelineName,
+    brand: &BrandId,
+    hashes: &[String],
+) -> Result<HashSet<String>, Error> {
+    let found: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT f ->> 'content_hash'
+         FROM ops.runs r CROSS JOIN LATERAL jsonb_array_elements(r.report -> 'files') AS f
+         WHERE r.pipeline = $1 AND r.brand = $2 AND r.status IN ('partial', 'failed')
+           AND f ? 'error' AND f ->> 'content_hash' = ANY($3)",
+    )
+    .bind(&pipeline.0)
+    .bind(&brand.0)
+    .bind(hashes)
+    .fetch_all(warehouse.pool())
+    .await
+    .map_err(failed("look for files that were refused before"))?;
+    Ok(found.into_iter().collect())
+}
+
+/// Columns that `evolve` made of earlier files.
+pub(super) async fn evolved_columns(
+    warehouse: &Warehouse,
+    pipeline: &PipelineName,
+    brand: &BrandId,
+) -> Result<Vec<Learned>, Error> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT name, source_name FROM ops.evolved_columns WHERE pipeline = $1 AND brand = $2 ORDER BY load_id, name",
+    )
+    .bind(&pipeline.0)
+    .bind(&brand.0)
+    .fetch_all(warehouse.pool())
+    .await
+    .map_err(failed("read the columns that files brought along"))?;
+    Ok(rows.into_iter().map(|(name, source_name)| Learned { name, source_name }).collect())
+}
+
+/// Keeps a column that a file brought along, to become visible with its rows.
+pub(super) async fn remember_column(load: &mut Load, column: &Learned) -> Result<(), Error> {
+    let ((pipeline, brand), load_id) = (load.owner(), load.id());
+    sqlx::query(
+        "INSERT INTO ops.evolved_columns (pipeline, brand, name, source_name, load_id) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(&pipeline.0)
+    .bind(&brand.0)
+    .bind(&column.name)
+    .bind(&column.source_name)
+    .bind(load_id.0)
+    .execute(load.connection())
+    .await
+    .map(drop)
+    .map_err(failed("keep a column that a file brought along"))
+}
+
 /// Says whether a status was a success.
 impl Status {
+    /// Whether rows were loaded.
+    pub fn has_loaded(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Partial)
+    }
+
     /// Whether nothing needs doing.
     pub fn is_fine(self) -> bool {
         matches!(self, Self::Succeeded | Self::NothingNew)

@@ -285,6 +285,7 @@ fn trigger_word(trigger: Trigger) -> &'static str {
 fn status_word(report: &RunReport) -> &'static str {
     match report.status {
         Status::Succeeded => "succeeded",
+        Status::Partial => "partial",
         Status::NothingNew => "nothing_new",
         Status::Failed => "failed",
         Status::Interrupted => "interrupted",

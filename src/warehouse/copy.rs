@@ -5,8 +5,8 @@
 
 use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, Time64MicrosecondType,
-    TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Float64Type, Int32Type, Int64Type,
+    Time64MicrosecondType, TimestampMicrosecondType,
 };
 
 /// Days from 1970 to 2000, where PostgreSQL counts from.
@@ -60,6 +60,11 @@ fn value(array: &dyn Array, at: usize, out: &mut Vec<u8>) {
         DataType::Timestamp(_, _) => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(at) - EPOCH_MICROS;
             field(out, &micros.to_be_bytes());
+        }
+        DataType::Duration(_) => {
+            // Microseconds, days, months: a length of time is neither of the last two.
+            let micros = array.as_primitive::<DurationMicrosecondType>().value(at);
+            field(out, &(i128::from(micros) << 64).to_be_bytes());
         }
         DataType::Decimal128(_, scale) => {
             numeric(array.as_primitive::<Decimal128Type>().value(at), u32::from(scale.unsigned_abs()), out);

@@ -13,8 +13,8 @@ use sqlx::{Executor as _, PgConnection, Postgres, Row as _, Transaction};
 use super::Warehouse;
 use super::copy;
 use super::ident::{Ident, Statement};
+use super::part::with_json_versions;
 use super::table::{Table, WriteDisposition, list};
-use crate::contracts::Rejection;
 use crate::ids::{BrandId, LoadId, PipelineName, ROW, RunId};
 
 /// Rows are sent in pieces of about this size.
@@ -109,8 +109,8 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Load {
     pub(super) transaction: Transaction<'static, Postgres>,
-    run_id: RunId,
-    load_id: LoadId,
+    pub(super) run_id: RunId,
+    pub(super) load_id: LoadId,
     pub(super) pipeline: PipelineName,
     pub(super) brand: BrandId,
     pub(super) table: Table,
@@ -212,9 +212,15 @@ impl Load {
         let query = |source| failed(Error::Query { action: "copy rows into staging", source });
         let mut indexes = Vec::new();
         let mut names = Vec::new();
-        for (name, _) in &self.table.columns {
-            indexes.push(schema.index_of(name).expect("the table was made from this schema"));
+        let mut json = Vec::new();
+        for (name, sql) in &self.table.columns {
+            // A column that another file of the load brought along stays empty for this one.
+            let Ok(index) = schema.index_of(name) else { continue };
+            indexes.push(index);
             names.push(name.clone());
+            if sql == "jsonb" {
+                json.push(index);
+            }
         }
         if let Ok(index) = schema.index_of(ROW) {
             indexes.push(index);
@@ -234,6 +240,7 @@ impl Load {
                     return Err(error);
                 }
             };
+            let batch = with_json_versions(batch, &json);
             copy::encode(&batch, &indexes, &[file_id], &mut piece);
             if piece.len() >= PIECE_BYTES {
                 sink.send(piece.as_slice()).await.map_err(query)?;
@@ -259,57 +266,6 @@ impl Load {
             .execute(&mut *self.transaction)
             .await
             .map_err(Error::query("close the file in the ledger"))?;
-        Ok(())
-    }
-
-    /// Keeps refused rows with their reasons. `names` are the contract's columns.
-    ///
-    /// # Errors
-    /// When PostgreSQL refuses.
-    pub async fn quarantine(
-        &mut self,
-        file_id: i64,
-        names: &[String],
-        rejected: &[(Rejection, Vec<Option<String>>)],
-    ) -> Result<(), Error> {
-        for chunk in rejected.chunks(1000) {
-            let rows: Vec<i64> = chunk.iter().map(|(rejection, _)| rejection.row).collect();
-            let columns: Vec<&str> = chunk.iter().map(|(rejection, _)| rejection.column.as_str()).collect();
-            let rules: Vec<&str> = chunk.iter().map(|(rejection, _)| rejection.rule).collect();
-            let reasons: Vec<String> = chunk.iter().map(|(rejection, _)| printable(&rejection.reason)).collect();
-            let values: Vec<Option<String>> =
-                chunk.iter().map(|(rejection, _)| rejection.value.as_deref().map(printable)).collect();
-            let whole: Vec<serde_json::Value> = chunk
-                .iter()
-                .map(|(_, cells)| {
-                    let cells = cells.iter().map(|cell| match cell {
-                        Some(text) => serde_json::Value::String(printable(text)),
-                        None => serde_json::Value::Null,
-                    });
-                    serde_json::Value::Object(names.iter().cloned().zip(cells).collect())
-                })
-                .collect();
-            sqlx::query(
-                "INSERT INTO ops.quarantine (run_id, load_id, file_id, pipeline, brand, source_row,
-                                             column_name, rule, reason, value, row_values)
-                 SELECT $1, $2, $3, $4, $5, r.* FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[],
-                                                            $10::text[], $11::jsonb[]) AS r",
-            )
-            .bind(self.run_id.0)
-            .bind(self.load_id.0)
-            .bind(file_id)
-            .bind(&self.pipeline.0)
-            .bind(&self.brand.0)
-            .bind(rows)
-            .bind(columns)
-            .bind(rules)
-            .bind(reasons)
-            .bind(values)
-            .bind(whole)
-            .execute(&mut *self.transaction)
-            .await
-            .map_err(Error::query("keep quarantined rows"))?;
-        }
         Ok(())
     }
 
@@ -409,11 +365,6 @@ impl Load {
     pub async fn commit(self) -> Result<(), Error> {
         self.transaction.commit().await.map_err(Error::query("commit the load"))
     }
-}
-
-/// jsonb and text cannot hold a zero byte.
-fn printable(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
 }
 
 /// The statements that move staging into a table.

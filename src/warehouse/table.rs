@@ -6,7 +6,7 @@ use sqlx::{Executor as _, PgConnection, Row as _};
 
 use super::ident::{Ident, Statement};
 use super::load::Error;
-use crate::ids::ROW;
+use crate::ids::{ROW, TYPE};
 
 /// How a load meets the rows that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -50,7 +50,8 @@ pub fn columns_of(schema: &Schema) -> Result<Vec<(String, String)>, Vec<String>>
     let mut columns = Vec::new();
     let mut unknown = Vec::new();
     for field in schema.fields().iter().filter(|field| field.name() != ROW) {
-        match type_of(field.data_type()) {
+        let declared = field.metadata().get(TYPE).filter(|kind| *kind == "json").map(|_| "jsonb".to_owned());
+        match declared.or_else(|| type_of(field.data_type())) {
             Some(sql) => columns.push((field.name().clone(), sql)),
             None => unknown.push(format!("{} ({})", field.name(), field.data_type())),
         }
@@ -69,6 +70,7 @@ fn type_of(data_type: &DataType) -> Option<String> {
         DataType::Time64(TimeUnit::Microsecond) => "time".to_owned(),
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => "timestamptz".to_owned(),
         DataType::Timestamp(TimeUnit::Microsecond, None) => "timestamp".to_owned(),
+        DataType::Duration(TimeUnit::Microsecond) => "interval".to_owned(),
         DataType::Decimal128(precision, scale) => format!("numeric({precision},{scale})"),
         _ => return None,
     })

@@ -5,6 +5,7 @@
 mod access;
 mod chain;
 mod contract;
+mod contracts;
 mod docker;
 mod examples;
 mod layers;

@@ -1,0 +1,146 @@
+//! A column of texts as a column of values, by everything its definition says.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Date32Builder, DurationMicrosecondBuilder, StringArray, StringBuilder,
+    Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+};
+use arrow::datatypes::Date32Type;
+
+use super::contract::{Column, ColumnType, Contract};
+use super::convert::{Broken, convert};
+use super::duration::duration;
+use super::prepare::{misgrouped, prepared};
+use super::rules::Severity;
+use super::{moments, values};
+
+/// Converts a column; what is no such value is null and named among the broken.
+pub(super) fn typed(contract: &Contract, column: &Column, texts: &StringArray) -> (ArrayRef, Vec<Broken>) {
+    let texts = prepared(contract, column, texts);
+    let (mut array, mut broken) = own(column, &texts).unwrap_or_else(|| convert(column, &texts));
+    if column.decimal_mark.is_some() && texts.value_data().contains(&b',') {
+        let wrong: BooleanArray = texts.iter().map(|text| Some(text.is_some_and(misgrouped))).collect();
+        let known: std::collections::BTreeSet<usize> = broken.iter().map(|broken| broken.at).collect();
+        for at in (0..wrong.len()).filter(|at| wrong.value(*at) && !known.contains(at)) {
+            broken.push(of_type(at, "does not use the decimal mark of the column".to_owned()));
+        }
+        array = arrow::compute::nullif(&array, &wrong).expect("the mask has a value for each row");
+        broken.sort_by_key(|broken| broken.at);
+    }
+    for broken in &mut broken {
+        broken.severity = column.type_severity;
+    }
+    (array, broken)
+}
+
+/// Types and options that have a way of their own; the others are the general converter's.
+fn own(column: &Column, texts: &StringArray) -> Option<(ArrayRef, Vec<Broken>)> {
+    let mut broken = Vec::new();
+    macro_rules! each {
+        ($builder:expr, $parse:expr) => {{
+            let mut builder = $builder;
+            for (at, text) in texts.iter().enumerate() {
+                let text = text.unwrap_or_default().trim();
+                if values::is_null(text) {
+                    builder.append_null();
+                    continue;
+                }
+                match $parse(text) {
+                    Ok(value) => builder.append_value(value),
+                    Err(reason) => {
+                        builder.append_null();
+                        broken.push(of_type(at, reason));
+                    }
+                }
+            }
+            Arc::new(builder.finish()) as ArrayRef
+        }};
+    }
+    let rows = texts.len();
+    let array = match (column.column_type, &column.format) {
+        (ColumnType::Duration, _) => each!(DurationMicrosecondBuilder::with_capacity(rows), duration),
+        (ColumnType::Json, _) => each!(StringBuilder::with_capacity(rows, texts.value_data().len()), json),
+        (ColumnType::Date, Some(format)) => each!(Date32Builder::with_capacity(rows), |text| {
+            moments::date(text, format).map(Date32Type::from_naive_date)
+        }),
+        (ColumnType::Time, Some(format)) => {
+            each!(Time64MicrosecondBuilder::with_capacity(rows), |text| moments::time(text, format))
+        }
+        (ColumnType::Timestamp, format) if format.is_some() || column.time_zone.is_some() => each!(
+            TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"),
+            |text| moments::timestamp(text, column)
+        ),
+        _ => return None,
+    };
+    Some((array, broken))
+}
+
+fn of_type(at: usize, reason: String) -> Broken {
+    Broken { at, rule: "type", reason, severity: Severity::Quarantine }
+}
+
+/// A JSON document as it stands, if PostgreSQL will take it.
+fn json(text: &str) -> Result<&str, String> {
+    // A `\u0000` is JSON, but no text that PostgreSQL can hold.
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(_) if !text.contains("\\u0000") => Ok(text),
+        _ => Err("is no JSON document".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+    use super::*;
+
+    /// Each text as its value, or as the reason why it is none.
+    fn read(options: &str, texts: &[&str]) -> Vec<String> {
+        let text = format!("columns = [{{ name = \"it\", {options} }}]");
+        let contract: Contract = toml::from_str(&text).unwrap();
+        assert_eq!(contract.problems(), Vec::<String>::new());
+        let column = &contract.columns[0];
+        let (array, broken) = typed(&contract, column, &StringArray::from(texts.to_vec()));
+        assert_eq!(array.data_type(), &column.column_type.data_type());
+        let options = FormatOptions::default().with_null("null");
+        let shown = ArrayFormatter::try_new(array.as_ref(), &options).unwrap();
+        let one = |at: usize| match broken.iter().find(|broken| broken.at == at) {
+            Some(broken) => broken.reason.clone(),
+            None => shown.value(at).to_string(),
+        };
+        (0..texts.len()).map(one).collect()
+    }
+
+    #[test]
+    fn a_declared_decimal_mark_is_kept_and_the_other_is_refused() {
+        let other = "does not use the decimal mark of the column";
+        let comma =
+            read(r#"type = "decimal(12,2)", decimal_mark = "comma""#, &["1.234,50", "12,5 %", "1.234", "12.50"]);
+        assert_eq!(comma, ["1234.50", "0.13", "1234.00", other]);
+        let point = read(r#"type = "decimal(12,2)", decimal_mark = "point""#, &["1,234.50", "1,234", "12,50", "-1.5"]);
+        assert_eq!(point, ["1234.50", "1234.00", other, "-1.50"]);
+        assert_eq!(read(r#"type = "integer", decimal_mark = "comma""#, &["1.234", "7"]), ["1234", "7"]);
+    }
+
+    #[test]
+    fn words_that_mean_nothing_are_no_values() {
+        let texts = ["n.v.", "12", "closed", "-"];
+        let read = read(r#"type = "integer", null_words = ["n.v."]"#, &texts);
+        assert_eq!(read, ["null", "12", "is no number", "null"]);
+    }
+
+    #[test]
+    fn json_is_kept_as_it_stands_and_nothing_else_is_json() {
+        let texts = [r#"{"a": [1, 2.50]}"#, "null", "{a: 1}", r#""\u0000""#, "12"];
+        let refused = "is no JSON document";
+        assert_eq!(read(r#"type = "json""#, &texts), [texts[0], "null", refused, refused, "12"]);
+    }
+
+    #[test]
+    fn lengths_of_time_are_values_of_their_own() {
+        let read = read(r#"type = "duration""#, &["7:30", "7:75"]);
+        assert_eq!(read[0], "PT27000S");
+        assert!(read[1].contains("no length of time"), "{read:?}");
+    }
+}
