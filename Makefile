@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 DEMO := var/demo
 
-.PHONY: help demo demo-serve demo-clean test serve fmt lint build
+.PHONY: help demo demo-serve demo-clean test chaos serve fmt lint build
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -33,6 +33,10 @@ test: ## format, lints and all tests, as CI runs them; installs what they need
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --locked
 	@scripts/deny.sh
+
+chaos: ## 200 seeded storms of faults over all sources: the rows must be those of a calm run
+	@scripts/install-debian.sh test
+	cargo test --workspace --locked --test it -- --ignored --nocapture two_hundred_storms
 
 serve: ## run the daemon with the settings in config/
 	@$(MAKE) --no-print-directory build

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use crate::clock::Clock;
-use crate::http::{self, Client, Tokens};
+use crate::http::{self, Client, Expiry, Tokens};
 use crate::notify::{self, Mailer};
 use crate::pipelines::{self, Doors, Engine, Pipeline};
 use crate::settings::{MailTransport, Settings};
@@ -87,6 +87,14 @@ impl App {
             .map(|microsoft| Tokens::new(client, microsoft))
             .transpose()
             .map_err(Error::Tokens)
+    }
+
+    /// When the certificate or secret of `[microsoft]` ends, as far as that is known.
+    ///
+    /// # Errors
+    /// When the certificate cannot be used.
+    pub fn sign_in_expiry(&self) -> Result<Option<Expiry>, Error> {
+        Ok(self.tokens(&self.client()?)?.and_then(|tokens| tokens.expiry()))
     }
 
     /// Builds the doors to every brand's data.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
+use sandbox::faults::Faults;
 use sandbox::generator::{Options, World};
 
 /// Stand-ins of the outside services, and the data that fills them.
@@ -52,12 +53,30 @@ struct DemoArguments {
     /// The moment at which everything happens.
     #[arg(long, default_value = "2025-11-29T11:00:00Z")]
     now: DateTime<Utc>,
+    /// A fault of the check list, such as `G5`, `G5.2` (its second form), `T6:every=20`,
+    /// `G11:nth=3`, `D6:permille=50,seed=7`; may be given several times.
+    #[arg(long = "fault")]
+    faults: Vec<String>,
+    /// Several faults at once, chosen and timed by this seed.
+    #[arg(long)]
+    chaos: Option<u64>,
     /// Remove what earlier times left, and do nothing else.
     #[arg(long)]
     clean: bool,
 }
 
 impl DemoArguments {
+    /// Switches on what was asked to go wrong; the services share one script.
+    fn play(&self, faults: &Faults) -> anyhow::Result<()> {
+        for words in &self.faults {
+            faults.play_words(words)?;
+        }
+        if let Some(seed) = self.chaos {
+            demo::screen::line(&format!("chaos {seed}            {}", faults.play_chaos(seed, 6).join(", ")));
+        }
+        Ok(())
+    }
+
     fn world(&self) -> World {
         World::generate(&Options { seed: self.seed, today: self.now.date_naive(), ..Options::demo() })
     }

@@ -181,6 +181,15 @@ async fn connect(app: &App, pipelines: &[Pipeline]) -> Vec<Finding> {
     if app.settings.mail.transport == MailTransport::Smtp {
         note("mail".to_owned(), smtp_greeting(&app.settings.mail.smtp).await);
     }
+    match app.sign_in_expiry() {
+        Ok(Some(expiry)) => {
+            let (days, on) = (expiry.days_left(app.clock.now()), expiry.expires_at.date_naive());
+            let message = format!("ends on {on}, in {days} days");
+            note(expiry.what.to_owned(), if expiry.is_near(app.clock.now()) { Err(message) } else { Ok(message) });
+        }
+        // What cannot sign in is said of every source below.
+        Ok(None) | Err(_) => {}
+    }
     let doors = match app.doors() {
         Ok(doors) => doors,
         Err(error) => {

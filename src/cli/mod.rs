@@ -26,6 +26,7 @@ use self::arguments::{Arguments, Command};
 use self::output::{Format, Output};
 use crate::app::{self, App};
 use crate::clock::Clock;
+use crate::http::key_vault;
 use crate::settings;
 use crate::telemetry::{self, chain};
 
@@ -70,6 +71,7 @@ macro_rules! failures {
 failures!(
     crate::access::Error,
     crate::access::RolesError,
+    crate::http::key_vault::Error,
     crate::metabase::Error,
     crate::notify::Error,
     crate::pipelines::DraftError,
@@ -123,8 +125,13 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure
             Err(error) => Err(Failure::new(&error, None)),
         };
     }
-    let settings = settings::read(&arguments.files(), &app::variables())?;
+    let (files, variables) = (arguments.files(), app::variables());
+    let mut settings = settings::read(&files, &variables)?;
     telemetry::init(&settings.log);
+    if !settings.vault_secrets.is_empty() {
+        let secrets = key_vault::secrets(&settings).await?;
+        settings = settings::read_with_secrets(&files, &variables, &secrets)?;
+    }
     let clock = arguments.now.map_or(Clock::System, Clock::Fixed);
     let app = App { settings, clock, definitions: arguments.definitions.clone() };
     match arguments.command {

@@ -95,11 +95,14 @@ pub struct Column {
     /// Conditions on the values.
     #[serde(default)]
     pub rules: Vec<Rule>,
+    /// Whether a file brought it along, and no definition names it.
+    #[serde(skip)]
+    pub learned: bool,
 }
 
 impl Column {
     /// A text column that a file may lack: what `evolve` makes of one nobody named.
-    pub fn learned(name: &str, from: &str) -> Self {
+    pub fn learn(name: &str, from: &str) -> Self {
         Self {
             name: name.to_owned(),
             from: vec![from.to_owned()],
@@ -114,6 +117,7 @@ impl Column {
             null_words: Vec::new(),
             type_severity: Severity::Quarantine,
             rules: Vec::new(),
+            learned: true,
         }
     }
 

@@ -192,8 +192,8 @@ impl Dates {
             // A typing error such as 13/45/25 is a day in neither order, and speaks for none.
             (false, false) => return,
             (true, true) => {}
-            (true, false) => drop(self.first_over_12.get_or_insert_with(|| text.to_owned())),
-            (false, true) => drop(self.second_over_12.get_or_insert_with(|| text.to_owned())),
+            (true, false) => _ = self.first_over_12.get_or_insert_with(|| text.to_owned()),
+            (false, true) => _ = self.second_over_12.get_or_insert_with(|| text.to_owned()),
         }
         if self.distinct.len() < DISTINCT && self.distinct.insert(parts) && self.samples.len() < SAMPLES {
             self.samples.push(text.to_owned());

@@ -74,6 +74,8 @@ pub struct Client {
     line: Arc<Line>,
     /// Lines by the service's origin, for all that stem from one client.
     lines: Arc<Mutex<HashMap<String, Arc<Line>>>>,
+    /// Past any proxy.
+    direct: bool,
 }
 
 /// What the clones of a client share.
@@ -91,10 +93,22 @@ impl Client {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(settings: &settings::Http) -> Result<Self, Error> {
-        let line = Line::new(build(settings)?);
+        Self::built(settings, false)
+    }
+
+    /// The same past any proxy, for services of this very machine.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn direct(settings: &settings::Http) -> Result<Self, Error> {
+        Self::built(settings, true)
+    }
+
+    fn built(settings: &settings::Http, direct: bool) -> Result<Self, Error> {
+        let line = Line::new(build(settings, direct)?);
         let settings = Arc::new(settings.clone());
         let lines = Arc::default();
-        Ok(Self { settings, line, lines })
+        Ok(Self { settings, line, lines, direct })
     }
 
     /// The same connections behind a gate that nobody else has.
@@ -205,7 +219,7 @@ impl Client {
                 let pause = pause.max(self.backoff(attempt));
                 self.line.close_for(pause);
                 if status == StatusCode::SERVICE_UNAVAILABLE {
-                    self.line.renew(build(&self.settings)?);
+                    self.line.renew(build(&self.settings, self.direct)?);
                 }
                 let pause_ms = pause.as_millis() as u64;
                 let url = shown(&request.url);
@@ -337,8 +351,10 @@ impl fmt::Debug for Answer {
     }
 }
 
-fn build(settings: &settings::Http) -> Result<reqwest::Client, Error> {
-    reqwest::Client::builder()
+fn build(settings: &settings::Http, direct: bool) -> Result<reqwest::Client, Error> {
+    let builder = reqwest::Client::builder();
+    let builder = if direct { builder.no_proxy() } else { builder };
+    builder
         .user_agent(concat!("NONISV|storekeeper|storekeeper/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(settings.connect_timeout_seconds))
         .read_timeout(Duration::from_secs(settings.read_timeout_seconds))

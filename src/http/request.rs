@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use tracing::warn;
 use url::{Position, Url};
 
-use super::oauth2::Token;
+use super::tokens::Token;
 
 /// One request. What is safe to repeat must be said by who builds it.
 #[derive(Clone)]

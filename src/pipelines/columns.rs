@@ -91,7 +91,7 @@ pub(super) fn take_over(pipeline: &mut Pipeline, reading: &Pipeline, learned: &[
 }
 
 fn extend(contract: &mut Contract, learned: &[Learned]) {
-    contract.columns.extend(learned.iter().map(|column| Column::learned(&column.name, &column.source_name)));
+    contract.columns.extend(learned.iter().map(|column| Column::learn(&column.name, &column.source_name)));
 }
 
 async fn columns_of(pipeline: &Pipeline) -> Result<Vec<(String, String)>, Error> {
@@ -127,7 +127,7 @@ impl Engine {
         if unchanged {
             return Ok(None);
         }
-        let now = self.seen(pipeline, file, names, &facts.ignored_columns).await?;
+        let now = self.seen(pipeline, file, names).await?;
         tables::remember_header(load, file_id, &now).await?;
         let drift = between(pipeline, before.as_deref(), &now);
         *before = Some(now);
@@ -152,25 +152,23 @@ impl Engine {
         let (facts, ()) = self.look(pipeline, any_of(pipeline, &[]), file, (), |(), _| false).await.ok()?;
         let facts = facts.ok()?;
         let names = header_of(pipeline, &facts);
-        let now = self.seen(pipeline, file, names, &facts.ignored_columns).await.ok()?;
+        let now = self.seen(pipeline, file, names).await.ok()?;
         let drift = between(pipeline, before, &now);
         (!drift.is_empty()).then_some(drift)
     }
 
     /// A header with the types of its columns: of known ones as the contract says, of
     /// others as their first values look.
-    async fn seen(
-        &self,
-        pipeline: &Pipeline,
-        file: &Fetched,
-        names: Vec<String>,
-        unknown: &[String],
-    ) -> Result<Vec<SeenColumn>, Error> {
+    async fn seen(&self, pipeline: &Pipeline, file: &Fetched, names: Vec<String>) -> Result<Vec<SeenColumn>, Error> {
         let contract = &pipeline.definition.contract;
+        let declared = |name: &str| {
+            let declared = contract.columns.iter().filter(|column| !column.learned);
+            declared.into_iter().find(|column| column.names().iter().any(|alias| same(alias, name)))
+        };
+        let unknown: Vec<String> = names.iter().filter(|name| declared(name).is_none()).cloned().collect();
         let offset = contract.columns.len();
-        let count = unknown.len();
-        let mut looks: Vec<Option<&'static str>> = vec![None; count];
-        if count > 0 {
+        let mut looks: Vec<Option<&'static str>> = vec![None; unknown.len()];
+        if !unknown.is_empty() {
             let take = move |looks: &mut Vec<Option<&'static str>>, raw: &RecordBatch| {
                 for (at, look) in looks.iter_mut().enumerate() {
                     *look = looks_like(raw.column(offset + at).as_string::<i32>().iter().flatten());
@@ -178,14 +176,11 @@ impl Engine {
                 false
             };
             // What cannot be read a second time has no looks; the load does not hang on them.
-            (_, looks) = self.look(pipeline, any_of(pipeline, unknown), file, looks, take).await?;
+            (_, looks) = self.look(pipeline, any_of(pipeline, &unknown), file, looks, take).await?;
         }
-        let looks_like = |name: &String| {
-            let declared = contract.columns.iter().find(|column| column.names().iter().any(|alias| same(alias, name)));
-            match declared {
-                Some(column) => Some(column.column_type.to_string()),
-                None => unknown.iter().position(|other| other == name).and_then(|at| looks[at]).map(str::to_owned),
-            }
+        let looks_like = |name: &String| match declared(name) {
+            Some(column) => Some(column.column_type.to_string()),
+            None => unknown.iter().position(|other| other == name).and_then(|at| looks[at]).map(str::to_owned),
         };
         Ok(names.into_iter().map(|name| SeenColumn { looks_like: looks_like(&name), name }).collect())
     }

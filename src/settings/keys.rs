@@ -28,6 +28,10 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("microsoft.tenant_id", Kind::Text),
     ("microsoft.client_id", Kind::Text),
     ("microsoft.client_secret", Kind::Secret),
+    ("microsoft.client_secret_expires_on", Kind::Text),
+    ("microsoft.certificate_file", Kind::Text),
+    ("microsoft.private_key_file", Kind::Text),
+    ("microsoft.cloud", Kind::Text),
     ("microsoft.authority_url", Kind::Text),
     ("microsoft.graph_url", Kind::Text),
     ("brands.*.title", Kind::Text),
@@ -64,24 +68,27 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("mail.smtp.ca_file", Kind::Text),
     ("scheduler.enabled", Kind::Flag),
     ("ops.listen", Kind::Text),
+    ("key_vault.sign_in", Kind::Text),
+    ("key_vault.client_id", Kind::Text),
+    ("key_vault.identity_url", Kind::Text),
 ];
 
-/// Finds what is known of a key; `x_file` of a secret `x` is a key as well.
+/// Finds what is known of a key; `x_file` and `x.key_vault` of a secret `x` are keys as well.
 pub(super) fn find(path: &str) -> Option<Kind> {
     let pattern = pattern_of(path);
     KEYS.iter().find_map(|(key, kind)| {
         if *key == pattern {
             return Some(*kind);
         }
-        let names_file = *kind == Kind::Secret && pattern.strip_suffix("_file") == Some(key);
-        names_file.then_some(Kind::Text)
+        let elsewhere = |ending| *kind == Kind::Secret && pattern.strip_suffix(ending) == Some(key);
+        (elsewhere("_file") || elsewhere(".key_vault")).then_some(Kind::Text)
     })
 }
 
 /// Says whether a path is a section, e.g. `mail.smtp`.
 pub(super) fn is_section(path: &str) -> bool {
     let prefix = format!("{}.", pattern_of(path));
-    prefix == "brands." || KEYS.iter().any(|(key, _)| key.starts_with(&prefix))
+    prefix == "brands." || find(path) == Some(Kind::Secret) || KEYS.iter().any(|(key, _)| key.starts_with(&prefix))
 }
 
 /// Finds the known key that is spelled most alike.

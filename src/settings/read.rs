@@ -5,13 +5,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use config::{Config, FileFormat};
+use secrecy::{ExposeSecret as _, SecretString};
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Kind};
-use super::types::Settings;
+use super::types::{Cloud, Settings, VaultSignIn};
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 const PREFIX: &str = "STOREKEEPER__";
+const IN_VAULT: &str = ".key_vault";
+const CLIENT_SECRET: &str = "microsoft.client_secret";
 
 /// One mistake a person must fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,18 +57,32 @@ fn lines(problems: &[Problem]) -> String {
 /// # Errors
 /// Every unknown key, wrong type, unreadable file and missing secret at once.
 pub fn read(files: &[PathBuf], variables: &BTreeMap<String, String>) -> Result<Settings, Error> {
+    read_with_secrets(files, variables, &BTreeMap::new())
+}
+
+/// The same, with the secrets that were fetched from a vault meanwhile.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_secrets(
+    files: &[PathBuf],
+    variables: &BTreeMap<String, String>,
+    secrets: &BTreeMap<String, SecretString>,
+) -> Result<Settings, Error> {
     let mut problems = Vec::new();
     let mut builder = Config::builder().add_source(config::File::from_str(DEFAULTS, FileFormat::Toml));
     let mut places = BTreeMap::new();
     let mut secret_files = BTreeMap::new();
+    let mut vault_secrets = BTreeMap::new();
     for file in files {
         match std::fs::read_to_string(file) {
             Ok(text) => {
                 let before = problems.len();
                 check_file(file, &text, &mut problems, &mut places, &mut secret_files);
+                vault_secrets.extend(in_vault(&text));
                 if problems.len() == before {
                     builder =
-                        builder.add_source(config::File::from_str(&without_secret_files(&text), FileFormat::Toml));
+                        builder.add_source(config::File::from_str(&without_secret_places(&text), FileFormat::Toml));
                 }
             }
             Err(error) => problems.push(Problem {
@@ -78,6 +95,10 @@ pub fn read(files: &[PathBuf], variables: &BTreeMap<String, String>) -> Result<S
         let path = name[PREFIX.len()..].to_lowercase().replace("__", ".");
         match keys::find(&path) {
             None => problems.push(unknown(name.clone(), &path)),
+            Some(_) if vault_secret_of(&path).is_some() => {
+                places.insert(path.clone(), name.clone());
+                vault_secrets.insert(path.trim_end_matches(IN_VAULT).to_owned(), value.clone());
+            }
             Some(_) if secret_of(&path).is_some() => {
                 places.insert(path.clone(), name.clone());
                 secret_files.insert(path, value.clone());
@@ -107,8 +128,19 @@ pub fn read(files: &[PathBuf], variables: &BTreeMap<String, String>) -> Result<S
             }
         }
     }
+    // What a variable or a file gives, wins.
+    vault_secrets.retain(|key, _| {
+        !secret_files.keys().any(|path| secret_of(path) == Some(key)) && !variables.contains_key(&variable(key))
+    });
+    for key in vault_secrets.keys() {
+        let secret = secrets.get(key).map_or("", |secret| secret.expose_secret());
+        match builder.clone().set_override(key, secret) {
+            Ok(next) => builder = next,
+            Err(error) => problems.push(Problem { place: format!("`{key}`"), message: error.to_string() }),
+        }
+    }
     match builder.build() {
-        Ok(merged) => finish(merged, &places, problems),
+        Ok(merged) => finish(merged, &places, problems).and_then(|settings| opened(settings, vault_secrets)),
         Err(error) => {
             problems.push(Problem { place: "settings".to_owned(), message: error.to_string() });
             Err(Error::Problems(problems))
@@ -116,9 +148,38 @@ pub fn read(files: &[PathBuf], variables: &BTreeMap<String, String>) -> Result<S
     }
 }
 
-fn finish(merged: Config, places: &BTreeMap<String, String>, mut problems: Vec<Problem>) -> Result<Settings, Error> {
+/// Notes which secrets lie in a vault, if they can be got from there.
+fn opened(settings: Settings, vault_secrets: BTreeMap<String, String>) -> Result<Settings, Error> {
+    let refused = |message: &str| {
+        let place = "`key_vault.sign_in`".to_owned();
+        Err(Error::Problems(vec![Problem { place, message: message.to_owned() }]))
+    };
+    if settings.key_vault.sign_in == VaultSignIn::Application && !vault_secrets.is_empty() {
+        match &settings.microsoft {
+            None => return refused("there is no `[microsoft]` whose application could open the vault"),
+            Some(microsoft) if microsoft.certificate_file.is_none() && vault_secrets.contains_key(CLIENT_SECRET) => {
+                return refused(
+                    "`microsoft.client_secret` cannot come from a vault that is opened with that same secret: sign in with a certificate or as `managed_identity`",
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(Settings { vault_secrets, ..settings })
+}
+
+fn finish(
+    mut merged: Config,
+    places: &BTreeMap<String, String>,
+    mut problems: Vec<Problem>,
+) -> Result<Settings, Error> {
+    merged = with_addresses(merged);
     for (section, secret) in [("microsoft", "client_secret"), ("metabase", "admin_password")] {
-        if merged.get_table(section).is_ok() && merged.get_string(&format!("{section}.{secret}")).is_err() {
+        let certificate = section == "microsoft" && merged.get_string("microsoft.certificate_file").is_ok();
+        if merged.get_table(section).is_ok()
+            && merged.get_string(&format!("{section}.{secret}")).is_err()
+            && !certificate
+        {
             problems.push(Problem {
                 place: format!("[{section}]"),
                 message: format!(
@@ -142,6 +203,20 @@ fn finish(merged: Config, places: &BTreeMap<String, String>, mut problems: Vec<P
     })?;
     let problems = check_values(&settings, places);
     if problems.is_empty() { Ok(settings) } else { Err(Error::Problems(problems)) }
+}
+
+/// Fills in the addresses of the cloud that is meant.
+fn with_addresses(merged: Config) -> Config {
+    if merged.get_table("microsoft").is_err() {
+        return merged;
+    }
+    // A cloud that does not exist is named when the section is read.
+    let cloud = merged.get::<Cloud>("microsoft.cloud").unwrap_or_default();
+    let filled = Config::builder()
+        .set_default("microsoft.authority_url", cloud.authority_url())
+        .and_then(|builder| builder.set_default("microsoft.graph_url", cloud.graph_url()))
+        .and_then(|builder| builder.add_source(merged.clone()).build());
+    filled.unwrap_or(merged)
 }
 
 /// What types cannot say.
@@ -217,7 +292,9 @@ fn check_file(
             let place = at(key.span().start);
             let value = value.into_inner();
             if let DeValue::Table(inner) = value {
-                if keys::is_section(&path) {
+                if keys::find(&path) == Some(Kind::Secret) && inner.is_empty() {
+                    problems.push(Problem { place, message: format!("`{path}` names no `key_vault`") });
+                } else if keys::is_section(&path) {
                     pending.push((path, inner));
                 } else {
                     problems.push(unknown(place, &path));
@@ -229,8 +306,8 @@ fn check_file(
                 Some(Kind::Secret) => problems.push(Problem {
                     place,
                     message: format!(
-                        "`{path}` is a secret and must not stand in a file: set {PREFIX}{} or `{path}_file`",
-                        path.to_uppercase().replace('.', "__")
+                        "`{path}` is a secret and must not stand in a file: set {} or `{path}_file`",
+                        variable(&path)
                     ),
                 }),
                 Some(kind) if !matches(kind, &value) => problems.push(Problem {
@@ -261,13 +338,47 @@ fn secret_of(path: &str) -> Option<&str> {
     path.strip_suffix("_file").filter(|key| keys::find(key) == Some(Kind::Secret))
 }
 
-/// The structs know secrets, not their files: those lines are taken out before merging.
-fn without_secret_files(text: &str) -> String {
+/// `x` for the key `x.key_vault` of a secret `x`.
+fn vault_secret_of(path: &str) -> Option<&str> {
+    path.strip_suffix(IN_VAULT).filter(|key| keys::find(key) == Some(Kind::Secret))
+}
+
+/// The variable that sets a key.
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
+}
+
+/// Which secrets a file leaves to a vault, each with its address there.
+fn in_vault(text: &str) -> BTreeMap<String, String> {
+    fn collect(prefix: &str, table: &toml::Table, found: &mut BTreeMap<String, String>) {
+        for (key, value) in table {
+            let path = format!("{prefix}{key}");
+            match value {
+                toml::Value::String(text) if vault_secret_of(&path).is_some() => {
+                    found.insert(prefix.trim_end_matches('.').to_owned(), text.clone());
+                }
+                toml::Value::Table(inner) => collect(&format!("{path}."), inner, found),
+                _ => {}
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    if let Ok(table) = text.parse::<toml::Table>() {
+        collect("", &table, &mut found);
+    }
+    found
+}
+
+/// The structs know secrets, not where they lie: those lines are taken out before merging.
+fn without_secret_places(text: &str) -> String {
     let Ok(mut table) = text.parse::<toml::Table>() else {
         return text.to_owned();
     };
     fn strip(prefix: &str, table: &mut toml::Table) {
-        table.retain(|key, _| secret_of(&format!("{prefix}{key}")).is_none());
+        table.retain(|key, value| {
+            let path = format!("{prefix}{key}");
+            secret_of(&path).is_none() && !(value.is_table() && keys::find(&path) == Some(Kind::Secret))
+        });
         for (key, value) in table.iter_mut() {
             if let toml::Value::Table(inner) = value {
                 strip(&format!("{prefix}{key}."), inner);
@@ -365,7 +476,7 @@ mod tests {
         let settings = read_text(&text, &[("STOREKEEPER__LOG__FILTER", "debug")]).unwrap();
         assert_eq!(settings.log.filter, "debug");
         let microsoft = settings.microsoft.unwrap();
-        assert_eq!(secrecy::ExposeSecret::expose_secret(&microsoft.client_secret), "s3cret");
+        assert_eq!(secrecy::ExposeSecret::expose_secret(microsoft.client_secret.as_ref().unwrap()), "s3cret");
         assert!(!format!("{microsoft:?}").contains("s3cret"));
         assert_eq!(settings.brands.len(), 1);
     }

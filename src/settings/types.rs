@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use chrono::NaiveDate;
 use chrono_tz::Tz;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -39,6 +40,12 @@ pub struct Settings {
     pub scheduler: Scheduler,
     /// `[ops]`
     pub ops: Ops,
+    /// `[key_vault]`
+    pub key_vault: KeyVault,
+    /// Secrets that lie in a vault: the setting's name and the secret's address.
+    /// Until they are given to `read_with_secrets`, those settings are empty.
+    #[serde(skip)]
+    pub vault_secrets: BTreeMap<String, String>,
 }
 
 /// `[installation]`: what tells this installation from another on the same servers.
@@ -111,13 +118,87 @@ pub struct Microsoft {
     /// Application (client) id.
     pub client_id: String,
     /// A secret: `STOREKEEPER__MICROSOFT__CLIENT_SECRET` or `client_secret_file`.
-    pub client_secret: SecretString,
-    /// Where tokens come from. Default: `https://login.microsoftonline.com`.
-    #[serde(default = "authority_url")]
+    pub client_secret: Option<SecretString>,
+    /// The day on which the secret ends, to be warned of it 30 days ahead.
+    pub client_secret_expires_on: Option<NaiveDate>,
+    /// Certificate in PEM; with one, no secret is used.
+    pub certificate_file: Option<PathBuf>,
+    /// Its RSA key in PEM, not encrypted. Default: `certificate_file`.
+    pub private_key_file: Option<PathBuf>,
+    /// Which cloud the tenant lives in. Default: `global`.
+    #[serde(default)]
+    pub cloud: Cloud,
+    /// Where tokens come from. Default: as `cloud` says.
     pub authority_url: String,
-    /// Graph without its version. Default: `https://graph.microsoft.com`.
-    #[serde(default = "graph_url")]
+    /// Graph without its version. Default: as `cloud` says.
     pub graph_url: String,
+}
+
+/// The separate clouds of Microsoft, each with addresses of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cloud {
+    /// Everybody's, and US GCC.
+    #[default]
+    Global,
+    /// US Government, level 4 (GCC High).
+    UsGov,
+    /// US Department of Defense.
+    UsDod,
+    /// China, run by 21Vianet.
+    China,
+}
+
+impl Cloud {
+    /// Where tokens come from.
+    pub fn authority_url(self) -> &'static str {
+        match self {
+            Self::Global => "https://login.microsoftonline.com",
+            Self::UsGov | Self::UsDod => "https://login.microsoftonline.us",
+            Self::China => "https://login.chinacloudapi.cn",
+        }
+    }
+
+    /// Where Graph answers.
+    pub fn graph_url(self) -> &'static str {
+        match self {
+            Self::Global => "https://graph.microsoft.com",
+            Self::UsGov => "https://graph.microsoft.us",
+            Self::UsDod => "https://dod-graph.microsoft.us",
+            Self::China => "https://microsoftgraph.chinacloudapi.cn",
+        }
+    }
+
+    /// How the names of its key vaults end.
+    pub fn vault_suffix(self) -> &'static str {
+        match self {
+            Self::Global => ".vault.azure.net",
+            Self::UsGov | Self::UsDod => ".vault.usgovcloudapi.net",
+            Self::China => ".vault.azure.cn",
+        }
+    }
+}
+
+/// `[key_vault]`: who opens the vaults that secrets lie in.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyVault {
+    /// Default: `managed_identity`.
+    pub sign_in: VaultSignIn,
+    /// Client id of the identity, where the machine has several.
+    pub client_id: Option<String>,
+    /// Where the machine's identity service answers. Default: `http://169.254.169.254`.
+    pub identity_url: String,
+}
+
+/// Who opens a vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VaultSignIn {
+    /// The Azure machine we run on.
+    ManagedIdentity,
+    /// The application in `[microsoft]`.
+    Application,
 }
 
 /// `[brands.<id>]`: a chain of stores with a schema of its own.
@@ -292,14 +373,6 @@ pub struct Scheduler {
 pub struct Ops {
     /// Where `serve` listens. Default: `127.0.0.1:8080`.
     pub listen: SocketAddr,
-}
-
-fn authority_url() -> String {
-    "https://login.microsoftonline.com".to_owned()
-}
-
-fn graph_url() -> String {
-    "https://graph.microsoft.com".to_owned()
 }
 
 fn site_name() -> String {

@@ -147,8 +147,11 @@ impl Service {
             return Err(Error::NoPermission { operation });
         }
         if replays.renewed {
-            let code = problem.code().to_owned();
-            return Err(Error::TokenRefused { operation, code });
+            let code = match problem.code() {
+                "" => "no reason given",
+                code => code,
+            };
+            return Err(Error::TokenRefused { operation, code: code.to_owned() });
         }
         replays.renewed = true;
         let claims = claims_of(response);

@@ -8,6 +8,7 @@ mod contract;
 mod contracts;
 mod docker;
 mod examples;
+mod faults;
 mod layers;
 mod metabase;
 mod nginx;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail so")]
 
+mod certificates;
 mod dataverse;
 mod drive;
 mod tokens;
@@ -110,7 +111,11 @@ fn microsoft(token: &TokenService, graph: &Graph, secret: &str) -> settings::Mic
     settings::Microsoft {
         tenant_id: TokenOptions::default().tenant_id,
         client_id: "app".to_owned(),
-        client_secret: secret.to_owned().into(),
+        client_secret: Some(secret.to_owned().into()),
+        client_secret_expires_on: None,
+        certificate_file: None,
+        private_key_file: None,
+        cloud: settings::Cloud::Global,
         authority_url: token.base_url.clone(),
         graph_url: graph.base_url.clone(),
     }

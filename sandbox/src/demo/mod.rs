@@ -131,6 +131,7 @@ pub(crate) fn clean(dir: &Path) -> anyhow::Result<ExitCode> {
 async fn start(arguments: &DemoArguments, dir: &Path) -> anyhow::Result<(World, StandIns)> {
     let world = arguments.world();
     let stand_ins = StandIns::start(&world, arguments.now, Some(&dir.join("sandbox"))).await?;
+    arguments.play(stand_ins.graph.faults())?;
     let settings = stand_ins.settings("demo", &dir.join("data"), &dir.join("mail"));
     std::fs::write(dir.join("config.toml"), settings)?;
     Ok((world, stand_ins))

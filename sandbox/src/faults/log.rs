@@ -21,6 +21,8 @@ pub struct Recorded {
     pub body_bytes: usize,
     /// The status answered; `None` if the client got no answer.
     pub status: Option<u16>,
+    /// What `Retry-After` said, if there was one.
+    pub retry_after: Option<String>,
     /// True if a scripted fault decided the outcome.
     pub faulted: bool,
 }
@@ -48,12 +50,14 @@ impl Recorded {
             headers,
             body_bytes: request.body.len(),
             status: None,
+            retry_after: None,
             faulted: false,
         }
     }
 
     pub(super) fn settle(&mut self, reply: &Reply, faulted: bool) {
         self.faulted = faulted;
+        self.retry_after = reply.response.header("retry-after").map(str::to_owned);
         self.status = match reply.delivery {
             Delivery::Whole | Delivery::Truncated(_) => Some(reply.response.status),
             Delivery::Lost | Delivery::Withheld => None,

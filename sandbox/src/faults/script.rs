@@ -50,15 +50,25 @@ pub enum When {
     Nth(u32),
     /// One in so many: with 20, the 20th, the 40th and so on.
     OneIn(u32),
+    /// So many of a thousand, by chance; the same seed, the same ones.
+    Chance {
+        /// Where chance starts from.
+        seed: u64,
+        /// How many of a thousand.
+        permille: u32,
+        /// The most that go wrong; what comes later goes right.
+        limit: u32,
+    },
 }
 
 impl When {
-    fn includes(self, seen: u32) -> bool {
+    fn includes(self, seen: u32, fired: u32) -> bool {
         match self {
             Self::Every => true,
             Self::Next(count) => seen <= count,
             Self::Nth(number) => seen == number,
             Self::OneIn(count) => count > 0 && seen.is_multiple_of(count),
+            Self::Chance { seed, permille, limit } => fired < limit && drawn(seed, seen) < permille,
         }
     }
 }
@@ -189,13 +199,21 @@ impl Faults {
         let mut chosen = None;
         for rule in state.rules.iter_mut().filter(|rule| matches(&rule.route, line)) {
             rule.seen += 1;
-            if chosen.is_none() && rule.when.includes(rule.seen) {
+            if chosen.is_none() && rule.when.includes(rule.seen, rule.fired) {
                 rule.fired += 1;
                 chosen = Some(rule.outcome.clone());
             }
         }
         chosen
     }
+}
+
+/// A number below 1000 that only the seed and the request's place decide.
+fn drawn(seed: u64, seen: u32) -> u32 {
+    use rand::{Rng as _, SeedableRng as _};
+    let mut chance = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+    chance.set_stream(seen.into());
+    chance.random_range(0..1000)
 }
 
 fn carry_out(outcome: Option<Outcome>, request: &Request, handle: impl FnOnce(&Request) -> Response) -> Reply {
@@ -266,6 +284,20 @@ mod tests {
         assert_eq!(statuses, [429, 503, 429, 200, 200]);
         assert_eq!(faults.fired(next), 2);
         assert_eq!(ask(&faults, "/other").response.status, 200);
+    }
+
+    #[test]
+    fn chance_is_the_same_for_the_same_seed_and_ends_at_its_limit() {
+        let played = |seed, limit| {
+            let faults = Faults::new();
+            faults.script("GET /x", When::Chance { seed, permille: 300, limit }, Response::empty(503));
+            (0..200).map(|_| ask(&faults, "/x").response.status == 503).collect::<Vec<_>>()
+        };
+        let count = |played: &[bool]| played.iter().filter(|wrong| **wrong).count();
+        assert_eq!(played(1, 200), played(1, 200));
+        assert_ne!(played(1, 200), played(2, 200));
+        assert!((30..90).contains(&count(&played(1, 200))));
+        assert_eq!(count(&played(1, 4)), 4);
     }
 
     #[test]

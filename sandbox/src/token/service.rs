@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
 use serde_json::json;
 
+use super::assertion::{self, Registered};
 use super::book::TokenBook;
 use crate::clock::Clock;
 use crate::faults::Faults;
@@ -21,6 +22,8 @@ pub struct TokenOptions {
     pub tenant_id: String,
     /// Client ids with their secrets.
     pub clients: Vec<(String, String)>,
+    /// The certificates that clients may sign with.
+    pub certificates: Vec<Registered>,
     /// How long a token lives. Default: 3599.
     pub lifetime_seconds: u32,
     /// The time tokens are issued and expire by.
@@ -34,6 +37,7 @@ impl Default for TokenOptions {
         Self {
             tenant_id: "00000000-1111-2222-3333-444444444444".to_owned(),
             clients: Vec::new(),
+            certificates: Vec::new(),
             lifetime_seconds: 3599,
             clock: Clock::default(),
             faults: Faults::default(),
@@ -52,6 +56,7 @@ pub struct TokenService {
 
 #[derive(Debug)]
 struct State {
+    base_url: String,
     options: TokenOptions,
     book: TokenBook,
     switches: Mutex<Switches>,
@@ -71,7 +76,12 @@ impl TokenService {
         let base_url = listener.origin();
         let switches =
             Switches { lifetime_seconds: options.lifetime_seconds, expired_secrets: BTreeSet::new(), answers: 0 };
-        let state = Arc::new(State { options, book: TokenBook::default(), switches: Mutex::new(switches) });
+        let state = Arc::new(State {
+            base_url: base_url.clone(),
+            options,
+            book: TokenBook::default(),
+            switches: Mutex::new(switches),
+        });
         let served = Arc::clone(&state);
         let server = listener.serve(move |request| {
             let now = served.options.clock.now();
@@ -104,7 +114,7 @@ impl TokenService {
 }
 
 /// An error by the endpoint's own words: status, `error`, number, text.
-type Refused = (u16, &'static str, u32, String);
+pub(super) type Refused = (u16, &'static str, u32, String);
 
 impl State {
     fn answer(&self, request: &Request) -> Response {
@@ -134,10 +144,17 @@ impl State {
                 return Err((400, "unsupported_grant_type", 70003, text));
             }
         }
-        if form.get("client_assertion").is_some() {
-            return Ok(Response::outside_contract("certificate assertions yet"));
-        }
-        let client_id = self.check_client(&form, request)?;
+        let client_id = match form.get("client_assertion") {
+            Some(text) => {
+                if form.required("client_assertion_type")? != assertion::TYPE {
+                    return Err((400, "invalid_request", 900_144, "'client_assertion_type' is not known.".to_owned()));
+                }
+                let audience = format!("{}{}", self.base_url, request.path());
+                let now = self.options.clock.now();
+                assertion::check(text, form.required("client_id")?, &audience, &self.options.certificates, now)?
+            }
+            None => self.check_client(&form, request)?,
+        };
         let resource = self.check_scope(form.required("scope")?)?;
         let lifetime_seconds = locked(&self.switches).lifetime_seconds;
         let expires_at = self.options.clock.now() + TimeDelta::seconds(lifetime_seconds.into());

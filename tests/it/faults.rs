@@ -1,0 +1,5 @@
+//! What becomes of the rows when the services misbehave.
+
+mod chaos;
+mod table;
+mod town;
