@@ -163,6 +163,9 @@ fn number_like(seen: &Observation, name: &str, remarks: &mut Vec<String>) -> Opt
     if numbers.noisy > 0 {
         remarks.push(format!("{} values carry a float's noise and are rounded back to what was meant", numbers.noisy));
     }
+    if numbers.lone_points > 0 && numbers.lone_points == numbers.fractions {
+        remarks.push("each fraction has three digits: look whether the point groups thousands".to_owned());
+    }
     let column_type =
         ColumnType::Decimal { precision: precision.min(LONGEST_NUMBER) as u8, scale: numbers.digits_behind() };
     let why = format!(
@@ -177,6 +180,10 @@ fn moment_like(seen: &Observation, remarks: &mut Vec<String>) -> Option<Decision
     if fits.time {
         if seen.late_hours == 0 {
             return Some((ColumnType::Time, None, "every value is a time of day".to_owned()));
+        }
+        if fits.duration {
+            let why = format!("{} values have 24 hours or more: a length of time", seen.late_hours);
+            return Some((ColumnType::Duration, None, why));
         }
         remarks.push("as `time`, hours from 24 on would wrap into the next day".to_owned());
         return Some((ColumnType::Text, None, format!("{} values have 24 hours or more", seen.late_hours)));
