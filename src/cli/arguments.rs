@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand};
 
-use super::{Format, access, check, db, export, forecast, metabase, report, run, runs, serve};
+use super::{Format, access, check, contract, db, export, forecast, metabase, quarantine, report, run, runs, serve};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -47,6 +47,9 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Validates settings, definitions, SQL and dashboards: all mistakes in one answer.
     Check(check::Command),
+    /// Drafts a pipeline from a file, and tests pipelines by their examples.
+    #[command(subcommand)]
+    Contract(contract::Command),
     /// Makes the database's schemas, and shows their state.
     #[command(subcommand)]
     Db(db::Command),
@@ -55,9 +58,8 @@ pub(super) enum Command {
     /// Lists runs, or shows one.
     #[command(subcommand)]
     Runs(runs::Command),
-    /// Lists refused rows with their reasons.
-    #[command(subcommand)]
-    Quarantine(runs::QuarantineCommand),
+    /// Lists refused rows with their reasons, exports, replays or dismisses them.
+    Quarantine(quarantine::Group),
     /// Forecasts what the pipelines' tables hold.
     #[command(subcommand)]
     Forecast(forecast::Command),

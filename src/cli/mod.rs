@@ -7,11 +7,13 @@
 mod access;
 mod arguments;
 mod check;
+mod contract;
 mod db;
 mod export;
 mod forecast;
 mod metabase;
 mod output;
+mod quarantine;
 mod report;
 mod run;
 mod runs;
@@ -73,7 +75,9 @@ failures!(
     crate::http::key_vault::Error,
     crate::metabase::Error,
     crate::notify::Error,
+    crate::pipelines::DraftError,
     crate::pipelines::Error,
+    crate::pipelines::ExportError,
     crate::scheduler::Error,
     crate::warehouse::EmbeddedError,
     crate::warehouse::MigrateError,
@@ -133,10 +137,11 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure
     let app = App { settings, clock, definitions: arguments.definitions.clone() };
     match arguments.command {
         Command::Check(command) => check::run(&app, &command, output).await,
+        Command::Contract(command) => contract::run(&app, &command, output).await,
         Command::Db(command) => db::run(&app, &command, output).await,
         Command::Run(command) => run::run(&app, &command, output).await,
         Command::Runs(command) => runs::run(&app, &command, output).await,
-        Command::Quarantine(command) => runs::quarantine(&app, &command, output).await,
+        Command::Quarantine(command) => quarantine::run(&app, &command, output).await,
         Command::Forecast(command) => forecast::run(&app, &command, output).await,
         Command::Export(command) => export::run(&app, &command, output).await,
         Command::Access(command) => access::run(&app, &command, output).await,

@@ -79,14 +79,20 @@ pub(super) async fn follow_up(app: &App, warehouse: &Warehouse) -> Result<(), Fa
 
 async fn chosen(app: &App, command: &Command) -> Result<Vec<Pipeline>, Failure> {
     let pipelines = app.pipelines().await?;
-    for name in &command.names {
+    named(&pipelines, &command.names)?;
+    Ok(pipelines.into_iter().filter(|pipeline| command.all || command.names.contains(&pipeline.name.0)).collect())
+}
+
+/// Refuses a name that no pipeline has.
+pub(super) fn named(pipelines: &[Pipeline], names: &[String]) -> Result<(), Failure> {
+    for name in names {
         if !pipelines.iter().any(|pipeline| pipeline.name.0 == *name) {
             let names: Vec<&str> = pipelines.iter().map(|pipeline| pipeline.name.0.as_str()).collect();
             let message = format!("there is no pipeline `{name}`; there are {}", names.join(", "));
             return Err(Failure::usage(message, Some("--definitions names the folder that holds pipelines/")));
         }
     }
-    Ok(pipelines.into_iter().filter(|pipeline| command.all || command.names.contains(&pipeline.name.0)).collect())
+    Ok(())
 }
 
 pub(super) fn brands(app: &App, only: Option<&str>) -> Result<Vec<BrandId>, Failure> {

@@ -1,4 +1,4 @@
-//! `runs` and `quarantine`: what happened.
+//! `runs`: what happened.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::output::{Output, table};
 use super::{Exit, Failure};
 use crate::app::App;
 use crate::ids::RunId;
-use crate::pipelines::{RunReport, list_quarantine, list_runs, show_run};
+use crate::pipelines::{RunReport, list_runs, show_run};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -21,19 +21,6 @@ pub(super) enum Command {
     Show {
         /// The run's number, as `runs list` gives it.
         id: i64,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum QuarantineCommand {
-    /// Lists refused rows: file, sheet, row, column, rule, reason.
-    List {
-        /// Only of this run.
-        #[arg(long, value_name = "ID")]
-        run: Option<i64>,
-        /// How many.
-        #[arg(long, default_value_t = 100)]
-        limit: i64,
     },
 }
 
@@ -72,17 +59,8 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     Ok(Exit::Done)
 }
 
-pub(super) async fn quarantine(app: &App, command: &QuarantineCommand, output: &Output) -> Result<Exit, Failure> {
-    let QuarantineCommand::List { run, limit } = command;
-    let warehouse = app.warehouse().await?;
-    let rows = list_quarantine(&warehouse, run.map(RunId), *limit).await?;
-    let keys = ["run_id", "pipeline", "brand", "file", "sheet", "row", "column", "rule", "reason"];
-    output.answer(&json!({ "quarantine": rows }), || columns(&rows, &keys, &[0, 5]));
-    warehouse.close().await;
-    Ok(Exit::Done)
-}
-
-fn columns(objects: &[Value], keys: &[&str], right: &[usize]) -> String {
+/// Objects as a table of the members that are named.
+pub(super) fn columns(objects: &[Value], keys: &[&str], right: &[usize]) -> String {
     if objects.is_empty() {
         return "nothing".to_owned();
     }

@@ -11,6 +11,13 @@
 mod check;
 mod contract;
 mod convert;
+mod draft;
+mod draft_column;
+mod draft_key;
+mod draft_name;
+mod draft_number;
+#[cfg(test)]
+mod draft_tests;
 mod drift;
 mod duration;
 mod moments;
@@ -24,6 +31,9 @@ mod values;
 pub use check::{Checked, Reference, Rejection, check};
 pub(crate) use contract::is_plain;
 pub use contract::{Ambiguous, Column, ColumnType, Contract, DateOrder, DecimalMark, NewColumns};
+pub use draft::{Observation, Observed};
+pub use draft_column::{DraftColumn, propose};
+pub use draft_key::key_candidates;
 pub use drift::{Drift, Renamed, SeenColumn, looks_like, plain_name};
 pub use rules::{Rule, RuleKind, Severity};
 pub use survey::{Survey, Undecidable, undecided};

@@ -62,3 +62,17 @@ fn read_lines<R: Read>(
     }
     collector.finish()
 }
+
+/// Finds how the file is written, and puts it into the format.
+pub(super) fn freeze<R: Read + Seek>(format: &mut Format, mut input: R) -> Result<(), Error> {
+    let mut sample = Vec::new();
+    input.by_ref().take(SAMPLE_BYTES).read_to_end(&mut sample).map_err(Error::Read)?;
+    input.seek(SeekFrom::Start(0)).map_err(Error::Read)?;
+    let dialect = Dialect::of(format, &sample)?;
+    format.delimiter = Some(dialect.delimiter);
+    format.encoding = Some(dialect.encoding.name().to_lowercase());
+    // The usual quotes go without saying.
+    format.quote = (dialect.quote != '"').then_some(dialect.quote);
+    format.escape = (dialect.escape != dialect.quote).then_some(dialect.escape);
+    Ok(())
+}

@@ -14,6 +14,9 @@ pub struct Wanted {
     pub columns: Vec<(String, Vec<String>, bool)>,
     /// Whether columns that nobody wants make the file unreadable.
     pub freeze: bool,
+    /// Whether rows are wanted as they stand, before anybody knows a header: each
+    /// batch then holds a list of cells a row, and nothing is left out.
+    pub grid: bool,
 }
 
 /// Where each wanted column stands in the file.
@@ -179,7 +182,7 @@ fn is_called(cell: &str, name: &str) -> bool {
 }
 
 /// Names are compared without case, with white space folded.
-fn folded(name: &str) -> String {
+pub(super) fn folded(name: &str) -> String {
     name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 

@@ -1,6 +1,6 @@
 //! One JSON object a line. Numbers keep the very digits they came with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader, Read};
 
 use arrow::array::RecordBatch;
@@ -49,6 +49,26 @@ pub(super) fn read<R: Read>(
         }
     }
     collector.finish()
+}
+
+/// Lists the members that any object has, in the order in which they turn up.
+pub(super) fn members<R: Read>(input: R) -> Result<Vec<String>, Error> {
+    let mut names: Vec<String> = Vec::new();
+    let mut known = HashSet::new();
+    for (index, line) in BufReader::new(input).lines().enumerate() {
+        let line = line.map_err(Error::Read)?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line)
+            .map_err(|error| Error::Corrupt { kind: "JSON lines", reason: format!("row {}: {error}", index + 1) })?;
+        for name in object.into_iter().map(|(name, _)| name) {
+            if known.insert(name.clone()) {
+                names.push(name);
+            }
+        }
+    }
+    Ok(names)
 }
 
 fn text_of(raw: &str) -> Option<String> {

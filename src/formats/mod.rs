@@ -20,6 +20,7 @@ mod package;
 mod rows;
 mod sheet_scan;
 mod sheets;
+mod survey;
 mod worksheet;
 #[cfg(test)]
 mod worksheet_tests;
@@ -32,6 +33,7 @@ use serde::Deserialize;
 
 pub use dialect::Dialect;
 pub use header::Wanted;
+pub use survey::{Survey, survey};
 
 /// How a file is encoded: `format = { kind = "xlsx", sheet = "Stores" }`.
 #[derive(Debug, Clone, Deserialize)]
@@ -255,6 +257,12 @@ pub enum Error {
         /// The nearest row.
         closest: String,
     },
+    /// Nobody said what the columns are called, and no row looks like it.
+    #[error("none of the first {searched} rows names the columns")]
+    NoNames {
+        /// Rows searched.
+        searched: usize,
+    },
     /// Nothing below the header, or nothing at all.
     #[error("the file is empty")]
     Empty,
@@ -310,6 +318,7 @@ impl Error {
             Self::NoHeader { .. } => {
                 Some("restore the column names in the file, or add the new name to `from` in the contract")
             }
+            Self::NoNames { .. } => Some("put a row above the values that names each column"),
             Self::Empty => Some("check the export that makes this file"),
             Self::NewColumns { .. } => Some("add them to the contract, or set `new_columns` to `discard`"),
             Self::Delimiter { .. } => {

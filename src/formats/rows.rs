@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Builder, RecordBatch, StringArray, StringBuilder};
+use arrow::array::{ArrayRef, Int64Builder, ListBuilder, RecordBatch, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::csv_lines::{Line, Text};
@@ -14,6 +14,8 @@ use crate::ids::{ROW, SHAPE};
 const BATCH_ROWS: usize = 8192;
 /// A column of a batch holds at most 2 GiB; long cells end a batch early.
 const BATCH_BYTES: usize = 64 << 20;
+/// Whoever wants rows as they stand wants to look at the top.
+const GRID_ROWS: usize = 256;
 /// Total rows whose values are remembered.
 const TOTALS: usize = 10_000;
 
@@ -23,6 +25,7 @@ pub(super) struct Collector<'a> {
     positions: Option<Positions>,
     seen: Seen,
     columns: Vec<StringBuilder>,
+    grid: Option<ListBuilder<StringBuilder>>,
     rows: Int64Builder,
     held: usize,
     held_bytes: usize,
@@ -42,12 +45,16 @@ impl<'a> Collector<'a> {
     pub(super) fn new(wanted: &'a Wanted, header: Option<u32>, sink: &'a mut dyn FnMut(RecordBatch) -> bool) -> Self {
         let mut fields: Vec<Field> =
             wanted.columns.iter().map(|(name, _, _)| Field::new(name, DataType::Utf8, true)).collect();
+        if wanted.grid {
+            fields = vec![Field::new_list("cells", Field::new_list_field(DataType::Utf8, true), true)];
+        }
         fields.push(Field::new(ROW, DataType::Int64, false));
         Self {
             finder: Finder::new(wanted, header),
             positions: None,
             seen: Seen::default(),
             columns: wanted.columns.iter().map(|_| StringBuilder::new()).collect(),
+            grid: wanted.grid.then(|| ListBuilder::new(StringBuilder::new())),
             rows: Int64Builder::new(),
             held: 0,
             held_bytes: 0,
@@ -64,6 +71,10 @@ impl<'a> Collector<'a> {
     pub(super) fn take(&mut self, row: u64, cells: &[Option<String>]) -> Result<bool, Error> {
         if cells.iter().all(Option::is_none) {
             return Ok(true);
+        }
+        if let Some(grid) = &mut self.grid {
+            grid.append_value(cells.iter().map(Option::as_deref));
+            return Ok(self.count(row));
         }
         let Some(positions) = &self.positions else {
             self.positions = self.finder.offer(row, cells)?;
@@ -91,6 +102,9 @@ impl<'a> Collector<'a> {
     /// nobody can tell which of its cells is missing.
     pub(super) fn take_line(&mut self, line: &Line<'_>, text: Text<'_>) -> Result<bool, Error> {
         let row = line.row;
+        if self.grid.is_some() {
+            return self.take(row, &owned(text));
+        }
         let Some(positions) = &self.positions else {
             let cells = owned(text);
             let more = self.take(row, &cells)?;
@@ -135,7 +149,8 @@ impl<'a> Collector<'a> {
         self.rows.append_value(i64::try_from(row).unwrap_or(i64::MAX));
         self.held += 1;
         self.facts.rows_read += 1;
-        (self.held < BATCH_ROWS && self.held_bytes < BATCH_BYTES) || self.flush()
+        let full = if self.grid.is_some() { GRID_ROWS } else { BATCH_ROWS };
+        (self.held < full && self.held_bytes < BATCH_BYTES) || self.flush()
     }
 
     fn flush(&mut self) -> bool {
@@ -146,6 +161,9 @@ impl<'a> Collector<'a> {
         self.held_bytes = 0;
         let mut arrays: Vec<ArrayRef> =
             self.columns.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef).collect();
+        if let Some(grid) = &mut self.grid {
+            arrays = vec![Arc::new(grid.finish())];
+        }
         arrays.push(Arc::new(self.rows.finish()));
         let mut schema = self.schema.clone();
         if !self.shapes.is_empty() {
@@ -164,7 +182,7 @@ impl<'a> Collector<'a> {
 
     /// Hands over what is left and says what was found.
     pub(super) fn finish(mut self) -> Result<Facts, Error> {
-        if self.positions.is_none() {
+        if self.positions.is_none() && self.grid.is_none() {
             return Err(self.finder.missing());
         }
         if self.facts.rows_read == 0 {

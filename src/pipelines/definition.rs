@@ -260,7 +260,8 @@ impl Pipeline {
             let names = column.names().into_iter().map(str::to_owned).collect();
             (column.name.clone(), names, column.optional)
         });
-        Wanted { columns: columns.collect(), freeze: contract.new_columns == crate::contracts::NewColumns::Freeze }
+        let freeze = contract.new_columns == crate::contracts::NewColumns::Freeze;
+        Wanted { columns: columns.collect(), freeze, grid: false }
     }
 
     /// Tables of the same brand that its rules look values up in.
@@ -322,7 +323,7 @@ fn shown(definitions: &Path, path: &Path) -> String {
     path.strip_prefix(definitions).unwrap_or(path).display().to_string()
 }
 
-async fn read_one(definitions: &Path, file: &Path) -> Result<Pipeline, Vec<Problem>> {
+pub(super) async fn read_one(definitions: &Path, file: &Path) -> Result<Pipeline, Vec<Problem>> {
     let folder = file.parent().unwrap_or(definitions).to_owned();
     let at = shown(definitions, file);
     let fail = |line: Option<usize>, message: String| Problem { file: at.clone(), line, message };

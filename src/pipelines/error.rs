@@ -1,6 +1,7 @@
 //! Why a run failed. Nothing was changed then.
 
 use crate::contracts::Undecidable;
+use crate::ids::PipelineName;
 use crate::{formats, sources, transforms, warehouse};
 
 /// Why a run failed.
@@ -161,6 +162,12 @@ pub enum Error {
     /// Rows without their numbers cannot be told apart by the source's ids.
     #[error("the transform keeps no `_row`, without which deleted rows cannot be found")]
     Untraceable,
+    /// Refused rows cannot go through a transform that makes rows of its own.
+    #[error("the transform of `{pipeline}` keeps no row numbers: its refused rows cannot be loaded one by one")]
+    OwnRows {
+        /// The pipeline.
+        pipeline: PipelineName,
+    },
     /// A forecast could not be made.
     #[error("failed to forecast `{series}`")]
     Forecast {
@@ -223,6 +230,7 @@ impl Error {
                 "check what the application user may read; if the rows are gone, raise `shrink_threshold` in the pipeline's `[source]`",
             ),
             Self::Untraceable => Some("select `_row` in transform.sql, or leave `changes` out"),
+            Self::OwnRows { .. } => Some("load the files again: `storekeeper run NAME --full`"),
             Self::Forecast { source, .. } => source.hint(),
         }
     }

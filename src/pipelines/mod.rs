@@ -12,14 +12,19 @@ mod acquire;
 mod columns;
 mod crash;
 mod definition;
+mod draft_text;
+mod drafting;
 mod drive_files;
 mod error;
+mod examples;
 mod export;
 mod forecasting;
 mod item_tables;
 mod items;
 mod judging;
+mod quarantine;
 mod reading;
+mod replay;
 mod report;
 mod runner;
 mod tables;
@@ -27,9 +32,15 @@ mod tracking;
 
 pub use acquire::{Doors, table_query};
 pub use definition::{CatchUp, Definition, ForecastOf, Overlap, Pipeline, Problem, Schedule, SourceKind, read_all};
+pub use drafting::{DraftError, DraftOrder, Drafted, DraftedColumn, draft};
 pub use error::Error;
+pub use examples::{Difference, ExampleOutcome, ExampleReport, test_example};
 pub use export::{ExportOrder, ExportPlan, ExportTo, Follows, Missing, list_rejects};
 pub use forecasting::{Forecast, TABLE as FORECAST_TABLE};
+pub use quarantine::{
+    ExportError, Exported, QuarantineFilter, QuarantineState, RefusedCount, dismiss_quarantine, export_quarantine,
+    list_quarantine, quarantine_counts, quarantined_pairs,
+};
 pub use report::{FileReport, QuarantineSample, RunReport, Status, Trigger};
 pub use runner::{Engine, Order};
-pub use tables::{list_quarantine, list_runs, reports_since, show_run};
+pub use tables::{list_runs, reports_since, show_run};

@@ -22,6 +22,8 @@ pub enum Trigger {
     Upload,
     /// A source said that something changed.
     Webhook,
+    /// Refused rows were tried again.
+    Replay,
 }
 
 /// How a run ended.

@@ -344,7 +344,7 @@ impl Engine {
         }
     }
 
-    async fn reference(&self, pipeline: &Pipeline, brand: &BrandId) -> Result<Reference, Error> {
+    pub(super) async fn reference(&self, pipeline: &Pipeline, brand: &BrandId) -> Result<Reference, Error> {
         let mut reference = Reference::default();
         for (table, column) in pipeline.lookups() {
             let values = tables::known_values(&self.warehouse, brand, &table, &column).await?;

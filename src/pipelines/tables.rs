@@ -12,7 +12,7 @@ use crate::contracts::SeenColumn;
 use crate::ids::{BrandId, PipelineName, RunId};
 use crate::warehouse::{Ident, Load, Statement, Warehouse};
 
-fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> Error + Copy {
+pub(super) fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> Error + Copy {
     move |source| Error::Ledger { action, source }
 }
 
@@ -331,31 +331,6 @@ pub async fn reports_since(warehouse: &Warehouse, first: RunId) -> Result<Vec<Ru
             .map_err(failed("read the runs"))?;
     // A report of an older version that no longer reads is left out of a summary, not of the ledger.
     Ok(rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).collect())
-}
-
-/// Lists quarantined rows, of one run or the latest ones. The row itself is left
-/// out: it may be personal.
-///
-/// # Errors
-/// When PostgreSQL refuses.
-pub async fn list_quarantine(
-    warehouse: &Warehouse,
-    run_id: Option<RunId>,
-    limit: i64,
-) -> Result<Vec<serde_json::Value>, Error> {
-    sqlx::query_scalar(
-        "SELECT jsonb_build_object('run_id', q.run_id, 'pipeline', q.pipeline, 'brand', q.brand, 'file', f.name,
-                                   'sheet', f.sheet, 'row', q.source_row, 'column', q.column_name, 'rule', q.rule,
-                                   'reason', q.reason)
-         FROM ops.quarantine q JOIN ops.files f USING (file_id)
-         WHERE $1::bigint IS NULL OR q.run_id = $1
-         ORDER BY q.run_id DESC, f.file_id, q.source_row LIMIT $2",
-    )
-    .bind(run_id.map(|run| run.0))
-    .bind(limit)
-    .fetch_all(warehouse.pool())
-    .await
-    .map_err(failed("list the quarantine"))
 }
 
 /// The header of the file that was loaded last.

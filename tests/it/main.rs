@@ -4,6 +4,7 @@
 
 mod access;
 mod chain;
+mod contract;
 mod contracts;
 mod docker;
 mod examples;
@@ -15,6 +16,7 @@ mod nginx;
 mod notify;
 mod ops;
 mod private_server;
+mod quarantine;
 mod real_input;
 mod scheduler;
 mod sheets;
