@@ -263,8 +263,8 @@ async fn a_drive_that_may_only_be_read_is_said_once_and_read_all_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_still_being_written_waits_for_the_next_run() {
     let drops = Drops::start("").await;
-    drops.put_at("still.csv", "s,1", "2025-11-29T10:59:59Z");
-    drops.put_at("grows.csv", "g,1", "2025-11-29T10:59:59Z");
+    drops.put_at("still.csv", "s,1", "2025-11-29T11:00:00Z");
+    drops.put_at("grows.csv", "g,1", "2025-11-29T11:00:00Z");
     // The second look at the one finds another version than the listing had.
     let outcome = Outcome::rewrite(|_, response| {
         let text = String::from_utf8_lossy(&response.body).replace("\\\"c:{", "\\\"c:{0");
