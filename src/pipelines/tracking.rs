@@ -213,39 +213,49 @@ impl Tracked {
             let pairs = table.key.iter().map(|name| format!("{one}.{0} = {two}.{0}", Ident::known(name)));
             pairs.collect::<Vec<_>>().join(" AND ")
         };
-        // Through the table's own types: one value may have two texts.
+        let names: Vec<String> = table.key.iter().map(|name| format!("s.{}", Ident::known(name))).collect();
+        let names = names.join(", ");
+        // Through the table's own types: one value may have two texts. Both are made
+        // into tables, because the planner guesses wildly at rows that functions make.
+        let gone = format!(
+            "CREATE TEMPORARY TABLE swept ON COMMIT DROP AS
+             SELECT {names} FROM pg_temp.gone_keys k, jsonb_populate_record(NULL::{path}, k.key) s"
+        );
+        connection.execute(Statement::new(gone).safe()).await.map_err(query)?;
+        let kept = format!("CREATE TEMPORARY TABLE kept ON COMMIT DROP AS SELECT {names} FROM {path} s WITH NO DATA");
+        connection.execute(Statement::new(kept).safe()).await.map_err(query)?;
+        let kept = format!(
+            "INSERT INTO pg_temp.kept SELECT {names}
+             FROM ops.source_keys k, jsonb_populate_record(NULL::{path}, k.key) s
+             WHERE k.pipeline = $1 AND k.brand = $2 AND ($3 OR EXISTS (SELECT 1 FROM pg_temp.gone_keys))"
+        );
+        sqlx::query(Statement::new(kept).safe())
+            .bind(&pipeline.0)
+            .bind(&brand.0)
+            .bind(self.complete)
+            .execute(&mut *connection)
+            .await
+            .map_err(query)?;
+        let analyze =
+            "ANALYZE pg_temp.swept; ANALYZE pg_temp.kept; ANALYZE pg_temp.source_rows; ANALYZE pg_temp.read_keys";
+        connection.execute(analyze).await.map_err(query)?;
         let delete = format!(
-            "WITH gone AS (
-                 SELECT g.* FROM pg_temp.gone_keys k, jsonb_populate_record(NULL::{path}, k.key) g
-             ), kept AS (
-                 SELECT s.* FROM ops.source_keys k, jsonb_populate_record(NULL::{path}, k.key) s
-                 WHERE k.pipeline = $1 AND k.brand = $2 AND EXISTS (SELECT 1 FROM pg_temp.gone_keys)
-             )
-             DELETE FROM {path} t USING gone g
-             WHERE {} AND NOT EXISTS (SELECT 1 FROM kept k WHERE {})",
+            "DELETE FROM {path} t USING pg_temp.swept g
+             WHERE {} AND NOT EXISTS (SELECT 1 FROM pg_temp.kept k WHERE {})",
             same("t", "g"),
             same("k", "t"),
         );
-        let deleted = sqlx::query(Statement::new(delete).safe())
-            .bind(&pipeline.0)
-            .bind(&brand.0)
-            .execute(&mut *connection)
-            .await
-            .map_err(query)?
-            .rows_affected();
+        let deleted =
+            sqlx::query(Statement::new(delete).safe()).execute(&mut *connection).await.map_err(query)?.rows_affected();
         if !self.complete {
             return Ok(deleted);
         }
         // Rows of ours that were loaded before ids were kept; not while a refused
         // row may be one of them.
         let orphans = format!(
-            "WITH kept AS (
-                 SELECT s.* FROM ops.source_keys k, jsonb_populate_record(NULL::{path}, k.key) s
-                 WHERE k.pipeline = $1 AND k.brand = $2
-             )
-             DELETE FROM {path} t
+            "DELETE FROM {path} t
              WHERE t.load_id IN (SELECT load_id FROM ops.loads WHERE pipeline = $1 AND brand = $2)
-               AND NOT EXISTS (SELECT 1 FROM kept k WHERE {})
+               AND NOT EXISTS (SELECT 1 FROM pg_temp.kept k WHERE {})
                AND NOT EXISTS (SELECT 1 FROM pg_temp.source_rows r
                                WHERE NOT EXISTS (SELECT 1 FROM pg_temp.read_keys k WHERE k.source_id = r.source_id))",
             same("k", "t"),
