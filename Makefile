@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 DEMO := var/demo
 
-.PHONY: help demo demo-serve demo-clean test chaos serve fmt lint build
+.PHONY: help demo demo-serve demo-clean test chaos serve fmt lint build bench bench-large
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -52,3 +52,15 @@ lint: ## what `make test` checks before the tests
 
 build: ## build the program and the sandbox, as `make demo` does
 	cargo build --workspace --bins --locked
+
+# The benches are a package of their own that compiles the modules it measures from
+# their source: no part of the program's build, and minutes faster than it.
+MEASURE := CARGO_TARGET_DIR=$(CURDIR)/target/measure
+
+bench: ## measure reading CSV against arrow-csv and XLSX against calamine, and print the ratios
+	$(MEASURE) cargo bench --locked --manifest-path benches/Cargo.toml --bench csv
+	$(MEASURE) cargo bench --locked --manifest-path benches/Cargo.toml --bench xlsx
+
+bench-large: ## read generated CSV of 50 MB, 500 MB and 5 GB, and print the memory it took
+	$(MEASURE) cargo build --release --locked --manifest-path benches/Cargo.toml --bin large
+	@for megabytes in 50 500 5000; do target/measure/release/large $$megabytes; done

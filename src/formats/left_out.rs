@@ -159,6 +159,9 @@ fn labelled(label: &str) -> bool {
 
 /// A number as exports write it. Broken or absent ones are none.
 fn number(text: &str) -> Option<f64> {
+    if let Some(number) = plain_number(text.as_bytes()) {
+        return Some(number);
+    }
     let text = text.trim();
     match text.as_bytes().first()? {
         b'0'..=b'9' | b'-' | b'.' | b'+' => {}
@@ -177,9 +180,44 @@ fn number(text: &str) -> Option<f64> {
     plain_number.then(|| plain.parse::<f64>().ok()).flatten().map(|number| sign * number)
 }
 
+/// A number of few digits with at most one dot, which nearly all are. Both the digits
+/// and the power of ten are exact floats, so that the quotient is the nearest one.
+fn plain_number(text: &[u8]) -> Option<f64> {
+    const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    if text.is_empty() || text.len() > 16 {
+        return None;
+    }
+    let (mut digits, mut places, mut dot) = (0_u64, 0, false);
+    for byte in text {
+        match byte {
+            b'0'..=b'9' => {
+                digits = digits * 10 + u64::from(byte - b'0');
+                places += usize::from(dot);
+            }
+            b'.' if !dot => dot = true,
+            _ => return None,
+        }
+    }
+    let exact = (1..=15).contains(&(text.len() - usize::from(dot)));
+    exact.then(|| digits as f64 / POWERS[places])
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Seen;
+    use super::{Seen, number};
+
+    #[test]
+    fn a_number_read_the_short_way_is_the_one_read_the_long_way() {
+        for text in
+            ["0", "7", "12.50", "0.1", "000125", "5.", ".5", "123456789012.345", "99999999999999.9", "0.0000001"]
+        {
+            assert_eq!(number(text), text.parse::<f64>().ok(), "{text}");
+        }
+        for text in ["", ".", "1.2.3", "12a", "1-2"] {
+            assert_eq!(number(text), None, "{text}");
+        }
+        assert_eq!(number("(1,250.50)"), Some(-1250.5));
+    }
 
     fn judged(lines: &[&str]) -> Vec<Option<&'static str>> {
         let mut seen = Seen::default();
