@@ -9,6 +9,7 @@ use serde_json::json;
 use super::output::{Output, grouped, table};
 use super::{Exit, Failure};
 use crate::app::App;
+use crate::formats::{Format, Hidden, Kind};
 use crate::pipelines::{self, DraftOrder, Drafted, ExampleOutcome, ExampleReport};
 
 #[derive(Debug, Subcommand)]
@@ -27,6 +28,7 @@ the first rows, with personal values replaced. What is written was tried on ever
 
   storekeeper contract draft orders.csv --name orders
   storekeeper contract draft book.xlsx --sheet Product --name products --out pipelines/catalogue
+  storekeeper contract draft book.xlsx --sheets '*' --sheet-as store_id --name sales
   storekeeper check && storekeeper contract test orders
   storekeeper run orders --brand harbor --file orders.csv
 
@@ -40,6 +42,18 @@ pub(super) struct DraftCommand {
     /// The sheet of a workbook. Default: the first visible one.
     #[arg(long)]
     sheet: Option<String>,
+    /// Several sheets of a workbook, by names or patterns such as `*`; `!About` takes one out. Repeat it.
+    #[arg(long, value_name = "PATTERN", conflicts_with = "sheet")]
+    sheets: Vec<String>,
+    /// The column that takes the sheet's name as its value.
+    #[arg(long, value_name = "COLUMN")]
+    sheet_as: Option<String>,
+    /// Where the table stands in the sheet: `C2:G14`, `A:F`, or the name of a range.
+    #[arg(long)]
+    range: Option<String>,
+    /// Leave out hidden rows of an XLSX sheet. Default: they are rows like others.
+    #[arg(long)]
+    skip_hidden: bool,
     /// What the pipeline and its table are called: lower-case letters, digits and `_`.
     #[arg(long)]
     name: String,
@@ -74,7 +88,14 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
 async fn draft(app: &App, command: &DraftCommand, output: &Output) -> Result<Exit, Failure> {
     let order = DraftOrder {
         file: command.file.clone(),
-        sheet: command.sheet.clone(),
+        format: Format {
+            sheet: command.sheet.clone(),
+            sheets: command.sheets.clone(),
+            sheet_as: command.sheet_as.clone(),
+            range: command.range.clone(),
+            hidden: if command.skip_hidden { Hidden::Skip } else { Hidden::Read },
+            ..Format::new(Kind::Xlsx)
+        },
         name: command.name.clone(),
         out: command.out.clone().unwrap_or_else(|| app.definitions.join("pipelines/drafts")),
         worksheet_limit_bytes: app.settings.sources.worksheet_limit_bytes,

@@ -192,9 +192,12 @@ impl Observation {
         self.only_digits_of_flags &= matches!(text, "0" | "1");
         let clock = text.strip_prefix('T').unwrap_or(text);
         let hours = clock.split(':').next().and_then(|hours| hours.parse::<u32>().ok());
-        fits.time = fits.time && clock.contains(':') && !clock.contains('T') && values::time(clock).is_ok();
-        fits.duration = fits.duration && fits.time && duration(clock).is_ok();
-        self.late_hours += u64::from(fits.time && hours.is_some_and(|hours| hours >= 24));
+        // A workbook's length of time beyond a day, or below nothing, comes as `PT107H30M0S`.
+        let long = text.trim_start_matches('-').starts_with("PT");
+        let time = || clock.contains(':') && !clock.contains('T') && values::time(clock).is_ok();
+        fits.time = fits.time && (long || time());
+        fits.duration = fits.duration && fits.time && duration(if long { text } else { clock }).is_ok();
+        self.late_hours += u64::from(fits.time && (long || hours.is_some_and(|hours| hours >= 24)));
         let (day, rest) = text.split_once(['T', ' ']).unwrap_or((text, ""));
         if !day.contains(['/', '-', '.']) || !day.contains(|c: char| c.is_ascii_digit()) {
             (fits.date, fits.timestamp) = ([false; 3], [false; 3]);

@@ -182,7 +182,7 @@ fn moment_like(seen: &Observation, remarks: &mut Vec<String>) -> Option<Decision
             return Some((ColumnType::Time, None, "every value is a time of day".to_owned()));
         }
         if fits.duration {
-            let why = format!("{} values have 24 hours or more: a length of time", seen.late_hours);
+            let why = format!("{} values are no time of day: a length of time", seen.late_hours);
             return Some((ColumnType::Duration, None, why));
         }
         remarks.push("as `time`, hours from 24 on would wrap into the next day".to_owned());

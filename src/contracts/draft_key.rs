@@ -10,7 +10,7 @@ const WIDEST: usize = 4;
 const COLUMNS: usize = 10;
 
 /// Lists combinations of columns that are unique among the first rows, those of
-/// fewer and better columns first. Whether they are unique in the whole file is
+/// fewer and better columns first, but those that hold another one last. Whether they are unique in the whole file is
 /// for a second reading to say.
 pub fn key_candidates(observed: &Observed, columns: &[DraftColumn]) -> Vec<Vec<usize>> {
     let ranked = observed.columns.iter().zip(columns).enumerate();
@@ -19,7 +19,7 @@ pub fn key_candidates(observed: &Observed, columns: &[DraftColumn]) -> Vec<Vec<u
     ranked.sort_unstable();
     ranked.truncate(COLUMNS);
     let usable: Vec<usize> = ranked.into_iter().map(|(_, at)| at).collect();
-    let mut candidates = Vec::new();
+    let mut candidates: Vec<Vec<usize>> = Vec::new();
     for size in 1..=WIDEST.min(usable.len()) {
         let mut picked: Vec<usize> = (0..size).collect();
         loop {
@@ -32,6 +32,13 @@ pub fn key_candidates(observed: &Observed, columns: &[DraftColumn]) -> Vec<Vec<u
             }
         }
     }
+    // What holds a smaller key is needed only where the smaller one fails further down.
+    let holds_another = |candidate: &Vec<usize>| {
+        candidates.iter().any(|other| other.len() < candidate.len() && other.iter().all(|at| candidate.contains(at)))
+    };
+    let (larger, smallest): (Vec<_>, Vec<_>) = candidates.iter().cloned().partition(holds_another);
+    candidates = smallest;
+    candidates.extend(larger);
     for candidate in &mut candidates {
         candidate.sort_unstable();
     }

@@ -159,7 +159,7 @@ impl<'w> Finder<'w> {
 
 /// The names of a header of two rows: the upper name counts for the columns to
 /// its right that have none of their own, and stands before the lower one.
-fn joined(upper: &[Option<String>], lower: &[Option<String>]) -> Vec<Option<String>> {
+pub(super) fn joined(upper: &[Option<String>], lower: &[Option<String>]) -> Vec<Option<String>> {
     let mut wide: Option<&str> = None;
     (0..upper.len().max(lower.len()))
         .map(|at| {

@@ -247,6 +247,12 @@ pub enum Error {
         /// What is there.
         found: String,
     },
+    /// What was asked for does not fit the file's kind.
+    #[error("the file cannot be read as it was asked for: {problems}")]
+    Options {
+        /// Each contradiction.
+        problems: String,
+    },
     /// No row names the columns.
     #[error("no header row was found: {missing} not named in any of the first {searched} rows{closest}")]
     NoHeader {
@@ -315,6 +321,7 @@ impl Error {
             }
             Self::NoSheetColumn { .. } => Some("set `sheet_as` to the name of a column of the contract"),
             Self::NoSheet { .. } => Some("rename the sheet back, or change `sheet` in the pipeline's format"),
+            Self::Options { .. } => Some("leave the option out, or hand over a file of the kind it is for"),
             Self::NoHeader { .. } => {
                 Some("restore the column names in the file, or add the new name to `from` in the contract")
             }

@@ -6,8 +6,8 @@ use std::io::{Read, Seek, SeekFrom};
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::Int64Type;
 
-use super::header::{Wanted, folded};
-use super::{Error, Format, Kind, csv, json_lines, read};
+use super::header::{Wanted, folded, joined};
+use super::{Error, Format, Kind, csv, json_lines, parts, read, worksheet};
 use crate::ids::ROW;
 
 /// How far down a header is looked for.
@@ -29,14 +29,18 @@ type Row = (u64, Vec<Option<String>>);
 
 /// Finds out what a file is, by its bytes and not by its name, and which row
 /// names its columns. Only the top of a file is looked at, but for JSON, where
-/// any object may bring a further member.
+/// any object may bring a further member. Of several sheets, the first is looked at.
+/// `asked` says what the file cannot: sheets, range, hidden rows; its kind does not count.
 ///
 /// # Errors
 /// When the file cannot be read, or no row looks like a header.
-pub fn survey<R: Read + Seek>(sheet: Option<&str>, worksheet_limit_bytes: u64, mut input: R) -> Result<Survey, Error> {
+pub fn survey<R: Read + Seek>(asked: &Format, worksheet_limit_bytes: u64, mut input: R) -> Result<Survey, Error> {
     let kind = kind_of(&mut input)?;
-    let sheet = sheet.map(str::to_owned);
-    let mut format = Format { sheet, ..Format::new(kind) };
+    let mut format = Format { kind, ..asked.clone() };
+    let problems = format.problems();
+    if !problems.is_empty() {
+        return Err(Error::Options { problems: problems.join("; ") });
+    }
     if kind == Kind::JsonLines {
         let names = json_lines::members(&mut input)?;
         return if names.is_empty() { Err(Error::Empty) } else { Ok(reachable(format, names.into_iter().map(Some))) };
@@ -46,24 +50,57 @@ pub fn survey<R: Read + Seek>(sheet: Option<&str>, worksheet_limit_bytes: u64, m
     }
     let mut rows: Vec<Row> = Vec::new();
     let grid = Wanted { grid: true, ..Wanted::default() };
-    let facts = read(&format, &grid, worksheet_limit_bytes, &mut input, &mut |batch| {
+    let part = parts(&format, worksheet_limit_bytes, &mut input)?.swap_remove(0);
+    input.seek(SeekFrom::Start(0)).map_err(Error::Read)?;
+    let looked = Format { sheet_as: None, ..part };
+    let facts = read(&looked, &grid, worksheet_limit_bytes, &mut input, &mut |batch| {
         rows.extend(rows_of(&batch));
         false
     })?;
-    format.sheet = facts.sheet;
     let Some(at) = header_among(&rows) else {
         return Err(Error::NoNames { searched: rows.len().min(SEARCHED_ROWS) });
     };
-    let (row, names) = &rows[at];
-    format.header = u32::try_from(*row).ok();
+    let (row, upper) = &rows[at];
+    let lower = lower_half(&rows, at);
+    let names = lower.map_or_else(|| upper.clone(), |lower| joined(upper, lower));
+    let at = at + usize::from(lower.is_some());
+    if kind == Kind::Xlsx {
+        input.seek(SeekFrom::Start(0)).map_err(Error::Read)?;
+        let sheet = facts.sheet.as_deref().unwrap_or_default();
+        format.fill_merged |= worksheet::merges_rows(sheet, rows[at].0, worksheet_limit_bytes, &mut input)?;
+    }
+    if format.sheets.is_empty() {
+        format.header = u32::try_from(*row).ok();
+        format.sheet = facts.sheet;
+    }
     let width = rows[at..].iter().map(|(_, cells)| cells.len()).max().unwrap_or(0);
     let below = &rows[at + 1..];
     let filled = |column: usize| below.iter().any(|(_, cells)| cells.get(column).is_some_and(Option::is_some));
+    // The sheet's name is a column; another of its name in the file cannot be reached.
+    let of_sheet = format.sheet_as.clone().map(Some);
     // A sheet's used range may be wider than what anybody filled.
     let names = (0..width)
         .filter(|column| filled(*column) || names.get(*column).is_some_and(Option::is_some))
         .map(|column| names.get(column).cloned().flatten());
-    Ok(reachable(format, names))
+    Ok(reachable(format, of_sheet.into_iter().chain(names)))
+}
+
+/// The row below a header's, where it names what the header leaves without a
+/// name, and is too narrow to be a row of values.
+fn lower_half(rows: &[Row], at: usize) -> Option<&[Option<String>]> {
+    let ((row, upper), (next, lower)) = (rows.get(at)?, rows.get(at + 1)?);
+    let below = rows.get(at + 2..)?;
+    let named = |cells: &[Option<String>], at: usize| cells.get(at).is_some_and(Option::is_some);
+    let words = lower.iter().flatten().all(|cell| !is_value(cell));
+    let completes = (0..lower.len()).any(|at| named(lower, at) && !named(upper, at) && at > 0);
+    // A row of values would fill what all rows below fill.
+    let lacks = (0..upper.len()).any(|at| {
+        named(upper, at)
+            && !named(lower, at)
+            && !below.is_empty()
+            && below.iter().take(2).any(|(_, row)| named(row, at))
+    });
+    (next - row == 1 && words && completes && lacks && !is_among(lower, below)).then_some(lower.as_slice())
 }
 
 fn kind_of<R: Read + Seek>(input: &mut R) -> Result<Kind, Error> {
@@ -153,7 +190,7 @@ mod tests {
     use super::*;
 
     fn surveyed(text: &str) -> Result<Survey, Error> {
-        survey(None, 1 << 20, Cursor::new(text.as_bytes()))
+        survey(&Format::new(Kind::Csv), 1 << 20, Cursor::new(text.as_bytes()))
     }
 
     #[test]

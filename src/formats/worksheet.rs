@@ -93,6 +93,21 @@ pub(super) fn names<R: Read + Seek>(format: &Format, limit_bytes: u64, mut input
     sheets::chosen(format, open_xlsx(BufReader::new(input))?.sheets_metadata())
 }
 
+/// Whether merged cells of an XLSX sheet span several rows, at or below a row from 1
+/// on which its header ends: one value then counts for rows that do not show it.
+pub(super) fn merges_rows<R: Read + Seek>(
+    sheet: &str,
+    below: u64,
+    limit_bytes: u64,
+    mut input: R,
+) -> Result<bool, Error> {
+    let Package { sheets, .. } = package::inspect(&mut input, limit_bytes)?;
+    let workbook = open_xlsx(BufReader::new(input))?;
+    let index = workbook.sheets_metadata().iter().position(|other| other.name == sheet);
+    let merged = index.and_then(|index| sheets.get(index)).map(|scan| scan.merged.as_slice()).unwrap_or_default();
+    Ok(merged.iter().any(|area| u64::from(area.rows.0) >= below && area.rows.1 > area.rows.0))
+}
+
 fn open_xlsx<R: Read + Seek>(input: R) -> Result<Xlsx<R>, Error> {
     Xlsx::new(input).map_err(xlsx_error)
 }
@@ -321,6 +336,10 @@ fn text_of(cell: DataRef<'_>) -> Option<String> {
         DataRef::Error(error) => Some(error.to_string()),
         DataRef::DateTime(moment) => {
             let serial = moment.as_f64();
+            // A clock has no more than a day: what is longer, or below nothing, is no time of day.
+            if moment.is_duration() && !(0.0..1.0).contains(&serial) {
+                return Some(length(serial));
+            }
             let Some(at) = moment.as_datetime() else {
                 return Some(serial.to_string());
             };
@@ -333,6 +352,13 @@ fn text_of(cell: DataRef<'_>) -> Option<String> {
             })
         }
     }
+}
+
+/// A length of time, given in days, to the second.
+fn length(days: f64) -> String {
+    let seconds = (days.abs() * 86_400.0).round() as u64;
+    let sign = if days < 0.0 { "-" } else { "" };
+    format!("{sign}PT{}H{}M{}S", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 /// An XLS cell as the cells of an XLSX sheet come.
@@ -352,4 +378,27 @@ fn borrowed(cell: &Data) -> DataRef<'_> {
 fn trimmed(text: &str) -> Option<String> {
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use calamine::{ExcelDateTime, ExcelDateTimeType};
+
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_keeps_the_hours_beyond_a_day() {
+        let text = |days: f64, kind| text_of(DataRef::DateTime(ExcelDateTime::new(days, kind, false)));
+        for (hours, wanted) in [
+            (7.5, "T07:30:00"),
+            (24.0, "PT24H0M0S"),
+            (107.5, "PT107H30M0S"),
+            (-1.25, "-PT1H15M0S"),
+            (36.0, "PT36H0M0S"),
+        ] {
+            assert_eq!(text(hours / 24.0, ExcelDateTimeType::TimeDelta).as_deref(), Some(wanted), "{hours}");
+        }
+        // The same number under a date's format is a moment.
+        assert_eq!(text(45_000.0, ExcelDateTimeType::DateTime).as_deref(), Some("2023-03-15"));
+    }
 }

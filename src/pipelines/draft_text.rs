@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::examples::csv_of;
 use crate::contracts::{ColumnType, DateOrder, DecimalMark, DraftColumn};
-use crate::formats::{Format, Kind};
+use crate::formats::{Format, Hidden, Kind};
 
 /// What a definition is written from.
 #[derive(Debug, Clone)]
@@ -150,8 +150,18 @@ fn format_keys(format: &Format) -> Vec<String> {
     };
     let mut keys = vec![format!("kind = \"{kind}\"")];
     keys.extend(format.sheet.as_ref().map(|sheet| format!("sheet = {}", quoted(sheet))));
+    if !format.sheets.is_empty() {
+        let sheets: Vec<String> = format.sheets.iter().map(|sheet| quoted(sheet)).collect();
+        keys.push(format!("sheets = [{}]", sheets.join(", ")));
+    }
+    keys.extend(format.sheet_as.as_ref().map(|column| format!("sheet_as = {}", quoted(column))));
+    keys.extend(format.range.as_ref().map(|range| format!("range = {}", quoted(range))));
+    keys.extend(format.fill_merged.then(|| "fill_merged = true".to_owned()));
+    keys.extend((format.hidden == Hidden::Skip).then(|| "hidden = \"skip\"".to_owned()));
     keys.extend(format.header.map(|row| format!("header = {row}")));
     keys.extend(format.delimiter.map(|delimiter| format!("delimiter = {}", quoted(&delimiter.to_string()))));
+    keys.extend(format.quote.map(|quote| format!("quote = {}", quoted(&quote.to_string()))));
+    keys.extend(format.escape.map(|escape| format!("escape = {}", quoted(&escape.to_string()))));
     keys.extend(format.encoding.as_ref().map(|encoding| format!("encoding = {}", quoted(encoding))));
     keys
 }
@@ -175,13 +185,20 @@ pub(super) fn example_input(layout: &Layout, example: &Example) -> Vec<u8> {
     lines.push(layout.columns.iter().map(|column| column.from.clone()).collect());
     lines.extend(rows.into_iter().map(|row| row.into_iter().map(Option::unwrap_or_default).collect()));
     let stands_in = layout.kind != Kind::Csv;
-    let delimiter = if stands_in { None } else { layout.format.delimiter };
+    let byte = |sign: Option<char>| sign.and_then(|sign| u8::try_from(sign).ok()).filter(|_| !stands_in);
+    let delimiter = byte(layout.format.delimiter);
+    let (quote, escape) = (byte(layout.format.quote), byte(layout.format.escape));
     // The byte order mark says UTF-8, whatever the encoding of the real file is.
     let mark = if layout.format.encoding.as_deref().is_none_or(|label| label == "utf-8") { "" } else { "\u{feff}" };
-    let text = match delimiter.and_then(|delimiter| u8::try_from(delimiter).ok()) {
-        None | Some(b',') => csv_of(&lines),
-        Some(delimiter) => {
-            let mut writer = csv::WriterBuilder::new().flexible(true).delimiter(delimiter).from_writer(Vec::new());
+    let text = match (delimiter, quote, escape) {
+        (None | Some(b','), None, None) => csv_of(&lines),
+        _ => {
+            let mut builder = csv::WriterBuilder::new();
+            builder.flexible(true).delimiter(delimiter.unwrap_or(b',')).quote(quote.unwrap_or(b'"'));
+            if let Some(escape) = escape {
+                builder.double_quote(false).escape(escape);
+            }
+            let mut writer = builder.from_writer(Vec::new());
             for line in &lines {
                 writer.write_record(line).expect("memory takes each line");
             }

@@ -10,16 +10,17 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
 use serde::Serialize;
 
 use super::definition::{self, Definition};
 use super::draft_text::{self, Example, Layout};
 use super::examples;
 use crate::contracts::{self, ColumnType, Contract, DraftColumn, Observed, Reference, is_plain};
-use crate::formats::{self, Facts, Kind, Survey, Wanted};
+use crate::formats::{self, Facts, Format, Kind, Survey, Wanted};
 
 /// Rows of the file that become the example.
 const EXAMPLE_ROWS: usize = 10;
@@ -34,8 +35,8 @@ const KEY_ROUNDS: usize = 4;
 pub struct DraftOrder {
     /// The file.
     pub file: PathBuf,
-    /// The sheet, for workbooks. Default: the first visible one.
-    pub sheet: Option<String>,
+    /// What the file cannot say: sheets, range, hidden rows. Its kind does not count.
+    pub format: Format,
     /// The pipeline's name, and its table's.
     pub name: String,
     /// The folder in which the pipeline's folder is made.
@@ -227,8 +228,7 @@ impl Reader {
     }
 
     fn study(&self) -> Result<(Layout, Example, Drafted), DraftError> {
-        let sheet = self.order.sheet.as_deref();
-        let survey = formats::survey(sheet, self.order.worksheet_limit_bytes, self.open()?);
+        let survey = formats::survey(&self.order.format, self.order.worksheet_limit_bytes, self.open()?);
         let mut survey = survey.map_err(|source| self.failed(source))?;
         let (observed, example, facts) = match self.observe(&survey) {
             // The byte that is no UTF-8 stands further down than the dialect was looked for.
@@ -281,11 +281,18 @@ impl Reader {
     }
 
     fn layout(&self, survey: &Survey, facts: &Facts, observed: &Observed, columns: Vec<DraftColumn>) -> Layout {
+        let mut format = survey.format.clone();
+        // The column may have been given a better name than was asked for.
+        if let Some(sheet_as) = &mut format.sheet_as
+            && let Some(column) = columns.iter().find(|column| column.from == *sheet_as)
+        {
+            sheet_as.clone_from(&column.name);
+        }
         Layout {
             pipeline: self.order.name.clone(),
             file: self.order.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             kind: survey.format.kind,
-            format: survey.format.clone(),
+            format,
             rows: observed.rows,
             rows_refused: 0,
             left_out: facts.left_out.iter().map(|(reason, count)| format!("{count} as {reason}")).collect(),
@@ -319,7 +326,10 @@ impl Reader {
         for part in 0..parts {
             let mut seen: Vec<HashSet<u64>> = vec![HashSet::new(); keys.len()];
             self.read(survey, &mut |raw| {
-                let raw = RecordBatch::try_new(contract.raw_schema(), raw.columns().to_vec())
+                let mut fields = contract.raw_schema().fields().to_vec();
+                // Behind the contract's columns there may be one for rows of a wrong shape.
+                fields.extend(raw.schema().fields().iter().skip(fields.len()).cloned());
+                let raw = RecordBatch::try_new(Arc::new(Schema::new(fields)), raw.columns().to_vec())
                     .expect("the survey's columns are the contract's, in their order");
                 let checked = contracts::check(&contract, &raw, &Reference::default());
                 if part == 0 {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use calamine::{Data, Reader as _, Xlsx, open_workbook};
+use sandbox::generator::messy::{self, Messy};
 use serde_json::Value;
 
 use crate::support::place::{Place, SCHEMA};
@@ -243,4 +244,139 @@ async fn an_example_that_comes_out_otherwise_is_shown_line_by_line() {
     );
     let unknown = place.storekeeper(&["contract", "test", "nobody"]);
     assert_eq!(unknown.code, Some(2));
+}
+
+#[tokio::test]
+async fn an_odd_quote_and_escape_are_frozen() {
+    let place = Place::start().await;
+    let lines = "id;name;note\n1;'x';'it\\'s; so'\n2;'y';'z'\n3;'w';'v'\n";
+    let file = place.write("quoted.csv", lines);
+    place.draft_and_load("quoted", &file, &[]);
+    let definition = place.definition("quoted");
+    assert!(definition.contains("quote = ") && definition.contains("escape = "), "{definition}");
+    assert_eq!(place.text(&format!("SELECT note FROM {SCHEMA}.quoted WHERE id = 1")).await, "it's; so");
+}
+
+#[tokio::test]
+async fn a_line_cut_short_is_counted_as_refused_and_spoils_no_draft() {
+    let place = Place::start().await;
+    let file = place.write("short.csv", "id,name,amount\n1,x,2\n2,y\n3,z,4\n");
+    let drafted = place.storekeeper(&[
+        "contract",
+        "draft",
+        file.to_str().unwrap(),
+        "--name",
+        "short",
+        "--out",
+        "pipelines/drafts",
+    ]);
+    assert_eq!((drafted.code, &drafted.json["rows_refused"]), (Some(0), &1.into()), "{}", drafted.json);
+    let run = place.run("short", &file);
+    assert_eq!((&run["rows_loaded"], &run["rows_quarantined"]), (&2.into(), &1.into()), "{run:#}");
+}
+
+/// What nobody can know from a workbook's cells and its author has to say.
+fn asked(name: &str) -> &'static [&'static str] {
+    match name {
+        "hidden_skipped" => &["--skip-hidden"],
+        "sheet_per_store" => &["--sheets", "*", "--sheet-as", "store_id"],
+        "several_sheets" => &["--sheets", "North", "--sheets", "South"],
+        "range" => &["--range", "C2:G14"],
+        "named_range" => &["--range", "sales_table"],
+        "everything" => &["--sheets", "*"],
+        _ => &[],
+    }
+}
+
+/// Columns that a draft leaves as text, because it guesses nothing.
+const LEFT_AS_TEXT: [(&str, &str); 3] = [
+    // Of `11/11/25` and `11/12/25` nobody can tell the month.
+    ("mixed_dates", "Business Date"),
+    // `$100.37` and `100,37` stand in one column: what `1,234` means there is for a person to say.
+    ("number_shapes", "Net Sales"),
+    // `11.11.2025` is the only date that is not year first: it tells no order.
+    ("everything", "Business Date"),
+];
+/// Workbooks with a row that only their author knows to be wrong: a sale without a store.
+const LOADED_AS_WELL: [&str; 1] = ["totals_by_arithmetic"];
+
+/// A number without the zeros behind its last digit: a draft may leave more places.
+fn exact(text: &str) -> String {
+    if text.contains('.') && text.parse::<f64>().is_ok() {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
+impl Place {
+    /// Drafts and loads a messy workbook, and says how what was loaded differs from the truth.
+    async fn differences(&self, messy: &Messy) -> Vec<String> {
+        let name = messy.name;
+        let file = self.path(&format!("{name}.xlsx"));
+        std::fs::write(&file, &messy.bytes).unwrap();
+        let path = file.to_str().unwrap().to_owned();
+        let mut words = vec!["contract", "draft", &path, "--name", name, "--out", "pipelines/drafts"];
+        words.extend(asked(name));
+        let drafted = self.storekeeper(&words);
+        if drafted.code != Some(0) {
+            return vec![format!("{name}: no draft: {} {}", drafted.json, drafted.log)];
+        }
+        let check = self.storekeeper(&["check"]);
+        assert_eq!(check.code, Some(0), "{name}: {}", check.json);
+        let tested = self.storekeeper(&["contract", "test", name]);
+        assert_eq!(tested.code, Some(0), "{name}: {}", tested.json);
+        let run = self.run(name, &file);
+        let mut differences = Vec::new();
+        let refused = if LOADED_AS_WELL.contains(&name) { 0 } else { messy.refused.len() };
+        if run["rows_quarantined"] != refused {
+            differences.push(format!("{name}: {} refused for {refused}", run["rows_quarantined"]));
+        }
+        let left_out: u64 =
+            drafted.json["left_out"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+        if left_out != messy.left_out.len() as u64 {
+            differences.push(format!("{name}: {left_out} left out for {}", messy.left_out.len()));
+        }
+        let (mut names, mut told) = (Vec::new(), Vec::new());
+        for (at, column) in messy.columns.iter().enumerate() {
+            let from = column.header.unwrap_or(column.name);
+            let drafted = drafted.json["columns"].as_array().unwrap().iter().find(|drafted| drafted["from"] == from);
+            let Some(drafted) = drafted else {
+                differences.push(format!("{name}: no column `{from}`"));
+                continue;
+            };
+            if LEFT_AS_TEXT.contains(&(name, from)) {
+                assert_eq!(drafted["type"], "text", "{name}: `{from}` is no exception any more");
+                continue;
+            }
+            names.push(format!("\"{}\"", drafted["name"].as_str().unwrap()));
+            told.push(at);
+        }
+        let rows = self.rows(&format!("SELECT {} FROM {SCHEMA}.{name}", names.join(", "))).await;
+        let as_well = if LOADED_AS_WELL.contains(&name) { messy.refused.len() } else { 0 };
+        assert_eq!(rows.len(), messy.rows.len() + as_well, "{name}");
+        let mut found: Vec<Vec<String>> = rows
+            .into_iter()
+            .map(|row| row.into_iter().map(|cell| exact(&cell.unwrap_or_default())).collect())
+            .filter(|row: &Vec<String>| !(LOADED_AS_WELL.contains(&name) && row[0].is_empty()))
+            .collect();
+        let truth = messy.rows.iter().map(|row| told.iter().map(|at| exact(&row.values[*at].to_string())).collect());
+        let mut truth: Vec<Vec<String>> = truth.collect();
+        found.sort();
+        truth.sort();
+        if found != truth {
+            differences.push(format!("{name}: {found:?} for {truth:?}"));
+        }
+        differences
+    }
+}
+
+#[tokio::test]
+async fn every_messy_workbook_is_drafted_and_loaded_to_the_last_cell() {
+    let place = Place::start().await;
+    let mut differences = Vec::new();
+    for messy in messy::all() {
+        differences.extend(place.differences(&messy).await);
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
