@@ -140,7 +140,7 @@ impl Dataverse {
     pub fn add_column(&self, table: &str, column: Column) -> bool {
         let mut store = locked(&self.api.store);
         store.table(table).is_some_and(|(table, version)| {
-            table.add_column(column, *version);
+            table.add_column(column, version);
             true
         })
     }

@@ -207,10 +207,12 @@ impl Stored {
     }
 
     /// Adds a column that is null in every row; the definition has changed, so change links expire.
-    pub(super) fn add_column(&mut self, column: Column, version: u64) {
+    pub(super) fn add_column(&mut self, column: Column, version: &mut u64) {
         self.columns.push(column);
         self.rows.values_mut().for_each(|row| row.cells.push(Cell::Null));
-        self.tracked_from = version + 1;
+        // A change as any other: a link that is handed out from now on is good.
+        *version += 1;
+        self.tracked_from = *version;
     }
 
     /// Checks that no other row has the same GUID or the same values of an active key.

@@ -54,7 +54,8 @@ const ROWS: &str = "GET /api/data/v9.2/*";
 const NEXT_ROWS: &str = "GET /api/data/v9.2/*skiptoken*";
 const CHANGES: &str = "GET /api/data/v9.2/*deltatoken*";
 const WRITES: &str = "PATCH /api/data/v9.2/*";
-const BULK: &str = "POST /api/data/v9.2/*";
+const BULK: &str = "POST /api/data/v9.2/*UpsertMultiple";
+const DEFINITIONS: &str = "GET /api/data/v9.2/EntityDefinitions*";
 const DATAVERSE_BATCH: &str = "POST /api/data/v9.2/$batch";
 
 const fn step(route: &'static str, act: Act) -> Step {
@@ -103,7 +104,7 @@ pub const CATALOGUE: &[Entry] = entries![
     ],
     "G2" "empty delta page" [[step(DELTA, Act::Edit(empty_page))]],
     "G3" "next link that repeats" [[step(DELTA, Act::Edit(repeating_link))], [step(CHILDREN, Act::Edit(repeating_link))]],
-    "G4" "one item several times, a deletion without a name" [[step(DELTA, Act::Edit(twice))]],
+    "G4" "one item several times, a deletion without a name" [[step(DELTA, Act::Edit(several_times))]],
     "G5" "410 in three forms" [
         [step(DELTA, Act::Edit(|request, response| gone(request, response, Some("resyncChangesApplyDifferences"))))],
         [step(DELTA, Act::Edit(|request, response| gone(request, response, None)))],
@@ -179,18 +180,24 @@ pub const CATALOGUE: &[Entry] = entries![
         [named(ROWS, Scenario::DataverseRequestLimit(Some("0.2")))],
         [named(ROWS, Scenario::DataverseTimeLimit(Some("0.2")))],
         [named(ROWS, Scenario::DataverseConcurrencyLimit(Some("0.2")))],
+        [named(BULK, Scenario::DataverseRequestLimit(Some("0.2")))],
+        [named(BULK, Scenario::DataverseTimeLimit(Some("0.2")))],
+        [named(BULK, Scenario::DataverseConcurrencyLimit(Some("0.2")))],
     ],
     "D7" "batch whose second part fails" [
+        [step(DATAVERSE_BATCH, Act::Edit(stopped))],
         [step(DATAVERSE_BATCH, Act::Answer(|| problem(400, "0x0", "The batch was stopped at its first failure.")))],
     ],
     "D8" "bulk write with a bad row, a deadlock, a timeout" [
         [named(BULK, Scenario::DataverseDeadlock)],
         [named(BULK, Scenario::DataverseSqlTimeout)],
         [named(ROWS, Scenario::DataverseSqlTimeout)],
+        [step(BULK, Act::Answer(|| problem(400, "0x80040203", "Required field is missing.")))],
     ],
-    "D9" "answer lost after the write" [[step(WRITES, Act::Lose)], [step(BULK, Act::Lose)], [step(ROWS, Act::Lose)]],
+    "D9" "answer lost after the write" [[step(WRITES, Act::Lose)], [step(BULK, Act::Lose)], [step(ROWS, Act::Lose)], [step(DATAVERSE_BATCH, Act::Lose)]],
     "D10" "key that is not active" [
         [step(WRITES, Act::Answer(|| problem(400, "0x80060888", "The specified key attributes are not a defined key.")))],
+        [step(DEFINITIONS, Act::Edit(pending_keys))],
     ],
     "D11" "412 for three reasons" [
         [step(WRITES, Act::Answer(|| problem(412, "0x80060882", "The version of the existing record doesn't match.")))],
@@ -201,7 +208,7 @@ pub const CATALOGUE: &[Entry] = entries![
         [named(ROWS, Scenario::DataverseNotAMember)],
         [named(ROWS, Scenario::DataverseMissingPrivilege("sk_metric"))],
     ],
-    "D13" "expanded collection with a link inside" [[step("GET /api/data/v9.2/*expand*", Act::Nature)]],
+    "D13" "expanded collection with a link inside" [[step("GET /api/data/v9.2/sk_*expand*", Act::Nature)]],
 ];
 
 /// There is no fault of that name.
@@ -331,6 +338,38 @@ fn twice(_: &Request, response: &mut Response) {
             values.push(first);
         }
     });
+}
+
+/// The same once more, and the deletion of something else: an id, and nothing besides.
+fn several_times(request: &Request, response: &mut Response) {
+    twice(request, response);
+    edit(response, |body| {
+        if let Some(values) = body["value"].as_array_mut() {
+            values.push(json!({"id": "01GONE", "deleted": {"state": "deleted"}}));
+        }
+    });
+}
+
+/// As if it had stopped at its second part, which failed: what follows has no answer.
+fn stopped(_: &Request, response: &mut Response) {
+    let kind = response.header("content-type").unwrap_or_default();
+    let Some((_, boundary)) = kind.split_once("boundary=") else { return };
+    let mark = format!("--{}", boundary.trim_matches('"'));
+    let body = String::from_utf8_lossy(&response.body).into_owned();
+    let Some(first) = body.split(&mark).nth(1) else { return };
+    let problem = json!({"error": {"code": "0x80040203", "message": "Required field is missing."}});
+    let text = format!(
+        "{mark}{first}{mark}\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n\
+         HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\r\n{problem}\r\n{mark}--\r\n"
+    );
+    response.status = 400;
+    response.body = text.into_bytes();
+}
+
+/// The index of every alternate key is still being made.
+fn pending_keys(_: &Request, response: &mut Response) {
+    let body = String::from_utf8_lossy(&response.body).replace("\"Active\"", "\"Pending\"");
+    response.body = body.into_bytes();
 }
 
 /// A change link is past its life; one that asks for everything is not.

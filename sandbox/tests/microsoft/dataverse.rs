@@ -171,6 +171,10 @@ async fn a_change_link_expires_by_age_by_switch_and_by_a_new_column() -> anyhow:
     let column = Column { name: "sk_new".to_owned(), kind: ColumnKind::Text };
     organisation.dataverse.add_column(TABLE, column);
     assert_eq!(organisation.code_of(&redefined).await?, expired);
+
+    // One that is handed out after it is good, though nothing was written since.
+    let good = organisation.change_link().await?;
+    assert_eq!(organisation.follow(&good, "odata.maxpagesize=2").await?["value"], json!([]));
     Ok(())
 }
 

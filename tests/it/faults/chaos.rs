@@ -3,7 +3,8 @@
 use futures::StreamExt as _;
 use storekeeper::warehouse::Warehouse;
 
-use super::town::{Plans, Town, inside_a_wait, refusals};
+use super::plans::Plans;
+use super::town::{Town, inside_a_wait, refusals};
 use crate::support::postgres::Database;
 
 /// Seeds that an ordinary test run takes.

@@ -3,112 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use sandbox::clock::Clock;
-use sandbox::dataverse::schema::{AlternateKey, Column, ColumnKind, Table};
 use sandbox::dataverse::{Dataverse, DataverseOptions};
 use sandbox::faults::{Faults, Recorded};
 use sandbox::graph::{Graph, GraphOptions, Paging};
 use sandbox::token::{TokenOptions, TokenService};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use storekeeper::app::App;
 use storekeeper::ids::BrandId;
 use storekeeper::notify::{Summary, send_summary_through};
-use storekeeper::pipelines::{Engine, Order, Pipeline, RunReport, Status, Trigger};
+use storekeeper::pipelines::{Engine, ExportOrder, Order, Pipeline, RunReport, Status, Trigger};
 use storekeeper::telemetry::chain;
 use storekeeper::warehouse::Warehouse;
 
-const SITE: &str = "sites/harbor";
-const SECRET: &str = "s+e/c=r&et~1";
-
-const SALES: &str = r#"
-title = "Sales"
-[source]
-kind = "drive"
-folder = "BI Import"
-pattern = "Sales*.csv"
-format = { kind = "csv" }
-[contract]
-key = ["store_id", "business_date"]
-[[contract.columns]]
-name = "store_id"
-type = "store_id"
-[[contract.columns]]
-name = "business_date"
-type = "date"
-[[contract.columns]]
-name = "net_sales"
-type = "decimal(14,2)"
-[destination]
-table = "sales"
-write_disposition = "merge"
-"#;
-
-const PLAN: &str = r#"
-title = "Plan"
-[source]
-kind = "drive"
-folder = "Plan"
-pattern = "*.csv"
-format = { kind = "csv" }
-after = "archive"
-[contract]
-key = ["store_id"]
-[[contract.columns]]
-name = "store_id"
-type = "store_id"
-[[contract.columns]]
-name = "hours"
-type = "decimal(8,2)"
-[destination]
-table = "plan"
-write_disposition = "merge"
-"#;
-
-const METRICS: &str = r#"
-title = "Metrics"
-[source]
-kind = "dataverse"
-entity_set = "sk_metrics"
-order_by = "sk_store"
-[contract]
-key = ["store_id"]
-[[contract.columns]]
-name = "store_id"
-from = "sk_store"
-type = "store_id"
-[[contract.columns]]
-name = "amount"
-from = "sk_amount"
-type = "decimal(28,4)"
-[[contract.columns]]
-name = "seen_on"
-from = "sk_seenon"
-type = "date"
-[destination]
-table = "metrics"
-write_disposition = "merge"
-"#;
-
-/// The definitions, written once for all towns of a test.
-pub(super) struct Plans {
-    folder: tempfile::TempDir,
-}
-
-impl Plans {
-    pub(super) fn write() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in [("sales", SALES), ("plan", PLAN), ("metrics", METRICS)] {
-            let place = folder.path().join("pipelines/all").join(name);
-            std::fs::create_dir_all(&place).unwrap();
-            std::fs::write(place.join("pipeline.toml"), text).unwrap();
-        }
-        Self { folder }
-    }
-}
+use super::plans::{Plans, SECRET, SITE, row, tables, written};
 
 /// One world, and a brand that reads it.
 pub(super) struct Town {
@@ -146,11 +57,12 @@ impl Town {
         graph.set_paging(Paging { size: 2, quirk: None });
         let dataverse = Dataverse::start(DataverseOptions {
             book: token.book(),
-            tables: vec![metrics()],
+            tables: tables(),
             clock: clock.clone(),
             faults: faults.clone(),
         })
         .unwrap();
+        dataverse.set_bulk("sk_log", false);
         let folder = tempfile::tempdir().unwrap();
         let file = written(folder.path(), brand, &token, &graph, &dataverse);
         let settings = storekeeper::settings::read(&[file], &BTreeMap::new()).unwrap();
@@ -192,6 +104,9 @@ impl Town {
         let notebook = json!({"package": {"type": "oneNote"}}).as_object().cloned().unwrap_or_default();
         self.graph.put_other(SITE, "BI Import", "Sales Notes.csv", notebook);
         self.graph.put_folder(SITE, "Plan/Archive");
+        for number in 1..=3 {
+            self.put("Feed", &format!("Feed {number}.csv"), &sales(number, 400));
+        }
         self.put("Plan", "Plan.csv", "store_id,hours\n000001,8.00\n000002,7.50\n");
     }
 
@@ -202,16 +117,26 @@ impl Town {
         self.put("BI Import", "Sales 4.csv", &sales(4, 100));
         self.put("BI Import", "Sales 9.csv", &sales(9, 100));
         self.put("Plan", "Plan.csv", "store_id,hours\n000001,9.00\n000002,7.50\n000003,6.00\n");
-        self.dataverse.upsert("sk_metric", &metric(6, "6.0000"));
-        self.dataverse.upsert("sk_metric", &metric(2, "-2.5000"));
+        self.put("Feed", "Feed 2.csv", &sales(2, 450));
+        self.put("Feed", "Feed 4.csv", &sales(4, 400));
+        for table in ["sk_metric", "sk_punch"] {
+            self.dataverse.upsert(table, &row(table, 6, "6.0000"));
+            self.dataverse.upsert(table, &row(table, 2, "-2.5000"));
+        }
+        // Whoever never saw it has nothing to delete; whoever did must.
+        self.dataverse.delete("sk_punch", "00000000-0000-0000-0000-000000000001");
     }
 
-    /// Runs every pipeline once, and mails what came of it.
+    /// Runs every pipeline once, and the export behind it.
     pub(super) async fn turn(&self) -> Vec<RunReport> {
         let order = Order { trigger: Trigger::Manual, file: None, full: false };
         let mut reports = Vec::new();
         for pipeline in &self.pipelines {
             reports.push(self.engine.run(pipeline, &self.brand, &order).await.unwrap());
+            if pipeline.definition.export.is_some() {
+                let order = ExportOrder { trigger: Trigger::Manual, full: false };
+                reports.push(self.engine.export(pipeline, &self.brand, order).await.unwrap());
+            }
         }
         reports
     }
@@ -239,10 +164,19 @@ impl Town {
         self.engine = self.app.engine(&self.warehouse).unwrap();
     }
 
+    /// What stands in a table that is written to, whichever ids its rows were given.
+    fn sent(&self, table: &str) -> String {
+        let cells = ["sk_store", "sk_amount", "sk_seenon"];
+        let line = |row: serde_json::Map<String, Value>| cells.map(|cell| row[cell].to_string()).join(" ");
+        let mut lines: Vec<String> = self.dataverse.rows(table).into_iter().map(line).collect();
+        lines.sort();
+        lines.join(", ")
+    }
+
     /// A digest of each table, whatever load brought its rows.
     pub(super) async fn rows(&self) -> Vec<String> {
         let mut digests = Vec::new();
-        for table in ["metrics", "plan", "sales"] {
+        for table in ["feed", "metrics", "plan", "punches", "sales"] {
             let name = format!("mart_{}.{table}", self.brand);
             let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
                 .bind(&name)
@@ -260,6 +194,7 @@ impl Town {
             let digest: String = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(self.warehouse.pool()).await.unwrap();
             digests.push(format!("{table}: {digest}"));
         }
+        digests.extend(["sk_total", "sk_log"].map(|table| format!("{table}: {}", self.sent(table))));
         digests
     }
 }
@@ -271,6 +206,10 @@ pub(super) fn refusals(reports: &[RunReport]) -> Vec<String> {
         report.error.clone().unwrap_or_else(|| format!("{} rows over the threshold", report.rows_quarantined))
     });
     let mut said: Vec<String> = said.collect();
+    // An export that could not write a row has not failed, but says so.
+    let exports = reports.iter().filter(|report| report.pipeline.0.starts_with("export_"));
+    let rows = exports.flat_map(|report| &report.quarantine);
+    said.extend(rows.map(|row| format!("a row of `{}` was refused: {}", row.file, row.reason)));
     said.dedup();
     said
 }
@@ -305,59 +244,4 @@ fn sales(store: u32, amount: u32) -> String {
         let _infallible = write!(text, "{store:06},2025-11-0{day},{}.{day}0\r\n", amount + store * day);
     }
     text
-}
-
-fn metric(number: u32, amount: &str) -> Map<String, Value> {
-    let row = json!({
-        "sk_metricid": format!("00000000-0000-0000-0000-00000000000{number}"),
-        "sk_store": format!("{number:06}"),
-        "sk_amount": amount,
-        "sk_seenon": format!("2025-11-0{number}"),
-    });
-    row.as_object().cloned().unwrap_or_default()
-}
-
-fn metrics() -> Table {
-    let column = |name: &str, kind| Column { name: name.to_owned(), kind };
-    let amounts = ["79228162514264337593543.9505", "0.1000", "-3.0000", "20000.0000", "99999999.9900"];
-    Table {
-        logical_name: "sk_metric".to_owned(),
-        entity_set: "sk_metrics".to_owned(),
-        primary_id: "sk_metricid".to_owned(),
-        columns: vec![
-            column("sk_metricid", ColumnKind::Guid),
-            column("sk_store", ColumnKind::Text),
-            column("sk_amount", ColumnKind::Decimal { precision: 4 }),
-            column("sk_seenon", ColumnKind::DateOnly),
-        ],
-        alternate_keys: vec![AlternateKey {
-            name: "sk_bystore".to_owned(),
-            columns: vec!["sk_store".to_owned()],
-            active: true,
-        }],
-        change_tracking: true,
-        rows: (1..).zip(amounts).map(|(number, amount)| metric(number, amount)).collect(),
-    }
-}
-
-fn written(folder: &Path, brand: &str, token: &TokenService, graph: &Graph, dataverse: &Dataverse) -> PathBuf {
-    let secret = folder.join("secret");
-    std::fs::write(&secret, SECRET).unwrap();
-    let text = format!(
-        "[http]\nread_timeout_seconds = 1\nattempts = 4\nbackoff_milliseconds = 1\nthrottled_pause_seconds = 0\n\
-         retry_after_limit_seconds = 2\n\
-         [microsoft]\ntenant_id = {:?}\nclient_id = \"app\"\nclient_secret_file = {secret:?}\n\
-         authority_url = {:?}\ngraph_url = {:?}\n\
-         [sources]\ndataverse_page_size = 2\n\
-         [mail]\ntransport = \"graph\"\nfrom = \"storekeeper@example.com\"\nto = [\"admins@example.com\"]\n\
-         [brands.{brand}]\ntitle = \"Harbor\"\ndataverse_url = {:?}\n\
-         drive = {{ site = \"example.sharepoint.com:/{SITE}\" }}\n",
-        TokenOptions::default().tenant_id,
-        token.base_url,
-        graph.base_url,
-        dataverse.base_url,
-    );
-    let file = folder.join("config.toml");
-    std::fs::write(&file, text).unwrap();
-    file
 }
