@@ -155,7 +155,10 @@ fn number_like(seen: &Observation, name: &str, remarks: &mut Vec<String>) -> Opt
         }
         return decision(ColumnType::Integer, "every value is a whole number".to_owned());
     }
-    let scale = usize::from(numbers.digits_behind().unsigned_abs());
+    let behind = numbers.digits_behind();
+    // Exports drop zeros at the end: what came as `99.1` may come as `99.15`, and must not be rounded then.
+    let kept = behind.max(2);
+    let scale = usize::from(kept.unsigned_abs());
     let precision = (numbers.whole.max(1) + scale + ROOM).max(12);
     if numbers.whole.max(1) + scale > LONGEST_NUMBER {
         return decision(ColumnType::Text, "its numbers have more digits than a decimal holds".to_owned());
@@ -166,10 +169,9 @@ fn number_like(seen: &Observation, name: &str, remarks: &mut Vec<String>) -> Opt
     if numbers.lone_points > 0 && numbers.lone_points == numbers.fractions {
         remarks.push("each fraction has three digits: look whether the point groups thousands".to_owned());
     }
-    let column_type =
-        ColumnType::Decimal { precision: precision.min(LONGEST_NUMBER) as u8, scale: numbers.digits_behind() };
+    let column_type = ColumnType::Decimal { precision: precision.min(LONGEST_NUMBER) as u8, scale: kept };
     let why = format!(
-        "every value is a number, of at most {} digits before the point and {scale} behind",
+        "every value is a number, of at most {} digits before the point and {behind} behind",
         numbers.whole.max(1)
     );
     decision(column_type, why)

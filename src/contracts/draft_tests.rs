@@ -37,6 +37,8 @@ fn a_type_holds_for_every_value() {
         ("qty", &["1", "2.0"], "integer"),
         ("price", &["3.00", "4.00"], "decimal(12,2)"),
         ("price", &["12.5", "1000000.125"], "decimal(14,3)"),
+        ("price", &["99.1", "12.5"], "decimal(12,2)"),
+        ("price", &["1.234,50", "12,00"], "decimal(12,2)"),
         ("price", &["12.5", "n/a?"], "text"),
         ("price", &["1,25", "1,125"], "decimal(12,3)"),
         ("price", &["1,25", "1.5"], "text"),
