@@ -34,7 +34,7 @@ pub(super) fn read<R: Read + Seek>(
         let decoded = DecodeReaderBytesBuilder::new().encoding(Some(dialect.encoding)).strip_bom(true).build(input);
         read_lines(format, wanted, dialect, decoded, sink)
     };
-    if let (Err(Error::NoHeader { .. }), Some(frozen)) = (&result, format.delimiter) {
+    if let (Err(Error::NoHeader { .. } | Error::HeaderElsewhere { .. }), Some(frozen)) = (&result, format.delimiter) {
         let found = Dialect::of(&Format { delimiter: None, ..format.clone() }, &sample)?.delimiter;
         if found != frozen {
             return Err(Error::Delimiter { frozen, found });

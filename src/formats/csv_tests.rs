@@ -120,6 +120,20 @@ fn a_frozen_delimiter_that_no_longer_fits_names_what_was_found() {
 }
 
 #[test]
+fn a_header_that_left_its_frozen_row_is_missed_there() {
+    let third = Format { header: Some(3), ..format() };
+    let error = rows_of(&third, PLAIN.as_bytes()).1.unwrap_err();
+    assert!(
+        error.to_string().starts_with("row 3, in which the format says the header stands, does not name `"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("take `header` out"));
+    let fiftieth = Format { header: Some(50), ..format() };
+    let error = rows_of(&fiftieth, PLAIN.as_bytes()).1.unwrap_err();
+    assert_eq!(error.to_string(), "row 50, in which the format says the header stands, does not name any column");
+}
+
+#[test]
 fn a_ragged_row_says_so_and_shifts_nothing() {
     let text = "store,note,amount\n1,x,2\n1,2\n1,x,2,9\n1,x,2,,\n,,\nsun,2\n1,x";
     let (lines, facts) = rows_of(&format(), text.as_bytes());

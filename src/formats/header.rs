@@ -148,9 +148,14 @@ impl<'w> Finder<'w> {
 
     /// The answer when the file ends before a header.
     pub(super) fn missing(&self) -> Error {
-        match &self.nearest {
-            None => Error::Empty,
-            Some((_, missing, closest)) => {
+        match (&self.nearest, self.row) {
+            (None, _) if self.seen == 0 => Error::Empty,
+            (nearest, Some(row)) => {
+                let missing = nearest.as_ref().map(|(_, missing, _)| missing.join(", "));
+                Error::HeaderElsewhere { row, missing: missing.unwrap_or_else(|| "any column".to_owned()) }
+            }
+            (None, None) => Error::Empty,
+            (Some((_, missing, closest)), None) => {
                 Error::NoHeader { missing: missing.join(", "), searched: self.seen, closest: closest.clone() }
             }
         }

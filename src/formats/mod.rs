@@ -263,6 +263,14 @@ pub enum Error {
         /// The nearest row.
         closest: String,
     },
+    /// The row that the definition names is not the header.
+    #[error("row {row}, in which the format says the header stands, does not name {missing}")]
+    HeaderElsewhere {
+        /// Row from 1.
+        row: u32,
+        /// Columns it lacks.
+        missing: String,
+    },
     /// Nobody said what the columns are called, and no row looks like it.
     #[error("none of the first {searched} rows names the columns")]
     NoNames {
@@ -325,6 +333,9 @@ impl Error {
             Self::NoHeader { .. } => {
                 Some("restore the column names in the file, or add the new name to `from` in the contract")
             }
+            Self::HeaderElsewhere { .. } => Some(
+                "restore the layout or the column names in the file; or take `header` out of the pipeline's format, to find it in each file by its names",
+            ),
             Self::NoNames { .. } => Some("put a row above the values that names each column"),
             Self::Empty => Some("check the export that makes this file"),
             Self::NewColumns { .. } => Some("add them to the contract, or set `new_columns` to `discard`"),

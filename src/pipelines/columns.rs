@@ -144,7 +144,12 @@ impl Engine {
     ) -> Option<Drift> {
         let refused = matches!(
             error,
-            Error::File { source: formats::Error::NoHeader { .. } | formats::Error::NewColumns { .. }, .. }
+            Error::File {
+                source: formats::Error::NoHeader { .. }
+                    | formats::Error::HeaderElsewhere { .. }
+                    | formats::Error::NewColumns { .. },
+                ..
+            }
         );
         if !refused {
             return None;
