@@ -151,9 +151,17 @@ pub(super) fn text(runs: &[RunReport]) -> String {
         }
         if run.rows_quarantined > 0 {
             let over = if run.over_threshold { ", more than the pipeline allows" } else { "" };
-            text.push_str(&format!("\n{name}: {} rows quarantined{over}\n", run.rows_quarantined));
+            let rows = if run.rows_quarantined == 1 { "row" } else { "rows" };
+            text.push_str(&format!("\n{name}: {} {rows} quarantined{over}\n", run.rows_quarantined));
             for row in &run.quarantine {
-                text.push_str(&format!("  {} row {} {}: {}\n", row.file, row.row, row.column, row.reason));
+                text.push_str(&format!(
+                    "  {} row {}{}{}: {}\n",
+                    row.file,
+                    row.row,
+                    if row.column.is_empty() { "" } else { " " },
+                    row.column,
+                    row.reason
+                ));
             }
         }
         for note in &run.notes {

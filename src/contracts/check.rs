@@ -14,7 +14,8 @@ use super::typed::typed;
 use crate::ids::{ROW, SHAPE};
 
 /// The name of the rule that a row breaks whose cells cannot be told apart.
-const SHAPE_RULE: &str = "shape";
+/// The rule of rows whose cells cannot be told apart.
+pub const SHAPE_RULE: &str = "shape";
 
 /// Values known to the warehouse, by table and column, for rules that look them up.
 #[derive(Debug, Default, Clone)]

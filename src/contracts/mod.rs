@@ -28,7 +28,7 @@ mod totals;
 mod typed;
 mod values;
 
-pub use check::{Checked, Reference, Rejection, check};
+pub use check::{Checked, Reference, Rejection, SHAPE_RULE, check};
 pub(crate) use contract::is_plain;
 pub use contract::{Ambiguous, Column, ColumnType, Contract, DateOrder, DecimalMark, NewColumns};
 pub use draft::{Observation, Observed};

@@ -26,7 +26,7 @@ use super::quarantine::{refused_files, refused_rows, settle_refused};
 use super::report::{FileReport, RunReport, Status, Trigger};
 use super::runner::Engine;
 use super::tables::{self, Turn};
-use crate::contracts::{self, Reference, RuleKind, Severity};
+use crate::contracts::{self, Reference, RuleKind, SHAPE_RULE, Severity};
 use crate::ids::{BrandId, ROW};
 use crate::transforms::{self, Transform};
 use crate::warehouse::{Load, LoadError, WriteDisposition};
@@ -113,8 +113,9 @@ impl Engine {
             for row in lost {
                 let (column, reason) = missing(pipeline, &row).unwrap_or_default();
                 // The rule says what the row is, for the next replay too.
-                let rule = if row.rule == UNIQUE { UNIQUE } else { RULE };
-                verdicts.push(stays(report, &row, column, rule, reason, None));
+                let rule =
+                    if [UNIQUE, SHAPE_RULE].contains(&row.rule.as_str()) { row.rule.clone() } else { RULE.to_owned() };
+                verdicts.push(stays(report, &row, column, &rule, reason, None));
             }
             let passed =
                 self.stage_refused(pipeline, &reference, file_id, rows, &mut load, report, &mut verdicts).await?;
@@ -231,6 +232,10 @@ impl Engine {
 
 /// Why a row cannot go through the contract, where it cannot: the column and the reason.
 fn missing(pipeline: &Pipeline, row: &Refused) -> Option<(String, String)> {
+    if row.rule == SHAPE_RULE {
+        // Which of its cells is missing only the file's author can tell.
+        return Some((row.column.clone(), row.reason.clone()));
+    }
     if row.rule == UNIQUE && pipeline.transform.is_some() {
         return Some((row.column.clone(), "it was kept as the transform made it: load its file again".to_owned()));
     }

@@ -247,3 +247,17 @@ async fn a_column_that_was_not_kept_cannot_be_replayed() {
     let reason = place.text("SELECT reason FROM ops.quarantine").await;
     assert!(reason.contains("`channel` was not kept"), "{reason}");
 }
+
+#[tokio::test]
+async fn a_row_whose_cells_cannot_be_told_apart_stays_refused() {
+    let place = place().await;
+    place.load_sales("monday.csv", "1,A,Ann,1\n2,A,7\n");
+    for _ in 0..2 {
+        let replayed = place.replay();
+        assert_eq!(replayed.json["runs"][0]["rows_loaded"], 0, "{}", replayed.json);
+        assert_eq!(place.states().await, ["3 open shape"]);
+    }
+    place.storekeeper(&["quarantine", "export", "--pipeline", "sales", "--out", "refused.csv"]);
+    let text = std::fs::read_to_string(place.path("refused.csv")).unwrap();
+    assert!(text.contains("has 3 cells where the header has 4"), "{text}");
+}
