@@ -35,9 +35,10 @@ const CONTRACT: &str = r#"
 "#;
 
 /// A file of separated values says the same whole and in small pieces, and each of its
-/// rows goes into the contract's check and out of it once.
-pub fn csv(bytes: &[u8]) {
-    let Some((piece, bytes)) = bytes.split_first() else { return };
+/// rows goes into the contract's check and out of it once. The first byte is the size of
+/// the pieces. Answers with the rows that were read.
+pub fn csv(bytes: &[u8]) -> Result<u64, String> {
+    let Some((piece, bytes)) = bytes.split_first() else { return Ok(0) };
     let format = Format::new(Kind::Csv);
     let whole = rows_of(&format, Cursor::new(bytes));
     let pieces = rows_of(&format, Pieces { bytes: Cursor::new(bytes), size: usize::from(*piece).max(1) });
@@ -45,21 +46,26 @@ pub fn csv(bytes: &[u8]) {
         (Ok(whole), Ok(pieces)) => {
             assert_eq!(whole.1, pieces.1);
             assert_eq!(format!("{:?}", whole.0), format!("{:?}", pieces.0));
+            Ok(whole.0.rows_read)
         }
-        (Err(whole), Err(pieces)) => assert_eq!(whole, pieces),
+        (Err(whole), Err(pieces)) => {
+            assert_eq!(whole, pieces);
+            Err(whole)
+        }
         (whole, pieces) => panic!("whole: {whole:?}; in pieces: {pieces:?}"),
     }
 }
 
-/// A workbook, or what stands in its sheet: it is read or refused.
-pub fn xlsx(bytes: &[u8]) {
+/// A workbook, or what stands in its sheet: it is read or refused. Answers with the rows
+/// that were read.
+pub fn xlsx(bytes: &[u8]) -> Result<u64, String> {
     let format = Format::new(Kind::Xlsx);
     // Hardly any damaged archive opens; what it holds is to be reached as well.
     let bytes = if bytes.starts_with(b"PK") { bytes.to_vec() } else { workbook(bytes) };
-    if rows_of(&format, Cursor::new(&bytes)).is_ok() {
-        let filled = Format { fill_merged: true, hidden: formats::Hidden::Skip, ..format };
-        let _ = rows_of(&filled, Cursor::new(&bytes));
-    }
+    let (facts, _) = rows_of(&format, Cursor::new(&bytes))?;
+    let filled = Format { fill_merged: true, hidden: formats::Hidden::Skip, ..format };
+    let _refused_or_not = rows_of(&filled, Cursor::new(&bytes));
+    Ok(facts.rows_read)
 }
 
 /// Reads and checks; answers with what was found and each batch as text.
@@ -103,10 +109,12 @@ impl Seek for Pieces<'_> {
 /// The smallest workbook around a sheet's XML.
 fn workbook(sheet: &[u8]) -> Vec<u8> {
     let workbook = r#"<workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"><sheets><sheet name="Sales" sheetId="1" r:id="r1"/></sheets></workbook>"#;
+    let package = r#"<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>"#;
     let relations = r#"<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/></Relationships>"#;
     let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     for (path, part) in [
+        ("_rels/.rels", package.as_bytes()),
         ("xl/workbook.xml", workbook.as_bytes()),
         ("xl/_rels/workbook.xml.rels", relations.as_bytes()),
         ("xl/worksheets/sheet1.xml", sheet),

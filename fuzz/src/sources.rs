@@ -21,18 +21,19 @@ use pattern::Pattern;
 use quick_xor_hash::QuickXorHash;
 
 /// The first line is the content type, the rest the body: what is read is no more than
-/// what came, and each answer has a status.
-pub fn batch(bytes: &[u8]) {
+/// what came, and each answer has a status. Answers with how many were read.
+pub fn batch(bytes: &[u8]) -> usize {
     let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let content_type = String::from_utf8_lossy(&bytes[..at]);
     let body = bytes.get(at + 1..).unwrap_or_default();
-    let Ok(answers) = dataverse_batch::parse_batch(&content_type, body) else { return };
+    let Ok(answers) = dataverse_batch::parse_batch(&content_type, body) else { return 0 };
     let read: usize = answers.iter().map(|answer| answer.body.len()).sum();
     assert!(read <= body.len(), "{read} bytes were read from {}", body.len());
     for answer in &answers {
         assert!((100..600).contains(&answer.status), "status {}", answer.status);
         assert!(answer.change_set != Some(0), "change sets are counted from 1");
     }
+    answers.len()
 }
 
 /// The first two bytes say how the rest is cut into pieces: the hash is that of the whole,
@@ -69,9 +70,10 @@ fn by_definition(content: &[u8]) -> String {
 }
 
 /// A page of a drive's changes: what is taken for a file to read is named, fits the
-/// pattern, holds something and is not deleted.
-pub fn delta(bytes: &[u8]) {
-    let Ok(page) = serde_json::from_slice::<Page>(bytes) else { return };
+/// pattern, holds something and is not deleted. Answers with how many were taken.
+pub fn delta(bytes: &[u8]) -> usize {
+    let Ok(page) = serde_json::from_slice::<Page>(bytes) else { return 0 };
+    let mut taken = 0;
     let pattern = Pattern::new("Sales*.?sv");
     for item in page.value {
         let (deleted, id, name) = (item.is_deleted(), item.id.clone(), item.name().map(str::to_owned));
@@ -81,6 +83,7 @@ pub fn delta(bytes: &[u8]) {
                 assert_eq!((Some(&file.item_id), Some(&file.name)), (id.as_ref(), name.as_ref()));
                 assert!(pattern.matches(&file.name), "{file:?}");
                 assert!(!file.name.starts_with("~$"), "{file:?}");
+                taken += 1;
             }
             Sifted::Left(note) => {
                 let name = name.expect("only what has a name is spoken of");
@@ -89,4 +92,5 @@ pub fn delta(bytes: &[u8]) {
             Sifted::Other => {}
         }
     }
+    taken
 }
