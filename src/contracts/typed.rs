@@ -1,24 +1,16 @@
 //! A column of texts as a column of values, by everything its definition says.
 
-use std::sync::Arc;
+use arrow::array::{ArrayRef, BooleanArray, StringArray};
 
-use arrow::array::{
-    Array, ArrayRef, BooleanArray, Date32Builder, DurationMicrosecondBuilder, StringArray, StringBuilder,
-    Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
-};
-use arrow::datatypes::Date32Type;
-
-use super::contract::{Column, ColumnType, Contract};
-use super::convert::{Broken, convert};
-use super::duration::duration;
+use super::contract::{Column, Contract};
+use super::convert::{Broken, convert, of_type};
 use super::prepare::{misgrouped, prepared};
-use super::rules::Severity;
-use super::{moments, values};
+use super::values;
 
 /// Converts a column; what is no such value is null and named among the broken.
 pub(super) fn typed(contract: &Contract, column: &Column, texts: &StringArray) -> (ArrayRef, Vec<Broken>) {
     let texts = prepared(contract, column, texts);
-    let (mut array, mut broken) = own(column, &texts).unwrap_or_else(|| convert(column, &texts));
+    let (mut array, mut broken) = convert(column, &texts);
     if column.decimal_mark.is_some() && texts.value_data().contains(&b',') {
         let wrong: BooleanArray = texts.iter().map(|text| Some(text.is_some_and(misgrouped))).collect();
         let known: std::collections::BTreeSet<usize> = broken.iter().map(|broken| broken.at).collect();
@@ -36,61 +28,6 @@ pub(super) fn typed(contract: &Contract, column: &Column, texts: &StringArray) -
         }
     }
     (array, broken)
-}
-
-/// Types and options that have a way of their own; the others are the general converter's.
-fn own(column: &Column, texts: &StringArray) -> Option<(ArrayRef, Vec<Broken>)> {
-    let mut broken = Vec::new();
-    macro_rules! each {
-        ($builder:expr, $parse:expr) => {{
-            let mut builder = $builder;
-            for (at, text) in texts.iter().enumerate() {
-                let text = text.unwrap_or_default().trim();
-                if values::is_null(text) {
-                    builder.append_null();
-                    continue;
-                }
-                match $parse(text) {
-                    Ok(value) => builder.append_value(value),
-                    Err(reason) => {
-                        builder.append_null();
-                        broken.push(of_type(at, reason));
-                    }
-                }
-            }
-            Arc::new(builder.finish()) as ArrayRef
-        }};
-    }
-    let rows = texts.len();
-    let array = match (column.column_type, &column.format) {
-        (ColumnType::Duration, _) => each!(DurationMicrosecondBuilder::with_capacity(rows), duration),
-        (ColumnType::Json, _) => each!(StringBuilder::with_capacity(rows, texts.value_data().len()), json),
-        (ColumnType::Date, Some(format)) => each!(Date32Builder::with_capacity(rows), |text| {
-            moments::date(text, format).map(Date32Type::from_naive_date)
-        }),
-        (ColumnType::Time, Some(format)) => {
-            each!(Time64MicrosecondBuilder::with_capacity(rows), |text| moments::time(text, format))
-        }
-        (ColumnType::Timestamp, format) if format.is_some() || column.time_zone.is_some() => each!(
-            TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"),
-            |text| moments::timestamp(text, column)
-        ),
-        _ => return None,
-    };
-    Some((array, broken))
-}
-
-fn of_type(at: usize, reason: String) -> Broken {
-    Broken { at, rule: "type", reason, severity: Severity::Quarantine }
-}
-
-/// A JSON document as it stands, if PostgreSQL will take it.
-fn json(text: &str) -> Result<&str, String> {
-    // A `\u0000` is JSON, but no text that PostgreSQL can hold.
-    match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(_) if !text.contains("\\u0000") => Ok(text),
-        _ => Err("is no JSON document".to_owned()),
-    }
 }
 
 #[cfg(test)]
