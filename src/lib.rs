@@ -8,6 +8,7 @@
 // 1 leaves: names, options and logging that everything may use
 pub mod clock;
 pub mod ids;
+pub mod pattern;
 pub mod settings;
 pub mod telemetry;
 

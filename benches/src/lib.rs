@@ -9,6 +9,8 @@ pub mod contracts;
 pub mod formats;
 #[path = "../../src/ids.rs"]
 pub mod ids;
+#[path = "../../src/pattern.rs"]
+pub mod pattern;
 
 use std::fmt::Write as _;
 use std::hint::black_box;

@@ -10,6 +10,8 @@ pub mod formats;
 mod http;
 #[path = "../../src/ids.rs"]
 pub mod ids;
+#[path = "../../src/pattern.rs"]
+pub mod pattern;
 mod sources;
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write as _};

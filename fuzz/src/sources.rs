@@ -8,8 +8,6 @@ mod error;
 mod file;
 #[path = "../../src/sources/item.rs"]
 mod item;
-#[path = "../../src/sources/pattern.rs"]
-mod pattern;
 #[path = "../../src/sources/quick_xor_hash.rs"]
 mod quick_xor_hash;
 
@@ -17,8 +15,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use item::{Page, Sifted};
-use pattern::Pattern;
 use quick_xor_hash::QuickXorHash;
+
+use crate::pattern::Pattern;
 
 /// The first line is the content type, the rest the body: what is read is no more than
 /// what came, and each answer has a status. Answers with how many were read.

@@ -3,6 +3,7 @@
 use calamine::{Sheet, SheetType, SheetVisible};
 
 use super::{Error, Format};
+use crate::pattern::Pattern;
 
 /// Names the sheets that a format asks for, in the workbook's order.
 ///
@@ -27,7 +28,7 @@ pub(super) fn chosen(format: &Format, sheets: &[Sheet]) -> Result<Vec<String>, E
         format.sheets.iter().map(String::as_str).partition(|pattern| pattern.starts_with('!'));
     let fits = |pattern: &str, sheet: &Sheet| {
         if pattern.contains(['*', '?']) {
-            sheet.visible == SheetVisible::Visible && matches(pattern, &sheet.name)
+            sheet.visible == SheetVisible::Visible && Pattern::new(pattern).matches(&sheet.name)
         } else {
             sheet.name.eq_ignore_ascii_case(pattern)
         }
@@ -37,42 +38,13 @@ pub(super) fn chosen(format: &Format, sheets: &[Sheet]) -> Result<Vec<String>, E
             return Err(missing(pattern));
         }
     }
-    let excluded = |sheet: &Sheet| without.iter().any(|pattern| matches(&pattern[1..], &sheet.name));
+    let excluded = |sheet: &Sheet| without.iter().any(|pattern| Pattern::new(&pattern[1..]).matches(&sheet.name));
     let chosen: Vec<String> = all
         .iter()
         .filter(|sheet| with.iter().any(|pattern| fits(pattern, sheet)) && !excluded(sheet))
         .map(|sheet| sheet.name.clone())
         .collect();
     if chosen.is_empty() { Err(missing(&format.sheets.join("`, `"))) } else { Ok(chosen) }
-}
-
-/// Whether a name fits a pattern: `*` stands for any text, `?` for one
-/// character, case does not matter.
-fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name) = (pattern.to_lowercase(), name.to_lowercase());
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    let (mut at, mut in_pattern, mut star) = (0, 0, None);
-    while at < name.len() {
-        match pattern.get(in_pattern) {
-            Some('*') => {
-                star = Some((in_pattern, at));
-                in_pattern += 1;
-            }
-            Some(wanted) if *wanted == '?' || *wanted == name[at] => {
-                at += 1;
-                in_pattern += 1;
-            }
-            _ => match star {
-                // The star takes one character more.
-                Some((after, from)) => {
-                    star = Some((after, from + 1));
-                    (at, in_pattern) = (from + 1, after + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[in_pattern..].iter().all(|rest| *rest == '*')
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use super::drive::{Drive, prepared, refusal};
 use super::error::Error;
 use super::file::{Changes, RemoteFile};
 use super::item::{Item, SELECT, Sifted};
-use super::pattern::Pattern;
 use super::service::{Problem, encoded, read};
 use crate::http::{Request, Response};
+use crate::pattern::Pattern;
 
 /// How often one pass starts over because the service forgot where we were.
 const RESTARTS: u32 = 2;

@@ -9,9 +9,9 @@ use tokio::sync::OnceCell;
 use super::error::Error;
 use super::file::{Listing, RemoteFile};
 use super::item::{Item, Page, SELECT, Sifted};
-use super::pattern::Pattern;
 use super::service::{Problem, Service, encoded, encoded_path, read};
 use crate::http::{Client, Request, Response, Tokens};
+use crate::pattern::Pattern;
 use crate::settings;
 
 /// Lists, fetches and puts away files of one drive.

@@ -10,7 +10,7 @@ use nix::libc::O_NOFOLLOW;
 
 use super::error::Error;
 use super::file::{Fetched, Intake, Listing, RemoteFile};
-use super::pattern::Pattern;
+use crate::pattern::Pattern;
 
 /// How much is read at once.
 const PIECE_BYTES: usize = 1 << 18;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::file::RemoteFile;
-use super::pattern::Pattern;
+use crate::pattern::Pattern;
 
 /// Members of an item that we read.
 pub(super) const SELECT: &str = "id,name,size,eTag,cTag,file,folder,package,remoteItem,deleted,malware,\

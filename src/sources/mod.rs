@@ -27,7 +27,6 @@ mod file;
 mod folder;
 mod item;
 mod metadata;
-mod pattern;
 mod quick_xor_hash;
 mod service;
 

@@ -1,19 +1,20 @@
-//! File name patterns as people type them: `Sales Channel*.xlsx`.
+//! Patterns of names as people type them: `Sales Channel*.xlsx`, `Week ?`.
 
 use unicode_normalization::UnicodeNormalization as _;
 
 /// A pattern of `*` (any text) and `?` (one character). Case does not count, as
 /// in the drives themselves, nor how an accent is spelled in Unicode.
 #[derive(Debug, Clone)]
-pub(super) struct Pattern(Vec<char>);
+pub struct Pattern(Vec<char>);
 
 impl Pattern {
-    pub(super) fn new(pattern: &str) -> Self {
+    /// Takes a pattern; every text is one.
+    pub fn new(pattern: &str) -> Self {
         Self(plain(pattern))
     }
 
     /// Says whether a name fits. Takes time in the product of both lengths at worst.
-    pub(super) fn matches(&self, name: &str) -> bool {
+    pub fn matches(&self, name: &str) -> bool {
         let (pattern, name) = (&self.0, plain(name));
         let (mut p, mut n) = (0, 0);
         // Where the last star stands, and up to where it has eaten.
