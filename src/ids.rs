@@ -76,4 +76,9 @@ impl BrandId {
     pub fn schema(&self) -> String {
         format!("mart_{}", self.0)
     }
+
+    /// Names the schema that keeps what rows of those tables were before.
+    pub fn history_schema(&self) -> String {
+        format!("history_{}", self.0)
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use unicode_normalization::UnicodeNormalization as _;
 
 /// Names that every table has already, or that a load needs.
-const TAKEN: [&str; 4] = ["load_id", "file_id", "source_row", "seq"];
+const TAKEN: [&str; 6] = ["load_id", "file_id", "source_row", "restored_by", "superseded_by", "seq"];
 
 /// Makes a plain SQL name that differs from those that were made before.
 pub(super) fn plain(name: &str, made: &BTreeSet<String>) -> String {

@@ -16,7 +16,7 @@ use crate::sources::Fetched;
 use crate::warehouse::{Load, Warehouse};
 
 /// Names that every table has for itself, and those that views put in front.
-const RESERVED: [&str; 5] = ["load_id", "file_id", "source_row", "seq", "brand"];
+const RESERVED: [&str; 7] = ["load_id", "file_id", "source_row", "restored_by", "superseded_by", "seq", "brand"];
 
 /// A column that `evolve` made.
 #[derive(Debug, Clone, PartialEq, Eq)]

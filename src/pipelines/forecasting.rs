@@ -105,7 +105,7 @@ impl Engine {
         }
         report.status = Status::Succeeded;
         tables::close_run(load.connection(), report, self.clock.now()).await?;
-        load.commit().await.map_err(failed)
+        load.commit(self.clock.now()).await.map_err(failed)
     }
 }
 

@@ -154,7 +154,7 @@ impl Engine {
         report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tables::close_run(load.connection(), report, self.clock.now()).await?;
         crash::point("replay_settled");
-        load.commit().await.map_err(failed)?;
+        load.commit(self.clock.now()).await.map_err(failed)?;
         crash::point("replay_committed");
         Ok(())
     }

@@ -187,7 +187,7 @@ impl Engine {
         crash::point("before_merge");
         let mut counts = load.merge().await.map_err(failed)?;
         if let Some(tracked) = &acquired.tracked {
-            counts.deleted += tracked.sweep(load.connection(), &pipeline.name, brand, &table).await?;
+            counts.deleted += tracked.sweep(&mut load, &pipeline.name, brand, &table).await?;
         }
         report.count(counts);
         if counts.deleted > 0 {
@@ -202,7 +202,7 @@ impl Engine {
         self.keep_progress(load.connection(), pipeline, brand, &acquired).await?;
         tables::close_run(load.connection(), report, self.clock.now()).await?;
         crash::point("before_commit");
-        load.commit().await.map_err(failed)?;
+        load.commit(self.clock.now()).await.map_err(failed)?;
         crash::point("after_commit");
         let late = self.put_aside(pipeline, brand, &acquired).await;
         if !late.is_empty() {

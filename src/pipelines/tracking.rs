@@ -14,7 +14,7 @@ use super::error::Error;
 use super::tables;
 use crate::ids::{BrandId, PipelineName};
 use crate::sources::TableChanges;
-use crate::warehouse::{Ident, Statement, Table, Warehouse, WriteDisposition};
+use crate::warehouse::{Ident, Load, Statement, Table, Warehouse, WriteDisposition};
 
 /// Ids are sent in pieces of so many.
 const PIECE: usize = 10_000;
@@ -202,11 +202,12 @@ impl Tracked {
     /// After the merge, which makes the table and may bring a key back.
     pub(super) async fn sweep(
         &self,
-        connection: &mut PgConnection,
+        load: &mut Load,
         pipeline: &PipelineName,
         brand: &BrandId,
         table: &Table,
     ) -> Result<u64, Error> {
+        let (load_id, connection) = (load.id(), load.connection());
         let query = |source| Error::Ledger { action: "delete rows that the source deleted", source };
         let path = format!("{}.{}", Ident::known(&table.schema), Ident::known(&table.name));
         let same = |one: &str, two: &str| -> String {
@@ -239,34 +240,35 @@ impl Tracked {
         let analyze =
             "ANALYZE pg_temp.swept; ANALYZE pg_temp.kept; ANALYZE pg_temp.source_rows; ANALYZE pg_temp.read_keys";
         connection.execute(analyze).await.map_err(query)?;
-        let delete = format!(
-            "DELETE FROM {path} t USING pg_temp.swept g
-             WHERE {} AND NOT EXISTS (SELECT 1 FROM pg_temp.kept k WHERE {})",
+        let swept = format!(
+            "USING pg_temp.swept g WHERE {} AND NOT EXISTS (SELECT 1 FROM pg_temp.kept k WHERE {})",
             same("t", "g"),
             same("k", "t"),
         );
+        let delete = table.remove(load_id, &swept);
         let deleted =
             sqlx::query(Statement::new(delete).safe()).execute(&mut *connection).await.map_err(query)?.rows_affected();
         if !self.complete {
+            load.removed(deleted);
             return Ok(deleted);
         }
         // Rows of ours that were loaded before ids were kept; not while a refused
         // row may be one of them.
         let orphans = format!(
-            "DELETE FROM {path} t
-             WHERE t.load_id IN (SELECT load_id FROM ops.loads WHERE pipeline = $1 AND brand = $2)
+            "WHERE t.load_id IN (SELECT load_id FROM ops.loads WHERE pipeline = $1 AND brand = $2)
                AND NOT EXISTS (SELECT 1 FROM pg_temp.kept k WHERE {})
                AND NOT EXISTS (SELECT 1 FROM pg_temp.source_rows r
                                WHERE NOT EXISTS (SELECT 1 FROM pg_temp.read_keys k WHERE k.source_id = r.source_id))",
             same("k", "t"),
         );
-        let orphans = sqlx::query(Statement::new(orphans).safe())
+        let orphans = sqlx::query(Statement::new(table.remove(load_id, &orphans)).safe())
             .bind(&pipeline.0)
             .bind(&brand.0)
             .execute(&mut *connection)
             .await
             .map_err(query)?
             .rows_affected();
+        load.removed(deleted + orphans);
         Ok(deleted + orphans)
     }
 }

@@ -14,7 +14,7 @@ use super::Warehouse;
 use super::copy;
 use super::ident::{Ident, Statement};
 use super::part::with_json_versions;
-use super::table::{Table, WriteDisposition, list};
+use super::table::{Table, list};
 use crate::ids::{BrandId, LoadId, PipelineName, ROW, RunId};
 
 /// Rows are sent in pieces of about this size.
@@ -114,7 +114,11 @@ pub struct Load {
     pub(super) pipeline: PipelineName,
     pub(super) brand: BrandId,
     pub(super) table: Table,
-    copied: i64,
+    pub(super) counts: Counts,
+    /// Earlier loads whose rows this one said again, or left standing as newer.
+    pub(super) confirmed: Vec<i64>,
+    /// Of which part of the table this load is the whole truth.
+    pub(super) covers: Option<serde_json::Value>,
 }
 
 impl Load {
@@ -159,7 +163,17 @@ impl Load {
         );
         transaction.execute(Statement::new(staging).safe()).await.map_err(query)?;
         let (pipeline, brand) = (pipeline.clone(), brand.clone());
-        Ok(Self { transaction, run_id, load_id: LoadId(load_id), pipeline, brand, table, copied: 0 })
+        Ok(Self {
+            transaction,
+            run_id,
+            load_id: LoadId(load_id),
+            pipeline,
+            brand,
+            table,
+            counts: Counts::default(),
+            confirmed: Vec::new(),
+            covers: None,
+        })
     }
 
     /// Its id.
@@ -249,9 +263,7 @@ impl Load {
         }
         piece.extend_from_slice(copy::TRAILER);
         sink.send(piece.as_slice()).await.map_err(query)?;
-        let rows = sink.finish().await.map_err(query)?;
-        self.copied += i64::try_from(rows).unwrap_or(i64::MAX);
-        Ok(rows)
+        sink.finish().await.map_err(query)
     }
 
     /// Notes what was read of a file.
@@ -342,118 +354,41 @@ impl Load {
         Err(Error::Check { name: name.to_owned(), found: found.join(", ") })
     }
 
-    /// Moves staging into the table.
-    ///
-    /// # Errors
-    /// When PostgreSQL refuses.
-    pub async fn merge(&mut self) -> Result<Counts, Error> {
-        self.table.ensure(&mut self.transaction).await?;
-        if let Some(column) = self.table.partition_by.clone() {
-            let months = format!(
-                "SELECT DISTINCT date_trunc('month', {0})::date FROM pg_temp.staging WHERE {0} IS NOT NULL ORDER BY 1",
-                Ident::known(&column)
-            );
-            let months: Vec<NaiveDate> = sqlx::query_scalar(Statement::new(months).safe())
-                .fetch_all(&mut *self.transaction)
-                .await
-                .map_err(Error::query("list the months"))?;
-            self.table.ensure_partitions(&mut self.transaction, &months).await?;
-        }
-        let merge = Merge::of(&self.table, self.load_id);
-        merge.run(&mut self.transaction).await
-    }
-
     /// The transaction, for what must become visible together with the rows.
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.transaction
     }
 
-    /// Makes everything visible at once.
+    /// Counts rows that were removed besides those of the merge.
+    pub fn removed(&mut self, rows: u64) {
+        self.counts.deleted += rows;
+    }
+
+    /// Makes everything visible at once; `now` is when.
     ///
     /// # Errors
     /// When PostgreSQL refuses; then nothing is.
-    pub async fn commit(self) -> Result<(), Error> {
-        self.transaction.commit().await.map_err(Error::query("commit the load"))
-    }
-}
-
-/// The statements that move staging into a table.
-struct Merge {
-    delete: Option<String>,
-    update: Option<String>,
-    insert: String,
-}
-
-impl Merge {
-    fn of(table: &Table, load_id: LoadId) -> Self {
-        let path = table.path();
-        let names: Vec<String> = table.columns.iter().map(|(name, _)| name.clone()).collect();
-        let on = |left: &str, right: &str, columns: &[String]| -> String {
-            let pairs: Vec<String> =
-                columns.iter().map(|name| format!("{left}.{0} = {right}.{0}", Ident::known(name))).collect();
-            pairs.join(" AND ")
-        };
-        let same_key = on("t", "s", &table.key);
-        let unless_there = match table.disposition {
-            WriteDisposition::Append => String::new(),
-            _ if table.key.is_empty() => String::new(),
-            _ => format!(" WHERE NOT EXISTS (SELECT 1 FROM {path} t WHERE {same_key})"),
-        };
-        let insert = format!(
-            "INSERT INTO {path} ({0}, load_id, file_id, source_row) SELECT {0}, {load_id}, file_id, source_row \
-             FROM pg_temp.staging s{unless_there}",
-            list(&names)
-        );
-        let values: Vec<String> = names.iter().filter(|name| !table.key.contains(name)).cloned().collect();
-        let keyed = !table.key.is_empty() && table.disposition != WriteDisposition::Append;
-        let update = (keyed && !values.is_empty()).then(|| {
-            let set: Vec<String> = values.iter().map(|name| format!("{0} = s.{0}", Ident::known(name))).collect();
-            let of = |alias: &str| -> String {
-                values.iter().map(|name| format!("{alias}.{}", Ident::known(name))).collect::<Vec<_>>().join(", ")
-            };
-            format!(
-                "UPDATE {path} t SET {}, load_id = {load_id}, file_id = s.file_id, source_row = s.source_row \
-                 FROM pg_temp.staging s WHERE {same_key} AND ({}) IS DISTINCT FROM ({})",
-                set.join(", "),
-                of("t"),
-                of("s")
-            )
-        });
-        let gone = format!("NOT EXISTS (SELECT 1 FROM pg_temp.staging s WHERE {same_key})");
-        let delete = match table.disposition {
-            WriteDisposition::Replace if table.key.is_empty() => Some(format!("DELETE FROM {path} t")),
-            WriteDisposition::Replace => Some(format!("DELETE FROM {path} t WHERE {gone}")),
-            WriteDisposition::ReplaceWindow => {
-                let same_window = on("t", "w", &table.window);
-                Some(format!(
-                    "DELETE FROM {path} t USING (SELECT DISTINCT {} FROM pg_temp.staging) w WHERE {same_window} AND {gone}",
-                    list(&table.window)
-                ))
-            }
-            WriteDisposition::Append | WriteDisposition::Merge => None,
-        };
-        Self { delete, update, insert }
-    }
-
-    async fn run(&self, connection: &mut PgConnection) -> Result<Counts, Error> {
-        let query = Error::query("merge the rows");
-        let staged: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_temp.staging")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(query)?;
-        let mut counts = Counts::default();
-        if staged == 0 {
-            // Every row was refused: that is no order to empty the table.
-            return Ok(counts);
-        }
-        if let Some(delete) = &self.delete {
-            counts.deleted = connection.execute(Statement::new(delete).safe()).await.map_err(query)?.rows_affected();
-        }
-        if let Some(update) = &self.update {
-            counts.updated = connection.execute(Statement::new(update).safe()).await.map_err(query)?.rows_affected();
-        }
-        counts.inserted = connection.execute(Statement::new(&self.insert).safe()).await.map_err(query)?.rows_affected();
-        counts.unchanged = (staged as u64).saturating_sub(counts.inserted + counts.updated);
-        Ok(counts)
+    pub async fn commit(mut self, now: DateTime<Utc>) -> Result<(), Error> {
+        let query = Error::query("commit the load");
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.confirmed.sort_unstable();
+        self.confirmed.dedup();
+        sqlx::query(
+            "UPDATE ops.loads SET committed_at = $2, kept_history = true, rows_inserted = $3, rows_updated = $4,
+                    rows_unchanged = $5, rows_deleted = $6, confirmed = $7, covers = $8
+             WHERE load_id = $1",
+        )
+        .bind(self.load_id.0)
+        .bind(now)
+        .bind(number(self.counts.inserted))
+        .bind(number(self.counts.updated))
+        .bind(number(self.counts.unchanged))
+        .bind(number(self.counts.deleted))
+        .bind(&self.confirmed)
+        .bind(&self.covers)
+        .execute(&mut *self.transaction)
+        .await
+        .map_err(query)?;
+        self.transaction.commit().await.map_err(query)
     }
 }

@@ -91,15 +91,27 @@ impl Load {
         }
         let same: Vec<String> = columns.iter().map(|name| format!("t.{0} = s.{0}", Ident::known(name))).collect();
         let statement = format!(
-            "DELETE FROM pg_temp.staging s USING ops.files late
-             WHERE s.file_id = ANY($1) AND late.file_id = s.file_id
-               AND EXISTS (SELECT 1 FROM {} t JOIN ops.files newer ON newer.file_id = t.file_id
-                           WHERE {} AND newer.pipeline = late.pipeline AND newer.modified_at > late.modified_at)",
+            "WITH late AS (
+                 SELECT s.seq, t.load_id FROM pg_temp.staging s
+                 JOIN ops.files own ON own.file_id = s.file_id
+                 JOIN {} t ON {}
+                 JOIN ops.files newer ON newer.file_id = t.file_id
+                 WHERE s.file_id = ANY($1) AND newer.pipeline = own.pipeline AND newer.modified_at > own.modified_at
+             ), gone AS (
+                 DELETE FROM pg_temp.staging s USING (SELECT DISTINCT seq FROM late) l WHERE s.seq = l.seq RETURNING s.seq
+             )
+             SELECT (SELECT count(*) FROM gone), ARRAY(SELECT DISTINCT load_id FROM late)",
             self.table.path(),
             same.join(" AND ")
         );
-        let gone = sqlx::query(Statement::new(statement).safe()).bind(file_ids).execute(&mut *self.transaction).await;
-        gone.map(|gone| gone.rows_affected()).map_err(query)
+        let (gone, to): (i64, Vec<i64>) = sqlx::query_as(Statement::new(statement).safe())
+            .bind(file_ids)
+            .fetch_one(&mut *self.transaction)
+            .await
+            .map_err(query)?;
+        // Without those loads these rows would be there.
+        self.confirmed.extend(to);
+        Ok(gone.unsigned_abs())
     }
 
     /// Finds rows of a file whose value in a column stands there again further down.

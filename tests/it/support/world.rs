@@ -143,7 +143,7 @@ impl World {
         for (schema, table) in tables {
             let sql = format!(
                 "SELECT count(*) || ' ' || coalesce(md5(string_agg(x, '' ORDER BY x)), '') FROM
-                 (SELECT (to_jsonb(t) - 'load_id' - 'file_id')::text AS x FROM {schema}.{table} t) AS rows"
+                 (SELECT (to_jsonb(t) - 'load_id' - 'file_id' - 'restored_by')::text AS x FROM {schema}.{table} t) AS rows"
             );
             digests.push(format!("{schema}.{table} {}", self.text(&sql).await));
         }
