@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand};
 
-use super::{Format, access, check, contract, db, export, forecast, metabase, quarantine, report, run, runs, serve};
+use super::{
+    Format, access, check, contract, db, export, forecast, metabase, quarantine, report, run, runs, serve, undo,
+};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -58,6 +60,8 @@ pub(super) enum Command {
     /// Lists runs, or shows one.
     #[command(subcommand)]
     Runs(runs::Command),
+    /// Takes a load back, and what was made of it.
+    Undo(undo::Command),
     /// Lists refused rows with their reasons, exports, replays or dismisses them.
     Quarantine(quarantine::Group),
     /// Forecasts what the pipelines' tables hold.

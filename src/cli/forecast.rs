@@ -8,7 +8,7 @@ use super::output::Output;
 use super::run::{brands, exit_of, follow_up, text};
 use super::{Exit, Failure};
 use crate::app::App;
-use crate::pipelines::{Follows, Status, Trigger};
+use crate::pipelines::{Engine, Follows, Pipeline, RunReport, Status, Trigger};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -55,4 +55,22 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     });
     warehouse.close().await;
     Ok(exit_of(&runs))
+}
+
+/// Makes again what was made of loads that were taken back.
+pub(super) async fn make_stale_again(
+    app: &App,
+    engine: &Engine,
+    pipelines: &[Pipeline],
+) -> Result<Vec<RunReport>, Failure> {
+    let stale = engine.stale().await?;
+    let mut runs = Vec::new();
+    for pipeline in pipelines {
+        let Some(of) = &pipeline.definition.forecast else { continue };
+        for (_, brand) in stale.iter().filter(|(name, _)| *name == of.pipeline()) {
+            let horizon_days = app.settings.forecast.horizon_days;
+            runs.push(engine.forecast(pipeline, of, brand, horizon_days, Trigger::Undo).await?.report);
+        }
+    }
+    Ok(runs)
 }

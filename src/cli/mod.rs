@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod runs;
 mod serve;
+mod undo;
 
 use std::process::ExitCode;
 
@@ -141,6 +142,7 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure
         Command::Db(command) => db::run(&app, &command, output).await,
         Command::Run(command) => run::run(&app, &command, output).await,
         Command::Runs(command) => runs::run(&app, &command, output).await,
+        Command::Undo(command) => undo::run(&app, &command, output).await,
         Command::Quarantine(command) => quarantine::run(&app, &command, output).await,
         Command::Forecast(command) => forecast::run(&app, &command, output).await,
         Command::Export(command) => export::run(&app, &command, output).await,

@@ -38,9 +38,10 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
                 "started_at",
                 "rows_loaded",
                 "rows_quarantined",
+                "undone_by",
                 "error",
             ];
-            output.answer(&json!({ "runs": runs }), || columns(&runs, &keys, &[0, 6, 7]));
+            output.answer(&json!({ "runs": runs }), || columns(&runs, &keys, &[0, 6, 7, 8]));
         }
         Command::Show { id } => {
             let Some(run) = show_run(&warehouse, RunId(*id)).await? else {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::export::export_after;
+use super::forecast::make_stale_again;
 use super::run::follow_up;
 use super::{Exit, Failure};
 use crate::app::App;
@@ -37,6 +38,10 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
     let (stop, stopping) = watch::channel(false);
     let (ticked, ticks) = watch::channel(None);
     let enabled = app.settings.scheduler.enabled;
+    if enabled {
+        // An undo may have ended before what it left stale was made again.
+        make_stale_again(&app, &app.engine(&warehouse)?, &pipelines).await?;
+    }
     let state = ops::State { warehouse: warehouse.clone(), clock: app.clock, ticked: enabled.then_some(ticks) };
     let face = tokio::spawn(ops::serve(listener, state, stopping.clone()));
     let outbox = tokio::spawn(keep_sending(app.clone(), warehouse.clone(), stopping.clone()));

@@ -168,6 +168,38 @@ pub enum Error {
         /// The pipeline.
         pipeline: PipelineName,
     },
+    /// A load could not be taken back.
+    #[error("failed to undo the load")]
+    Undo {
+        /// Why.
+        source: warehouse::LoadError,
+    },
+    /// There is nothing to take back.
+    #[error("{what} loaded nothing")]
+    NoLoad {
+        /// Which, in words.
+        what: String,
+    },
+    /// An undo itself is not undone.
+    #[error("load {load_id} is itself an undo")]
+    UndoOfUndo {
+        /// Which.
+        load_id: crate::ids::LoadId,
+    },
+    /// The rows that a load replaced were not kept.
+    #[error("load {load_id} was made by a version that kept no history: what it replaced is not known")]
+    NoHistory {
+        /// Which.
+        load_id: crate::ids::LoadId,
+    },
+    /// Later loads spoke of the same rows.
+    #[error("later loads build on {what}: {}", loads.iter().map(|step| format!("load {} of {} ({}) {}", step.load.load_id, step.load.committed_at.format("%Y-%m-%d"), step.load.pipeline, step.detail)).collect::<Vec<_>>().join("; "))]
+    BuiltOn {
+        /// Which, in words.
+        what: String,
+        /// They.
+        loads: Vec<warehouse::UndoStep>,
+    },
     /// A forecast could not be made.
     #[error("failed to forecast `{series}`")]
     Forecast {
@@ -231,6 +263,13 @@ impl Error {
             ),
             Self::Untraceable => Some("select `_row` in transform.sql, or leave `changes` out"),
             Self::OwnRows { .. } => Some("load the files again: `storekeeper run NAME --full`"),
+            Self::Undo { source } => source.hint(),
+            Self::NoLoad { .. } => Some("`storekeeper runs list` shows which runs loaded rows"),
+            Self::UndoOfUndo { .. } => Some("to have the rows again, load their files: `storekeeper run NAME --full`"),
+            Self::NoHistory { .. } => Some("load a corrected file: its rows replace the wrong ones"),
+            Self::BuiltOn { .. } => {
+                Some("`--cascade` takes them back too; the next run loads again what of them the source still has")
+            }
             Self::Forecast { source, .. } => source.hint(),
         }
     }

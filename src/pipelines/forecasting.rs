@@ -36,7 +36,22 @@ pub struct Forecast {
     pub withheld: Vec<String>,
 }
 
+impl ForecastOf {
+    /// The name under which its runs are noted.
+    pub fn pipeline(&self) -> PipelineName {
+        PipelineName(format!("forecast_{}", self.series))
+    }
+}
+
 impl Engine {
+    /// Lists what is to be made again, because loads that it was made of were taken back.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses.
+    pub async fn stale(&self) -> Result<Vec<(PipelineName, BrandId)>, Error> {
+        tables::stale(&self.warehouse).await
+    }
+
     /// Forecasts each series of a pipeline's table, `horizon_days` behind its last
     /// day. The same history makes the same forecast, and then there is nothing new.
     ///
@@ -50,7 +65,7 @@ impl Engine {
         horizon_days: u32,
         trigger: Trigger,
     ) -> Result<Forecast, Error> {
-        let name = PipelineName(format!("forecast_{}", of.series));
+        let name = of.pipeline();
         let turn = Turn::take(&self.warehouse, &name, brand).await?;
         let (report, started) = self.open(&name, brand, trigger).await?;
         let mut forecast = Forecast { report, series: 0, withheld: Vec::new() };
@@ -71,6 +86,8 @@ impl Engine {
     ) -> Result<(), Error> {
         let source = &pipeline.definition.destination.table;
         let history = tables::history(&self.warehouse, brand, source, &of.value, &of.date).await?;
+        // After the history: a load that came in between counts as read, which costs one forecast more at worst.
+        let input = tables::last_load(&self.warehouse, brand, source).await?;
         let Some(last_day) = history.iter().map(|day| day.date).max() else {
             forecast.withheld.push(format!("`{source}` holds no history"));
             return Ok(());
@@ -85,7 +102,8 @@ impl Engine {
         };
         let report = &mut forecast.report;
         if tables::same_content(&self.warehouse, &report.pipeline, brand, &entry.name, &entry.content_hash).await? {
-            return Ok(());
+            let mut connection = self.warehouse.pool().acquire().await.map_err(tables::failed("note the forecast"))?;
+            return tables::no_longer_stale(&mut connection, &report.pipeline, brand).await;
         }
         let table = table(brand, &made.batch.schema());
         let failed = |source: LoadError| Error::Load { table: TABLE.to_owned(), source };
@@ -104,6 +122,8 @@ impl Engine {
             report.notes.push(format!("{} series withheld, e.g. {}", made.withheld.len(), made.withheld[0]));
         }
         report.status = Status::Succeeded;
+        tables::note_inputs(&mut load, &input.into_iter().collect::<Vec<_>>()).await?;
+        tables::no_longer_stale(load.connection(), &report.pipeline, brand).await?;
         tables::close_run(load.connection(), report, self.clock.now()).await?;
         load.commit(self.clock.now()).await.map_err(failed)
     }

@@ -27,7 +27,8 @@ pub(super) async fn items(warehouse: &Warehouse, of: Holder<'_>) -> Result<BTree
     let rows = sqlx::query(
         "SELECT i.item_id, i.name, i.state, i.version, i.content_hash, i.absences, i.archive,
                 (SELECT max(l.committed_at)::date FROM ops.files f JOIN ops.loads l USING (load_id)
-                 WHERE f.pipeline = i.pipeline AND f.brand = i.brand AND f.content_hash = i.content_hash) AS loaded_on
+                 WHERE f.pipeline = i.pipeline AND f.brand = i.brand AND f.content_hash = i.content_hash
+                   AND NOT f.released) AS loaded_on
          FROM ops.drive_items i WHERE i.pipeline = $1 AND i.brand = $2 AND i.drive_id = $3",
     )
     .bind(&of.pipeline.0)

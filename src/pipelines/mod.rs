@@ -29,6 +29,7 @@ mod report;
 mod runner;
 mod tables;
 mod tracking;
+mod undo;
 
 pub use acquire::{Doors, table_query};
 pub use definition::{CatchUp, Definition, ForecastOf, Overlap, Pipeline, Problem, Schedule, SourceKind, read_all};
@@ -44,3 +45,4 @@ pub use quarantine::{
 pub use report::{FileReport, QuarantineSample, RunReport, Status, Trigger};
 pub use runner::{Engine, Order};
 pub use tables::{list_runs, reports_since, show_run};
+pub use undo::{UndoOrder, UndoWhat, Undone, UndoneLoad};

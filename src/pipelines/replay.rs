@@ -149,6 +149,8 @@ impl Engine {
         if superseded > 0 {
             report.notes.push(format!("{superseded} rows gave way to newer data and are settled"));
         }
+        let inputs: Vec<i64> = staged.keys().map(|(file_id, _)| *file_id).collect();
+        tables::note_inputs(&mut load, &tables::loads_of(&self.warehouse, &inputs).await?).await?;
         settle_refused(load.connection(), report.run_id, &verdicts, self.clock.now()).await?;
         report.status = Status::Succeeded;
         report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -24,6 +24,8 @@ pub enum Trigger {
     Webhook,
     /// Refused rows were tried again.
     Replay,
+    /// A load was taken back.
+    Undo,
 }
 
 /// How a run ended.

@@ -102,7 +102,8 @@ pub(super) async fn close_run(
     let json = serde_json::to_value(report).unwrap_or_default();
     sqlx::query(
         "UPDATE ops.runs SET status = $2, finished_at = $3, rows_loaded = $4, rows_quarantined = $5, error = $6, report = $7
-         WHERE run_id = $1",
+         -- A run whose commit went through stays a success, whatever became of the answer.
+         WHERE run_id = $1 AND status IN ('running', $2)",
     )
     .bind(report.run_id.0)
     .bind(word(report.status))
@@ -138,7 +139,8 @@ pub(super) async fn same_content(
 ) -> Result<bool, Error> {
     let query = failed("look a file up in the ledger");
     let last: Option<String> = sqlx::query_scalar(
-        "SELECT content_hash FROM ops.files WHERE pipeline = $1 AND brand = $2 AND name = $3 ORDER BY file_id DESC LIMIT 1",
+        "SELECT content_hash FROM ops.files WHERE pipeline = $1 AND brand = $2 AND name = $3
+           AND NOT released ORDER BY file_id DESC LIMIT 1",
     )
     .bind(&pipeline.0)
     .bind(&brand.0)
@@ -150,7 +152,8 @@ pub(super) async fn same_content(
         return Ok(last == content_hash);
     }
     sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM ops.files WHERE pipeline = $1 AND brand = $2 AND content_hash = $3)",
+        "SELECT EXISTS (SELECT 1 FROM ops.files WHERE pipeline = $1 AND brand = $2 AND content_hash = $3
+                        AND NOT released)",
     )
     .bind(&pipeline.0)
     .bind(&brand.0)
@@ -291,13 +294,70 @@ pub(super) async fn history(
     Ok(rows.iter().map(day).collect())
 }
 
+/// The last load of a table.
+pub(super) async fn last_load(warehouse: &Warehouse, brand: &BrandId, table: &str) -> Result<Option<i64>, Error> {
+    sqlx::query_scalar("SELECT max(load_id) FROM ops.loads WHERE brand = $1 AND table_name = $2")
+        .bind(&brand.0)
+        .bind(table)
+        .fetch_one(warehouse.pool())
+        .await
+        .map_err(failed("look up the last load of a table"))
+}
+
+/// The loads that brought files.
+pub(super) async fn loads_of(warehouse: &Warehouse, files: &[i64]) -> Result<Vec<i64>, Error> {
+    sqlx::query_scalar("SELECT DISTINCT load_id FROM ops.files WHERE file_id = ANY($1) ORDER BY 1")
+        .bind(files)
+        .fetch_all(warehouse.pool())
+        .await
+        .map_err(failed("look up the loads of files"))
+}
+
+/// Notes the loads that a load was made of.
+pub(super) async fn note_inputs(load: &mut Load, inputs: &[i64]) -> Result<(), Error> {
+    let load_id = load.id();
+    sqlx::query("INSERT INTO ops.load_inputs (load_id, input_load_id) SELECT $1, * FROM unnest($2::bigint[])")
+        .bind(load_id.0)
+        .bind(inputs)
+        .execute(load.connection())
+        .await
+        .map_err(failed("note what the load was made of"))?;
+    Ok(())
+}
+
+/// Lists what is to be made again.
+pub(super) async fn stale(warehouse: &Warehouse) -> Result<Vec<(PipelineName, BrandId)>, Error> {
+    let rows: Vec<(String, String)> = sqlx::query_as("SELECT pipeline, brand FROM ops.stale ORDER BY 1, 2")
+        .fetch_all(warehouse.pool())
+        .await
+        .map_err(failed("list what is to be made again"))?;
+    Ok(rows.into_iter().map(|(pipeline, brand)| (PipelineName(pipeline), BrandId(brand))).collect())
+}
+
+/// Notes that something was made again, together with what was made.
+pub(super) async fn no_longer_stale(
+    connection: &mut PgConnection,
+    pipeline: &PipelineName,
+    brand: &BrandId,
+) -> Result<(), Error> {
+    sqlx::query("DELETE FROM ops.stale WHERE pipeline = $1 AND brand = $2")
+        .bind(&pipeline.0)
+        .bind(&brand.0)
+        .execute(connection)
+        .await
+        .map_err(failed("note that it was made again"))?;
+    Ok(())
+}
+
 /// Lists the latest runs, newest first.
 ///
 /// # Errors
 /// When PostgreSQL refuses.
 pub async fn list_runs(warehouse: &Warehouse, limit: i64) -> Result<Vec<serde_json::Value>, Error> {
     sqlx::query_scalar(
-        "SELECT to_jsonb(r) - 'report' || jsonb_build_object('duration_ms', r.report -> 'duration_ms')
+        "SELECT to_jsonb(r) - 'report' || jsonb_build_object('duration_ms', r.report -> 'duration_ms',
+                    'undone_by', (SELECT max(u.run_id) FROM ops.loads l JOIN ops.loads u ON u.load_id = l.undone_by
+                                  WHERE l.run_id = r.run_id))
          FROM (SELECT * FROM ops.runs ORDER BY run_id DESC LIMIT $1) r ORDER BY r.run_id DESC",
     )
     .bind(limit)

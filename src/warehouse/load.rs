@@ -11,6 +11,7 @@ use futures::{Stream, StreamExt as _};
 use sqlx::{Executor as _, PgConnection, Postgres, Row as _, Transaction};
 
 use super::Warehouse;
+use super::commit::commit;
 use super::copy;
 use super::ident::{Ident, Statement};
 use super::part::with_json_versions;
@@ -43,6 +44,9 @@ pub enum Error {
         /// Its type by the definition.
         wanted: String,
     },
+    /// The connection broke in the middle of a commit.
+    #[error("the connection broke while the load was committed, and the server does not say what became of it")]
+    Unknown(#[source] sqlx::Error),
     /// A check found rows that must not be.
     #[error("check `{name}` found {found}")]
     Check {
@@ -61,6 +65,7 @@ impl Error {
                 Some("the database's disk is full: make room and run it again, nothing was lost")
             }
             Self::Query { .. } => None,
+            Self::Unknown(_) => Some("run it again: what was committed is known then and not loaded twice"),
             Self::ColumnType { .. } => Some("give the column a new name, or change the table by a migration"),
             Self::Check { .. } => Some("nothing was loaded; mend the file at its source, or the check"),
         }
@@ -108,6 +113,7 @@ pub struct Counts {
 /// A load in progress.
 #[derive(Debug)]
 pub struct Load {
+    warehouse: Warehouse,
     pub(super) transaction: Transaction<'static, Postgres>,
     pub(super) run_id: RunId,
     pub(super) load_id: LoadId,
@@ -164,6 +170,7 @@ impl Load {
         transaction.execute(Statement::new(staging).safe()).await.map_err(query)?;
         let (pipeline, brand) = (pipeline.clone(), brand.clone());
         Ok(Self {
+            warehouse: warehouse.clone(),
             transaction,
             run_id,
             load_id: LoadId(load_id),
@@ -389,6 +396,6 @@ impl Load {
         .execute(&mut *self.transaction)
         .await
         .map_err(query)?;
-        self.transaction.commit().await.map_err(query)
+        commit(&self.warehouse, self.transaction).await
     }
 }

@@ -3,6 +3,7 @@
 //! Invariants: identifiers pass through [`Ident`], values are bound; a [`Load`]
 //! is one transaction.
 
+mod commit;
 mod connect;
 mod copy;
 mod digest;
@@ -19,8 +20,10 @@ pub mod probe;
 mod replay;
 pub mod roles;
 mod table;
+mod undo;
 mod unions;
 
+pub use commit::commit;
 pub use connect::{Address, Error, Warehouse};
 pub(crate) use digest::{hexadecimal, hmac_sha256};
 pub use embedded::{Embedded, Error as EmbeddedError, supervise};
@@ -30,3 +33,4 @@ pub use migrate::{Error as MigrateError, Migration, migrate, migration_status};
 pub use part::Part;
 pub use replay::GaveWay;
 pub use table::{Table, WriteDisposition, columns_of};
+pub use undo::{Because, LoadEntry, TakenBack, UndoStep, find_load, plan_undo, take_back};

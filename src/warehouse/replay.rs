@@ -39,7 +39,8 @@ impl Load {
     pub async fn give_way(&mut self, disposition: WriteDisposition) -> Result<Vec<GaveWay>, Error> {
         let query = Error::query("hold the rows against newer data");
         self.table.ensure(&mut self.transaction).await?;
-        let later = "SELECT FROM ops.files f WHERE f.pipeline = $1 AND f.brand = $2 AND f.file_id > s.file_id";
+        let later = "SELECT FROM ops.files f JOIN ops.loads l USING (load_id)
+                     WHERE f.pipeline = $1 AND f.brand = $2 AND f.file_id > s.file_id AND l.undone_by IS NULL";
         let verdict = if disposition == WriteDisposition::Replace {
             format!("CASE WHEN EXISTS ({later}) THEN 'a later file tells the whole table' END AS newer, NULL AS unsure")
         } else if self.table.key.is_empty() {

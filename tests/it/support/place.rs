@@ -64,6 +64,11 @@ impl Place {
         command
     }
 
+    /// The variables that settings come from.
+    pub(crate) fn variables(&self) -> std::collections::BTreeMap<String, String> {
+        [("STOREKEEPER__DATABASE__URL".to_owned(), self.database.url().to_owned())].into()
+    }
+
     pub(crate) fn storekeeper(&self, words: &[&str]) -> Said {
         said(&self.command(words).output().unwrap())
     }
