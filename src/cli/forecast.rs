@@ -57,7 +57,7 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     Ok(exit_of(&runs))
 }
 
-/// Makes again what was made of loads that were taken back.
+/// Makes again what was made of loads that were taken back, and exports it.
 pub(super) async fn make_stale_again(
     app: &App,
     engine: &Engine,
@@ -69,7 +69,12 @@ pub(super) async fn make_stale_again(
         let Some(of) = &pipeline.definition.forecast else { continue };
         for (_, brand) in stale.iter().filter(|(name, _)| *name == of.pipeline()) {
             let horizon_days = app.settings.forecast.horizon_days;
-            runs.push(engine.forecast(pipeline, of, brand, horizon_days, Trigger::Undo).await?.report);
+            let report = engine.forecast(pipeline, of, brand, horizon_days, Trigger::Undo).await?.report;
+            let fine = report.status.is_fine();
+            runs.push(report);
+            if fine {
+                runs.extend(export_after(engine, pipeline, brand, Follows::Forecast, Trigger::Undo).await?);
+            }
         }
     }
     Ok(runs)

@@ -3,13 +3,14 @@
 use clap::Args;
 use serde_json::json;
 
+use super::export::export_after;
 use super::forecast::make_stale_again;
 use super::output::{Output, grouped, table};
 use super::run::{exit_of, follow_up, text};
 use super::{Exit, Failure};
 use crate::app::App;
 use crate::ids::{LoadId, RunId};
-use crate::pipelines::{UndoOrder, UndoWhat, Undone};
+use crate::pipelines::{Follows, Trigger, UndoOrder, UndoWhat, Undone};
 use crate::warehouse::Because;
 
 const HELP: &str = "\
@@ -69,13 +70,18 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     let order = UndoOrder { what, cascade: command.cascade, why: command.why.clone() };
     let undone = engine.undo(&order).await?;
     // Also where it was taken back before: that process may have ended here.
-    let again = make_stale_again(app, &engine, &pipelines).await?;
+    let mut again = make_stale_again(app, &engine, &pipelines).await?;
+    for load in undone.run.iter().filter(|run| run.status.has_loaded()) {
+        if let Some(pipeline) = pipelines.iter().find(|pipeline| pipeline.name == load.pipeline) {
+            again.extend(export_after(&engine, pipeline, &load.brand, Follows::Load, Trigger::Undo).await?);
+        }
+    }
     follow_up(app, &warehouse).await?;
     let json = json!({ "what": what.to_string(), "loads": undone.loads, "run": undone.run, "runs": again });
     output.answer(&json, || {
         let mut answer = undone_text(what, &undone);
         if !again.is_empty() {
-            answer.push_str("\nmade again, because it was made of what left\n");
+            answer.push_str("\nmade again, or sent again, because of what left\n");
             answer.push_str(&text(&again));
         }
         answer

@@ -7,15 +7,18 @@ use chrono::{DateTime, Days, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
+use sandbox::generator::{self, Options};
+use sandbox::stand_ins::StandIns;
 use serde_json::Value;
 use storekeeper::app::App;
 use storekeeper::clock::Clock;
 use storekeeper::ids::{BrandId, LoadId};
-use storekeeper::pipelines::{self, Engine, Error, Order, Pipeline, Status, Trigger, UndoOrder, UndoWhat};
+use storekeeper::pipelines::{self, Doors, Engine, Error, Order, Pipeline, Status, Trigger, UndoOrder, UndoWhat};
 use storekeeper::settings;
 use storekeeper::warehouse::Warehouse;
 
 use crate::support::place::{Place, SCHEMA};
+use crate::support::world::World;
 
 const SALES: &str = r#"
 title = "Sales"
@@ -185,6 +188,46 @@ async fn refused_rows_and_their_replays_go_with_their_load() {
     assert_eq!(states, [[Some("undone".to_owned())]]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forecast_goes_with_the_load_it_was_made_of_and_is_made_again() {
+    let world = World::start(40).await;
+    let (run, forecast) =
+        (["run", "stores", "sales_channel", "--brand", "mesa"], ["forecast", "run", "--brand", "mesa"]);
+    assert_eq!(world.storekeeper(&run).code, 0);
+    assert_eq!(world.storekeeper(&forecast).code, 0);
+    let before = world.digest().await;
+    let lineage = "SELECT md5(string_agg(t::text, '' ORDER BY t::text)) FROM
+                   (SELECT store_id, business_date, daypart, mean, load_id, source_row FROM mart_mesa.forecast) t";
+    let forecast_before = world.text(lineage).await;
+
+    let other = Options { days: 40, seed: 8, today: "2025-11-29".parse().unwrap(), ..Options::demo() };
+    let now = "2025-11-29T10:30:00Z".parse().unwrap();
+    let other = StandIns::start(&generator::World::generate(&other), now, None).await.unwrap();
+    let (site, folder, name) = ("sites/mesa", "BI Import", "Sales Channel - Daily.xlsx");
+    world.stand_ins.graph.put_file(site, folder, name, other.graph.file(site, folder, name).unwrap(), now);
+    let succeeded = ["forecast_net_sales mesa: succeeded", "export_sales_channel mesa: succeeded"];
+    let bad = world.storekeeper(&run);
+    let bad = bad.run("sales_channel", "mesa");
+    assert!(bad["rows_updated"].as_u64().unwrap() > 0, "{bad}");
+    assert_eq!(world.storekeeper(&forecast).runs(), succeeded);
+    assert_ne!(world.digest().await, before);
+    let known = "SELECT count(*) FROM mart_mesa.forecast_as_of('2025-11-29T11:00:00Z')";
+    assert_eq!(world.text(known).await, world.text("SELECT count(*) FROM mart_mesa.forecast").await);
+
+    let bad = bad["run_id"].to_string();
+    world.crash(&["undo", &bad], "undo_committed");
+    assert_eq!(world.text("SELECT string_agg(pipeline, ' ') FROM ops.stale").await, "forecast_net_sales");
+    let undone = world.storekeeper(&["undo", &bad]);
+    assert_eq!(undone.code, 0, "{}", undone.log);
+    let again = ["forecast_net_sales mesa: nothing_new", "export_sales_channel mesa: succeeded"];
+    assert_eq!(undone.runs(), again, "the forecast of before is there again, and was sent again");
+    assert_eq!(world.text("SELECT count(*) FROM ops.stale").await, "0");
+    assert_eq!(world.digest().await, before);
+    assert_eq!(world.text(lineage).await, forecast_before);
+    let again = world.storekeeper(&run);
+    assert!(again.runs().iter().all(|line| line.ends_with("nothing_new")), "{:?}", again.runs());
+}
+
 /// What a table should hold, by store and day.
 type Model = BTreeMap<(String, String), String>;
 
@@ -218,19 +261,14 @@ fn model(disposition: &str, loads: &[&Rows]) -> Model {
 /// One brand's table, loaded and undone within this process.
 struct Bench<'a> {
     place: &'a Place,
-    app: App,
+    doors: Doors,
     warehouse: Warehouse,
     pipeline: Pipeline,
 }
 
 impl Bench<'_> {
     fn engine(&self, now: DateTime<Utc>) -> Engine {
-        let app = App {
-            clock: Clock::Fixed(now),
-            settings: self.app.settings.clone(),
-            definitions: self.app.definitions.clone(),
-        };
-        app.engine(&self.warehouse).unwrap()
+        Engine::new(self.warehouse.clone(), self.doors.clone(), Clock::Fixed(now))
     }
 
     async fn load(&self, brand: &BrandId, rows: &Rows, now: DateTime<Utc>) -> LoadId {
@@ -260,14 +298,14 @@ async fn the_table_is_always_what_the_kept_loads_make() {
         let mut settings = settings::read(&[place.path("config.toml")], &place.variables()).unwrap();
         let only = settings.brands.values().next().unwrap().clone();
         let brands: Vec<(BrandId, BrandId)> =
-            (0..6).map(|seed| (BrandId(format!("kept{seed}")), BrandId(format!("again{seed}")))).collect();
+            (0..4).map(|seed| (BrandId(format!("kept{seed}")), BrandId(format!("again{seed}")))).collect();
         for brand in brands.iter().flat_map(|(one, two)| [one, two]) {
             settings.brands.insert(brand.clone(), only.clone());
         }
         let app = App { settings, clock: Clock::Fixed(start), definitions: place.path("") };
         let pipeline = pipelines::read_all(&app.definitions).await.unwrap().remove(0);
         let warehouse = app.warehouse().await.unwrap();
-        let bench = Bench { place: &place, app, warehouse, pipeline };
+        let bench = Bench { place: &place, doors: app.doors().unwrap(), warehouse, pipeline };
         for (seed, (brand, replayed)) in brands.iter().enumerate() {
             let mut random = StdRng::seed_from_u64((at * 100 + seed) as u64);
             let path = format!("{}.sales", brand.schema());
@@ -320,5 +358,5 @@ async fn the_table_is_always_what_the_kept_loads_make() {
         }
         bench.warehouse.close().await;
     }
-    assert!(undone > 50 && refused > 10, "{undone} undone, {refused} refused");
+    assert!(undone > 40 && refused > 8, "{undone} undone, {refused} refused");
 }
