@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 DEMO := var/demo
 
-.PHONY: help demo demo-serve demo-clean test chaos fault-table serve fmt lint build bench bench-large fuzz
+.PHONY: help demo demo-serve demo-clean test chaos crashes fault-table serve fmt lint build bench bench-large fuzz
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -37,6 +37,10 @@ test: ## format, lints and all tests, as CI runs them; installs what they need
 chaos: ## 200 seeded storms of faults over all sources: the rows must be those of a calm run
 	@scripts/install-debian.sh test
 	cargo test --workspace --locked --test it -- --ignored --nocapture two_hundred_storms
+
+crashes: ## kill the program and its server 500 times in the middle of loads, before 20 readers
+	@scripts/install-debian.sh test
+	cargo test --workspace --locked --test it -- --ignored --nocapture five_hundred_random_kills
 
 fault-table: ## play every fault by name and write docs/faults.md
 	@scripts/install-debian.sh test

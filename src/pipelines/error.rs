@@ -168,6 +168,9 @@ pub enum Error {
         /// The pipeline.
         pipeline: PipelineName,
     },
+    /// The connection that held the pipeline's turn is gone.
+    #[error("the connection that kept other processes from running this pipeline was lost")]
+    TurnLost,
     /// A load could not be taken back.
     #[error("failed to undo the load")]
     Undo {
@@ -263,6 +266,9 @@ impl Error {
             ),
             Self::Untraceable => Some("select `_row` in transform.sql, or leave `changes` out"),
             Self::OwnRows { .. } => Some("load the files again: `storekeeper run NAME --full`"),
+            Self::TurnLost => {
+                Some("nothing was loaded; run it again, and look into PostgreSQL's log if it happens often")
+            }
             Self::Undo { source } => source.hint(),
             Self::NoLoad { .. } => Some("`storekeeper runs list` shows which runs loaded rows"),
             Self::UndoOfUndo { .. } => Some("to have the rows again, load their files: `storekeeper run NAME --full`"),

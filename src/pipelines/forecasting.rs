@@ -12,7 +12,8 @@ use super::definition::{ForecastOf, Pipeline};
 use super::error::Error;
 use super::report::{FileReport, RunReport, Status, Trigger};
 use super::runner::Engine;
-use super::tables::{self, History, Turn};
+use super::tables::{self, History};
+use super::turn_tables::Turn;
 use crate::forecast::{self, Point, seasonal_naive};
 use crate::ids::{BrandId, PipelineName};
 use crate::warehouse::{FileEntry, LoadError, Table, WriteDisposition, columns_of};
@@ -69,15 +70,16 @@ impl Engine {
         let turn = Turn::take(&self.warehouse, &name, brand).await?;
         let (report, started) = self.open(&name, brand, trigger).await?;
         let mut forecast = Forecast { report, series: 0, withheld: Vec::new() };
-        let outcome = self.forecast_and_load(pipeline, of, brand, horizon_days, &mut forecast).await;
+        let outcome = self.forecast_and_load(&turn, pipeline, of, brand, horizon_days, &mut forecast).await;
         forecast.report = self.settle(forecast.report, started, outcome);
         tables::close_run_alone(&self.warehouse, &forecast.report, self.clock.now()).await?;
-        turn.give_back().await?;
+        turn.give_back().await;
         Ok(forecast)
     }
 
     async fn forecast_and_load(
         &self,
+        turn: &Turn,
         pipeline: &Pipeline,
         of: &ForecastOf,
         brand: &BrandId,
@@ -107,7 +109,7 @@ impl Engine {
         }
         let table = table(brand, &made.batch.schema());
         let failed = |source: LoadError| Error::Load { table: TABLE.to_owned(), source };
-        let mut load = self.begin(report, table).await?;
+        let mut load = self.begin(turn, report, table).await?;
         let file_id = load.open_file(&entry).await.map_err(failed)?;
         let rows = made.batch.num_rows() as u64;
         let schema = made.batch.schema();

@@ -29,6 +29,7 @@ mod report;
 mod runner;
 mod tables;
 mod tracking;
+mod turn_tables;
 mod undo;
 
 pub use acquire::{Doors, table_query};

@@ -25,7 +25,8 @@ use super::quarantine::{QuarantineFilter, QuarantineState, Refusal, Refused, Ver
 use super::quarantine::{refused_files, refused_rows, settle_refused};
 use super::report::{FileReport, RunReport, Status, Trigger};
 use super::runner::Engine;
-use super::tables::{self, Turn};
+use super::tables;
+use super::turn_tables::Turn;
 use crate::contracts::{self, Reference, RuleKind, SHAPE_RULE, Severity};
 use crate::ids::{BrandId, ROW};
 use crate::transforms::{self, Transform};
@@ -60,17 +61,18 @@ impl Engine {
         let (mut report, started) = self.open(&pipeline.name, brand, Trigger::Replay).await?;
         let span = info_span!("replay", run.id = %report.run_id, pipeline = %pipeline.name, %brand);
         let outcome =
-            self.reload(pipeline, brand, &filter, &mut report, started).boxed().instrument(span.clone()).await;
+            self.reload(&turn, pipeline, brand, &filter, &mut report, started).boxed().instrument(span.clone()).await;
         let report = span.in_scope(|| self.settle(report, started, outcome));
         if report.status != Status::Succeeded {
             tables::close_run_alone(&self.warehouse, &report, self.clock.now()).await?;
         }
-        turn.give_back().await?;
+        turn.give_back().await;
         Ok(report)
     }
 
     async fn reload(
         &self,
+        turn: &Turn,
         pipeline: &Pipeline,
         brand: &BrandId,
         filter: &QuarantineFilter,
@@ -92,7 +94,7 @@ impl Engine {
         table.disposition = if table.key.is_empty() { WriteDisposition::Append } else { WriteDisposition::Merge };
         let path = format!("{}.{}", table.schema, table.name);
         let failed = |source: LoadError| Error::Load { table: path.clone(), source };
-        let mut load = self.begin(report, table).await?;
+        let mut load = self.begin(turn, report, table).await?;
         let files = refused_files(load.connection(), filter).await?;
         if files.is_empty() {
             // Dropping the load takes it back, its line in the ledger too.

@@ -15,8 +15,9 @@ use super::error::Error;
 use super::item_tables::{self, Holder};
 use super::judging::{blank, sample};
 use super::report::{FileReport, RunReport, Status, Trigger};
-use super::tables::{self, Turn};
+use super::tables;
 use super::tracking::Tracked;
+use super::turn_tables::Turn;
 use super::{columns, crash};
 use crate::clock::Clock;
 use crate::contracts::Reference;
@@ -64,12 +65,13 @@ impl Engine {
         let (mut report, started) = self.open(&pipeline.name, brand, order.trigger).await?;
         crash::point("run_opened");
         let span = info_span!("run", run.id = %report.run_id, pipeline = %pipeline.name, %brand);
-        let outcome = self.load(pipeline, brand, order, &mut report, started).boxed().instrument(span.clone()).await;
+        let outcome =
+            self.load(&turn, pipeline, brand, order, &mut report, started).boxed().instrument(span.clone()).await;
         let report = span.in_scope(|| self.settle(report, started, outcome));
         if !report.status.has_loaded() {
             tables::close_run_alone(&self.warehouse, &report, self.clock.now()).await?;
         }
-        turn.give_back().await?;
+        turn.give_back().await;
         Ok(report)
     }
 
@@ -87,11 +89,12 @@ impl Engine {
     }
 
     /// Opens a run's load, in its brand's schema.
-    pub(super) async fn begin(&self, report: &mut RunReport, table: Table) -> Result<Load, Error> {
+    pub(super) async fn begin(&self, turn: &Turn, report: &mut RunReport, table: Table) -> Result<Load, Error> {
         let path = format!("{}.{}", table.schema, table.name);
         let (today, now) = (self.today(&report.brand), self.clock.now());
         let begun = Load::begin(&self.warehouse, report.run_id, &report.pipeline, &report.brand, table, today, now);
         let mut load = begun.await.map_err(|source| Error::Load { table: path, source })?;
+        turn.guard(load.connection()).await?;
         tables::ensure_schema(load.connection(), &report.brand).await?;
         report.load_id = Some(load.id());
         Ok(load)
@@ -132,6 +135,7 @@ impl Engine {
 
     async fn load(
         &self,
+        turn: &Turn,
         pipeline: &Pipeline,
         brand: &BrandId,
         order: &Order,
@@ -163,7 +167,7 @@ impl Engine {
         let table = pipeline.table(brand);
         let path = format!("{}.{}", table.schema, table.name);
         let failed = |source: LoadError| Error::Load { table: path.clone(), source };
-        let mut load = self.begin(report, table.clone()).await?;
+        let mut load = self.begin(turn, report, table.clone()).await?;
         crash::point("load_begun");
         let (names, refused) = self.stage_all(pipeline, &reference, &acquired, &mut load, report).await?;
         if !order.full && order.file.is_none() {

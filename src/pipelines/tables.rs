@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _};
 
 use super::columns::Learned;
 use super::error::Error;
@@ -18,57 +18,6 @@ pub(super) fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> Error + Co
 
 fn word<T: serde::Serialize>(value: T) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-/// One pipeline of one brand, held by this process alone. PostgreSQL lets go of
-/// it when the process ends, however it ends.
-#[derive(Debug)]
-pub(super) struct Turn {
-    connection: PgConnection,
-}
-
-impl Turn {
-    /// Waits until no other process runs this pipeline, and marks what such a
-    /// process left open as interrupted.
-    pub(super) async fn take(warehouse: &Warehouse, pipeline: &PipelineName, brand: &BrandId) -> Result<Self, Error> {
-        let query = failed("wait for the pipeline's turn");
-        let mut connection = warehouse.pool().acquire().await.map_err(query)?.detach();
-        let key = format!("storekeeper run {pipeline} {brand}");
-        let free: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
-            .bind(&key)
-            .fetch_one(&mut connection)
-            .await
-            .map_err(query)?;
-        if !free {
-            tracing::info!(%pipeline, %brand, "waiting: another process runs this pipeline");
-            sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
-                .bind(&key)
-                .execute(&mut connection)
-                .await
-                .map_err(query)?;
-        }
-        sqlx::query(
-            "UPDATE ops.runs SET status = 'interrupted', finished_at = started_at,
-                    error = CASE WHEN starts_with(pipeline, 'export_')
-                        THEN 'the process ended in the middle; the next export goes on from there'
-                        ELSE 'the process ended in the middle; nothing was changed' END
-             WHERE pipeline = $1 AND brand = $2 AND status = 'running'",
-        )
-        .bind(&pipeline.0)
-        .bind(&brand.0)
-        .execute(&mut connection)
-        .await
-        .map_err(query)?;
-        Ok(Self { connection })
-    }
-
-    /// Lets the next one in.
-    pub(super) async fn give_back(mut self) -> Result<(), Error> {
-        let query = failed("give the pipeline's turn back");
-        // The server lets go of a closed connection's locks only once it has noticed.
-        sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut self.connection).await.map_err(query)?;
-        self.connection.close().await.map_err(query)
-    }
 }
 
 /// Opens a run: what a crash leaves behind.

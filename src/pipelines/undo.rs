@@ -13,7 +13,8 @@ use super::crash;
 use super::error::Error;
 use super::report::{RunReport, Status, Trigger};
 use super::runner::Engine;
-use super::tables::{self, Turn};
+use super::tables;
+use super::turn_tables::Turn;
 use crate::ids::{LoadId, PipelineName, RunId};
 use crate::warehouse::{self, Because, LoadEntry, LoadError, TakenBack, UndoStep};
 
@@ -82,10 +83,10 @@ impl Engine {
         let (turns, steps) = self.take_turns(order.what).await?;
         let outcome = match steps.first() {
             None => Ok(Undone { run: None, loads: Vec::new() }),
-            Some(_) => self.undo_steps(order, steps).await,
+            Some(_) => self.undo_steps(&turns, order, steps).await,
         };
         for turn in turns {
-            turn.give_back().await?;
+            turn.give_back().await;
         }
         outcome
     }
@@ -106,7 +107,7 @@ impl Engine {
                 return Ok((turns, steps));
             }
             for turn in turns {
-                turn.give_back().await?;
+                turn.give_back().await;
             }
         }
     }
@@ -132,7 +133,7 @@ impl Engine {
         Ok(steps)
     }
 
-    async fn undo_steps(&self, order: &UndoOrder, steps: Vec<UndoStep>) -> Result<Undone, Error> {
+    async fn undo_steps(&self, turns: &[Turn], order: &UndoOrder, steps: Vec<UndoStep>) -> Result<Undone, Error> {
         let built_on: Vec<UndoStep> = steps.iter().filter(|step| step.because == Because::BuiltOnIt).cloned().collect();
         if !built_on.is_empty() && !order.cascade {
             return Err(Error::BuiltOn { what: order.what.to_string(), loads: built_on });
@@ -140,7 +141,7 @@ impl Engine {
         let asked = steps.iter().find(|step| step.because == Because::Asked).expect("a plan holds what was asked for");
         let (mut report, started) = self.open(&asked.load.pipeline, &asked.load.brand, Trigger::Undo).await?;
         let mut loads: Vec<UndoneLoad> = steps.into_iter().map(|step| UndoneLoad { step, rows: None }).collect();
-        let outcome = self.take_back(order, &mut loads, &mut report, started).await;
+        let outcome = self.take_back(turns, order, &mut loads, &mut report, started).await;
         let report = self.settle(report, started, outcome);
         if !report.status.has_loaded() {
             tables::close_run_alone(&self.warehouse, &report, self.clock.now()).await?;
@@ -150,6 +151,7 @@ impl Engine {
 
     async fn take_back(
         &self,
+        turns: &[Turn],
         order: &UndoOrder,
         loads: &mut [UndoneLoad],
         report: &mut RunReport,
@@ -159,6 +161,9 @@ impl Engine {
         let failed = |source: LoadError| Error::Undo { source };
         crash::point("undo_opened");
         let mut transaction = self.warehouse.pool().begin().await.map_err(query)?;
+        for turn in turns {
+            turn.guard(&mut transaction).await?;
+        }
         let now = self.clock.now();
         for load in loads.iter_mut() {
             let (by, rows) =

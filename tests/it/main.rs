@@ -6,6 +6,7 @@ mod access;
 mod chain;
 mod contract;
 mod contracts;
+mod crashes;
 mod docker;
 mod examples;
 mod export;

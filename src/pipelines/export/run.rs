@@ -15,7 +15,8 @@ use crate::pipelines::definition::Pipeline;
 use crate::pipelines::error::Error;
 use crate::pipelines::report::{QuarantineSample, RunReport, Status, Trigger};
 use crate::pipelines::runner::Engine;
-use crate::pipelines::tables::{self as ledger, Turn};
+use crate::pipelines::tables as ledger;
+use crate::pipelines::turn_tables::Turn;
 use crate::sources::{Dataverse, Outcome, Round, Target, TargetQuery, Writer};
 use crate::telemetry::chain;
 
@@ -77,7 +78,7 @@ impl Engine {
         let outcome = self.send_changes(pipeline, brand, order, &mut report).boxed().instrument(span.clone()).await;
         span.in_scope(|| settle(&mut report, started, outcome));
         ledger::close_run_alone(&self.warehouse, &report, self.clock.now()).await?;
-        turn.give_back().await?;
+        turn.give_back().await;
         Ok(report)
     }
 

@@ -26,11 +26,15 @@ pub(crate) struct Said {
 
 impl Place {
     pub(crate) async fn start() -> Self {
+        Self::on(Database::migrated().await).await
+    }
+
+    /// With a database that is there.
+    pub(crate) async fn on(database: Database) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["pipelines", "sql/marts"] {
             std::fs::create_dir_all(folder.path().join(name)).unwrap();
         }
-        let database = Database::migrated().await;
         let config = format!(
             "[installation]\nname = \"{}\"\ndata_dir = \"data\"\n[brands.harbor]\ntitle = \"Harbor\"\ntime_zone = \"UTC\"\n",
             database.name()

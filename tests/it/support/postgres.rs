@@ -1,14 +1,15 @@
-//! One PostgreSQL cluster for this test binary, a migrated database for each test.
+//! One PostgreSQL cluster for this test binary, a migrated database for each test; and
+//! clusters of their own for tests that are rough with the server.
 //!
 //! A shell starts the cluster and then reads its standard input, a pipe that
 //! only this process holds. However the process ends, the pipe ends with it:
 //! the shell stops the server and removes its folder.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -33,20 +34,31 @@ as "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/server.log" -w -o \
     "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=300" \
     start >>"$dir/init.log" 2>&1 </dev/null &&
 echo ready || { cat "$dir/init.log" "$dir/data/server.log" >&2; rm -rf "$dir"; exit 1; }
-cat >/dev/null
+while read -r word; do
+    # Its options are those it was started with.
+    as "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/server.log" -m immediate -w restart >>"$dir/init.log" 2>&1 </dev/null &&
+    echo restarted || { cat "$dir/data/server.log" >&2; exit 1; }
+done
 as "$bin/pg_ctl" -D "$dir/data" -m immediate stop >/dev/null 2>&1
 cd / && rm -rf "$dir"
 "#;
 
-struct Cluster {
+/// A server.
+pub(crate) struct Cluster {
     port: u16,
     /// Held for its standard input: see above.
-    _shell: Child,
+    shell: Child,
+    said: BufReader<ChildStdout>,
 }
 
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
+    CLUSTER.get_or_init(Cluster::start)
+}
+
+impl Cluster {
+    /// Starts one.
+    pub(crate) fn start() -> Self {
         let binaries = binaries();
         // A free port may be taken before the server binds it; then another one is tried.
         for _ in 0..4 {
@@ -60,16 +72,24 @@ fn cluster() -> &'static Cluster {
                 .process_group(0)
                 .spawn()
                 .expect("a shell");
+            let mut said = BufReader::new(shell.stdout.take().expect("its output is a pipe"));
             let mut line = String::new();
-            let output = shell.stdout.take().expect("its output is a pipe");
-            BufReader::new(output).read_line(&mut line).expect("its output is text");
+            said.read_line(&mut line).expect("its output is text");
             if line.trim() == "ready" {
-                return Cluster { port, _shell: shell };
+                return Self { port, shell, said };
             }
             shell.wait().expect("it has ended");
         }
         panic!("PostgreSQL did not start; what it said is above");
-    })
+    }
+
+    /// Stops it as a power cut would, and starts it again.
+    pub(crate) fn restart(&mut self) {
+        writeln!(self.shell.stdin.as_mut().expect("its input is a pipe"), "restart").expect("the shell listens");
+        let mut line = String::new();
+        self.said.read_line(&mut line).expect("its output is text");
+        assert_eq!(line.trim(), "restarted");
+    }
 }
 
 fn binaries() -> PathBuf {
@@ -97,9 +117,14 @@ pub(crate) struct Database {
 impl Database {
     /// Makes a database and brings its schemas up to date.
     pub(crate) async fn migrated() -> Self {
+        Self::on(cluster()).await
+    }
+
+    /// Makes one on a cluster of a test's own.
+    pub(crate) async fn on(cluster: &Cluster) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let server = format!("postgres://postgres@127.0.0.1:{}", cluster().port);
+        let server = format!("postgres://postgres@127.0.0.1:{}", cluster.port);
         let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.expect("the cluster answers");
         let statement = AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0"));
         connection.execute(statement).await.expect("a new database");
