@@ -4,6 +4,7 @@
 #
 #   scripts/install-debian.sh demo    compile, and run a private PostgreSQL
 #   scripts/install-debian.sh test    the same, and the TLS front (nginx)
+#   scripts/install-debian.sh bench   demo's, and GNU time
 #
 # It installs programs and starts none: PostgreSQL and nginx run as children of the
 # demo and of the tests, on ports of their own, never as this machine's services.
@@ -25,9 +26,10 @@ missing_packages() {
     command -v cc >/dev/null 2>&1 || printf '%s\n' gcc libc6-dev
     has_postgres || printf '%s\n' postgresql
     command -v psql >/dev/null 2>&1 || printf '%s\n' postgresql-client
-    if [ "$1" = test ]; then
-        has_nginx || printf '%s\n' nginx
-    fi
+    case $1 in
+    test) has_nginx || printf '%s\n' nginx ;;
+    bench) [ -x /usr/bin/time ] || printf '%s\n' time ;;
+    esac
 }
 
 # Without a terminal sudo may not ask for a password: it would wait for ever.
@@ -89,9 +91,9 @@ give_up() {
 main() {
     local profile=${1:-}
     case $profile in
-        demo | test) ;;
+        demo | test | bench) ;;
         *)
-            printf 'usage: %s demo|test\n' "$0" >&2
+            printf 'usage: %s demo|test|bench\n' "$0" >&2
             exit 2
             ;;
     esac

@@ -63,6 +63,7 @@ impl Engine {
     pub async fn run(&self, pipeline: &Pipeline, brand: &BrandId, order: &Order) -> Result<RunReport, Error> {
         let turn = Turn::take(&self.warehouse, &pipeline.name, brand).await?;
         let (mut report, started) = self.open(&pipeline.name, brand, order.trigger).await?;
+        report.notes.extend(turn.note());
         crash::point("run_opened");
         let span = info_span!("run", run.id = %report.run_id, pipeline = %pipeline.name, %brand);
         let outcome =

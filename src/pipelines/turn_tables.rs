@@ -21,6 +21,8 @@ pub(super) struct Turn {
     key: String,
     /// The server's process behind the connection.
     backend: i32,
+    /// Whether another process had it.
+    waited: bool,
 }
 
 impl Turn {
@@ -64,7 +66,12 @@ impl Turn {
         .execute(&mut connection)
         .await
         .map_err(query)?;
-        Ok(Self { connection, key, backend })
+        Ok(Self { connection, key, backend, waited: !free })
+    }
+
+    /// What a run's report should say of the wait for its turn.
+    pub(super) fn note(&self) -> Option<String> {
+        self.waited.then(|| "waited for another process that was running this pipeline".to_owned())
     }
 
     /// Makes sure that the turn is still held, for as long as a load's transaction lasts:

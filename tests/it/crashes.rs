@@ -201,6 +201,31 @@ async fn a_process_that_lost_its_turn_loads_nothing() {
     assert_eq!(place.text(&format!("SELECT count(*) FROM {SCHEMA}.sales")).await, "1");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_of_two_processes_waits_says_so_and_loads_nothing() {
+    let place = Place::start().await;
+    place.write("pipelines/sales/pipeline.toml", SALES);
+    let file = place.write("sales.csv", "store,day,sales\nA,2025-11-01,10\n");
+    let words = ["run", "sales", "--file", file.to_str().unwrap()];
+    let mut first = held(place.command(&words), "before_merge");
+    let mut second = place.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(second.stderr.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("waiting: another process runs this pipeline") {
+        assert!(log.read_line(&mut text).unwrap() > 0, "it never waited: {text}");
+    }
+    let rest = std::thread::spawn(move || log.lines().map_while(Result::ok).count());
+    first.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let first = said(&first.wait_with_output().unwrap());
+    assert_eq!(first.json["runs"][0]["status"], "succeeded", "{}", first.json);
+    let second = said(&second.wait_with_output().unwrap());
+    rest.join().unwrap();
+    let run = &second.json["runs"][0];
+    assert_eq!((second.code, &run["status"]), (Some(0), &"nothing_new".into()), "{run}");
+    assert_eq!(run["notes"][0], "waited for another process that was running this pipeline");
+    assert_eq!(place.text("SELECT count(*) FROM ops.loads").await, "1");
+}
+
 /// Twenty readers look all the while.
 async fn random_kills(kills: u64) {
     let cluster = Cluster::start();
