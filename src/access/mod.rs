@@ -8,6 +8,7 @@
 //! active exactly while she holds a grant; no address or name of a person is
 //! written to a log or into an error.
 
+mod audit;
 mod credentials;
 mod grants;
 mod manage;
@@ -15,6 +16,7 @@ mod people;
 mod roles;
 mod tables;
 
+pub use audit::{Audit, Cell, Error as AuditError, Finding, Rule, Walked, audit};
 pub use credentials::{Credentials, Error as CredentialsError};
 pub use grants::{Brand, Level, Scope, ScopeKind, Store, Tree, UnknownLevel, UnknownScope};
 pub use manage::{Error, Imported, grant, import, revoke, show};

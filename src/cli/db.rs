@@ -6,13 +6,16 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::output::{Output, table};
+use super::run::follow_up;
 use super::{Exit, Failure};
 use crate::app::App;
 use crate::warehouse::{migrate, migration_status};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Brings the schemas up to date. Running it twice changes nothing.
+    /// Brings the schemas up to date, then roles, owners, views and walls. Running it
+    /// twice changes nothing. The user in `database.url` needs CREATEROLE, and CREATE on
+    /// the database; it becomes a member of the role that owns everything.
     Migrate,
     /// Lists the migrations, and says which this database has.
     Status,
@@ -28,6 +31,7 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     let warehouse = app.warehouse().await?;
     if matches!(command, Command::Migrate) {
         migrate(&warehouse, &app.definitions).await?;
+        follow_up(app, &warehouse).await?;
     }
     let migrations = migration_status(&warehouse, &app.definitions).await?;
     let address = warehouse.address();

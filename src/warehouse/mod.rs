@@ -6,6 +6,7 @@
 mod connect;
 mod copy;
 mod digest;
+pub mod duties;
 mod embedded;
 mod ident;
 mod load;
@@ -15,12 +16,15 @@ mod part;
 mod policies;
 pub mod probe;
 mod replay;
+mod rights;
 pub mod roles;
 mod table;
 mod unions;
+pub mod walk;
 
 pub use connect::{Address, Error, Warehouse};
 pub(crate) use digest::{hexadecimal, hmac_sha256};
+pub use duties::{Duty, make_schema};
 pub use embedded::{Embedded, Error as EmbeddedError, supervise};
 pub use ident::{Ident, Statement};
 pub use load::{Counts, Error as LoadError, FileEntry, Load};
