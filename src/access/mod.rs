@@ -21,5 +21,5 @@ pub use credentials::{Credentials, Error as CredentialsError};
 pub use grants::{Brand, Level, Scope, ScopeKind, Store, Tree, UnknownLevel, UnknownScope};
 pub use manage::{Error, Imported, grant, import, revoke, show};
 pub use people::Mistake;
-pub use roles::{Error as RolesError, has_role, reconcile_roles, role_name};
+pub use roles::{Error as RolesError, has_role, reconcile_roles, role_name, sign_in};
 pub use tables::{Grant, Origin, Person, TablesError, people, tree};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use super::credentials::{self, Credentials};
@@ -83,6 +84,28 @@ fn workers(installation: &str, credentials: &Credentials) -> Vec<Worker> {
         }
     };
     [Duty::Owner, Duty::Loader, Duty::Ops].map(worker).to_vec()
+}
+
+/// The address and password with which a role that works signs in; none for the owner.
+///
+/// # Errors
+/// When the key cannot be read.
+pub fn sign_in(warehouse: &Warehouse, data_dir: &Path, duty: Duty) -> Result<Option<SecretString>, Error> {
+    let credentials = Credentials::open(data_dir).map_err(Error::Credentials)?;
+    let address = warehouse.address();
+    let worker = workers(warehouse.installation(), &credentials).into_iter().find(|worker| worker.duty == duty);
+    Ok(worker.and_then(|worker| {
+        let password = worker.password?;
+        // The password is made of letters, digits, `-` and `_`.
+        Some(SecretString::from(format!(
+            "postgres://{}:{}@{}:{}/{}",
+            worker.role,
+            password.expose_secret(),
+            address.host,
+            address.port,
+            address.database
+        )))
+    }))
 }
 
 fn readers(tree: &Tree, wall: Wall, installation: &str, credentials: &Credentials) -> Result<Vec<Reader>, Error> {

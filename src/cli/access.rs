@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::output::{Output, grouped, table};
@@ -10,6 +11,7 @@ use super::run::wall;
 use super::{Exit, Failure};
 use crate::access;
 use crate::app::App;
+use crate::warehouse::Duty;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -36,6 +38,16 @@ pub(super) enum Command {
         /// The scope.
         scope: String,
     },
+    /// Prints the database URL, password included, with which a role that works signs in.
+    ///
+    /// `loader` is for a `run` or `serve` that is to own nothing but what it loads: give it
+    /// as `database.url`. `ops` reads the schema `ops` for monitoring: no rows of stores,
+    /// nothing about people.
+    SignIn {
+        /// Which one.
+        #[arg(value_enum)]
+        duty: SignIn,
+    },
     /// Proves the walls of the database. Ends with 1 at any leak.
     ///
     /// Signs in as the role of every scope, counts the rows of every table, view, partition,
@@ -49,6 +61,15 @@ pub(super) enum Command {
         /// The person's mail address.
         person: String,
     },
+}
+
+/// Roles that work and sign in.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum SignIn {
+    /// Loads.
+    Loader,
+    /// Watches.
+    Ops,
 }
 
 pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
@@ -85,6 +106,15 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
                 let state = if person.active { "active" } else { "not active: holds no grant" };
                 format!("{} {} ({state})\n{}", person.first_name, person.last_name, table(&rows, &[]))
             });
+        }
+        Command::SignIn { duty } => {
+            let duty = match duty {
+                SignIn::Loader => Duty::Loader,
+                SignIn::Ops => Duty::Ops,
+            };
+            let url = access::sign_in(&warehouse, &app.settings.installation.data_dir, duty)?;
+            let url = url.as_ref().map(|url| url.expose_secret()).unwrap_or_default();
+            output.answer(&json!({ "url": url }), || url.to_owned());
         }
         Command::Audit => {
             let audit = access::audit(

@@ -1,4 +1,5 @@
--- What the catalog shows to be open. $1: roles that only read; $2: the brands' schemas.
+-- What the catalog shows to be open. $1: roles that only read, those without a scope too;
+-- $2: the brands' schemas; $3: those of $1 that may sign in.
 -- Counting finds what is open now; this finds what would open with the next right given.
 WITH spaces AS (
     SELECT oid, nspname::text AS name, nspname = ANY($2) AS brand, nspacl AS acl, nspowner AS owner
@@ -57,6 +58,9 @@ WHERE d.defaclobjtype <> 'T' AND (a.grantee = 0 OR r.rolname = ANY($1))
 UNION ALL
 SELECT rolname::text, 'the cluster', 'is more than a reader'
 FROM pg_roles WHERE rolname = ANY($1) AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)
+UNION ALL
+SELECT rolname::text, 'the database', 'signs in, and its scope is gone'
+FROM pg_roles WHERE rolcanlogin AND rolname = ANY($1) AND rolname <> ALL($3)
 UNION ALL
 SELECT m.rolname::text, 'role ' || r.rolname, 'is a member of it'
 FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member

@@ -221,7 +221,13 @@ pub async fn reconcile(
             );
         }
     }
-    let every: Vec<String> = duties::COMMON.iter().map(|name| (*name).to_owned()).chain(schemas).collect();
+    // A brand that left the settings keeps its schema, and nobody reads it.
+    let every: Vec<String> =
+        sqlx::query_scalar("SELECT nspname::text FROM pg_namespace WHERE pg_get_userbyid(nspowner) = $1 ORDER BY 1")
+            .bind(&owner)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(refused("read", "pg_namespace"))?;
     rights::even_out(connection, &every, &known, rights, &mut done).await?;
     transaction.commit().await.map_err(refused("finish reconciling", "roles"))?;
     if done.changes() > 0 {

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection, Postgres, Row as _, Transaction};
 
+use super::duties::Duty;
 use super::roles::history;
 use super::{Ident, Statement, Warehouse, probe};
 use crate::ids::BrandId;
@@ -178,15 +179,24 @@ impl Walk {
         Ok(seen)
     }
 
-    /// Lists what the catalog itself shows to be open: `readers` are the roles that only read.
+    /// Lists what the catalog itself shows to be open: `readers` are the roles that only
+    /// read. Roles that lost their scope are looked at, too.
     ///
     /// # Errors
     /// When PostgreSQL refuses.
     pub async fn holes(&mut self, readers: &[String], brands: &[BrandId]) -> Result<Vec<Hole>, sqlx::Error> {
         let schemas: Vec<String> = brands.iter().flat_map(|brand| [brand.schema(), history(brand)]).collect();
+        let every: Vec<String> = sqlx::query_scalar(
+            "SELECT unnest($1::text[]) UNION SELECT role_name FROM walls.roles WHERE scope <> ALL($2) ORDER BY 1",
+        )
+        .bind(readers)
+        .bind([Duty::Owner.word(), Duty::Loader.word()])
+        .fetch_all(&mut *self.transaction)
+        .await?;
         let rows = sqlx::query(include_str!("holes.sql"))
-            .bind(readers)
+            .bind(every)
             .bind(&schemas)
+            .bind(readers)
             .fetch_all(&mut *self.transaction)
             .await?;
         rows.iter()

@@ -1,5 +1,7 @@
 //! Owner, loader and ops: who owns what, who may do what, and that no superuser is needed.
 
+use std::process::Stdio;
+
 use secrecy::ExposeSecret as _;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use storekeeper::access::{self, Credentials};
@@ -72,10 +74,10 @@ const OWNERS: &str = "
     WHERE nspname LIKE 'mart%' OR nspname IN ('ops', 'access', 'walls') ORDER BY 1";
 
 impl Place {
-    fn password(&self, duty: Duty) -> (String, String) {
-        let role = duty.role(self.installation());
-        let password = Credentials::open(&self.path("data")).unwrap().password(&role);
-        (role, password.expose_secret().to_owned())
+    fn sign_in(&self, duty: &str) -> (String, String) {
+        let said = self.storekeeper(&["access", "sign-in", duty]);
+        let url: url::Url = said.json["url"].as_str().unwrap().parse().unwrap();
+        (url.username().to_owned(), url.password().unwrap().to_owned())
     }
 
     fn is_done(&self, words: &[&str]) {
@@ -106,7 +108,12 @@ async fn a_user_with_createrole_and_create_is_enough_for_everything() {
         "-- rights: owner\nSELECT load_id, committed_at FROM ops.loads WHERE brand = {{ brand }}",
     );
     place.write("sql/marts/shared.toml", "load_times = \"tells no store\"\n");
-    place.is_done(&["db", "migrate"]);
+    // Two at once on a database that has nothing: one waits for the other.
+    let mut two = [place.command(&["db", "migrate"]), place.command(&["db", "migrate"])]
+        .map(|mut command| command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    for child in &mut two {
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
     let stores = place.write("stores.csv", "store_id,store_name,region,closed_on\nA,Alpha,North,\nB,Beta,South,\n");
     let sales = place.write("sales.csv", "store_id,sold_on,amount\nA,2025-01-02,1.50\nB,2025-01-03,2.50\n");
     assert_eq!(place.run("stores", &stores)["status"], "succeeded");
@@ -138,6 +145,16 @@ async fn a_user_with_createrole_and_create_is_enough_for_everything() {
     let owners_now: Vec<String> = place.rows(OWNERS).await.into_iter().flatten().flatten().collect();
     assert_eq!(owners_now, wanted, "what loads make they own");
     sqlx::query("DELETE FROM mart_harbor.stores WHERE store_id = 'B'").execute(&place.pool).await.unwrap();
+    let said = place.storekeeper(&["access", "audit"]);
+    let gone = format!("{name}_harbor_store_b");
+    let leaks = said.json["leaks"].as_array().unwrap();
+    assert!(
+        leaks
+            .iter()
+            .any(|leak| leak["how"] == "signs in, and its scope is gone"
+                && leak["who"].as_str().unwrap().starts_with(&gone)),
+        "{leaks:#?}"
+    );
     place.is_done(&["db", "migrate"]);
     let said = place.storekeeper(&["access", "audit"]);
     assert_eq!(said.code, Some(0), "a store without a line in `stores` is nobody's but the owner's: {}", said.json);
@@ -166,7 +183,7 @@ async fn a_loader_s_own_sign_in_loads_and_owns_nothing_else() {
     place.is_done(&["db", "migrate"]);
     let stores = place.write("stores.csv", "store_id,store_name,region,closed_on\nA,Alpha,North,\n");
     assert_eq!(place.run("stores", &stores)["status"], "succeeded");
-    let (loader, password) = place.password(Duty::Loader);
+    let (loader, password) = place.sign_in("loader");
     let sales = place.write("sales.csv", "store_id,sold_on,amount\nA,2025-01-02,1.50\n");
     let run = ["run", "sales", "--file", sales.to_str().unwrap()];
     let said = place.storekeeper_as(&loader, &password, &run);
@@ -179,7 +196,8 @@ async fn a_loader_s_own_sign_in_loads_and_owns_nothing_else() {
     let read = audit.json["cells"].as_array().unwrap().iter().filter(|cell| cell["name"] == "mart_harbor.sales");
     assert!(read.map(|cell| &cell["seen"]).all(serde_json::Value::is_null));
     let refused = place.storekeeper_as(&loader, &password, &["db", "migrate"]);
-    assert_eq!(refused.code, Some(1), "{}", refused.json);
+    assert_eq!(refused.code, Some(2), "{}", refused.json);
+    assert!(refused.json["error"].as_str().unwrap().contains("is no member of"), "{}", refused.json);
     place.is_done(&["db", "migrate"]);
     place.is_done(&["access", "audit"]);
 

@@ -254,7 +254,7 @@ async fn every_planted_hole_is_found_and_what_can_be_mended_is() {
     let role = |scope: &str| access::role_name(&chain.installation.name, &scope.parse().unwrap());
     let (store, brand) = (role("store:harbor/000101"), role("brand:mesa"));
     let owner = format!("{}_owner", chain.installation.name);
-    let planted: [(String, &[&str], &str); 17] = [
+    let planted: [(String, &[&str], &str); 18] = [
         // What is planted; what must be said; what takes it back where reconciling does not.
         (
             format!(
@@ -284,6 +284,11 @@ async fn every_planted_hole_is_found_and_what_can_be_mended_is() {
                 "PUBLIC: mart_harbor.sales_channel_2025: may SELECT",
                 "partition mart_harbor.sales_channel_2025: reads it",
             ],
+            "",
+        ),
+        (
+            "GRANT SELECT ON SEQUENCE ops.runs_run_id_seq TO PUBLIC; GRANT USAGE ON SCHEMA ops TO PUBLIC".to_owned(),
+            &["PUBLIC: ops.runs_run_id_seq: may SELECT", "sequence ops.runs_run_id_seq: reads it: 1 rows"],
             "",
         ),
         // Out of reach as long as nobody may enter `ops`, and found all the same.
@@ -369,6 +374,18 @@ async fn every_planted_hole_is_found_and_what_can_be_mended_is() {
     // The roles of the whole installation, and what the owner makes later.
     chain.sql(&format!("ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT SELECT ON TABLES TO PUBLIC")).await;
     assert_eq!(chain.findings().await, [format!("leak: PUBLIC: what {owner} will make: may SELECT by default")]);
+}
+
+#[tokio::test]
+async fn a_brand_that_left_the_settings_is_for_nobody() {
+    let mut chain = Chain::small().await;
+    chain.reconcile().await;
+    chain.brands.remove(&"mesa".into());
+    let found = chain.findings().await;
+    assert!(found.iter().any(|line| line.starts_with("leak: chain: table mart_mesa.calendar: reads it")), "{found:#?}");
+    chain.reconcile().await;
+    assert_eq!(chain.findings().await, [""; 0]);
+    assert_eq!(chain.reconcile().await.changes(), 0);
 }
 
 #[tokio::test]
