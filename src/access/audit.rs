@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use serde::Serialize;
 
 use super::credentials::{self, Credentials};
@@ -201,14 +201,11 @@ pub async fn audit(
     let holes = walk.holes(&names, &ids).await.map_err(failed("read the rights"))?;
     let walk = &walk;
     let credentials = &credentials;
-    let seen: Vec<(&Option<Scope>, &String, Result<Vec<Saw>, sqlx::Error>)> = futures::stream::iter(&roles)
-        .map(|(scope, role)| async move {
-            let seen = walk.role(warehouse, role, &credentials.password(role)).await;
-            Ok::<_, Error>((scope, role, seen))
-        })
+    let looks: Vec<Result<Vec<Saw>, sqlx::Error>> = futures::stream::iter(&roles)
+        .map(|(_, role)| async move { walk.role(warehouse, role, &credentials.password(role)).await })
         .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
+        .collect()
+        .await;
 
     let mut audit = Audit { roles: roles.len(), ..Audit::default() };
     for hole in holes {
@@ -229,9 +226,9 @@ pub async fn audit(
         };
         audit.things.push(Walked { name: thing.path(), kind: thing.kind, rule: rule.clone(), rows });
     }
-    for (scope, role, seen) in seen {
+    for ((scope, role), look) in roles.iter().zip(looks) {
         let who = scope.as_ref().map_or_else(|| Duty::Ops.word().to_owned(), ToString::to_string);
-        let seen = match seen {
+        let seen = match look {
             Ok(seen) => seen,
             Err(error) => {
                 let how = crate::telemetry::chain(&error);

@@ -243,10 +243,11 @@ async fn count(connection: &mut PgConnection, thing: &Thing) -> Result<Saw, sqlx
     );
     // A refusal must not end the transaction, and with it the snapshot.
     sqlx::raw_sql("SAVEPOINT look").execute(&mut *connection).await?;
-    let counted: Result<Vec<(Option<String>, Option<String>, i64)>, sqlx::Error> =
-        sqlx::query_as(Statement::new(statement).safe()).fetch_all(&mut *connection).await;
-    let saw = match counted {
-        Ok(rows) => Saw::Rows(rows.into_iter().map(|(brand, store, rows)| ((brand, store), rows)).collect()),
+    let saw = match sqlx::query(Statement::new(statement).safe()).fetch_all(&mut *connection).await {
+        Ok(rows) => {
+            let counted = rows.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?)));
+            Saw::Rows(counted.collect::<Result<Rows, sqlx::Error>>()?)
+        }
         Err(sqlx::Error::Database(error)) => {
             sqlx::raw_sql("ROLLBACK TO SAVEPOINT look").execute(&mut *connection).await?;
             // 42501: no right to it. The words of others may quote a row: the code is enough.
