@@ -11,7 +11,7 @@ use crate::http::{self, Client, Expiry, Tokens};
 use crate::notify::{self, Mailer};
 use crate::pipelines::{self, Doors, Engine, Pipeline};
 use crate::settings::{MailTransport, Settings};
-use crate::warehouse::{self, Warehouse};
+use crate::warehouse::{self, Duty, Warehouse};
 
 /// Why the program could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -61,13 +61,25 @@ pub struct App {
 }
 
 impl App {
-    /// Connects to the warehouse, or starts the private one.
+    /// Connects to the warehouse, or starts the private one, with the owner's rights.
     ///
     /// # Errors
     /// When it cannot be had.
     pub async fn warehouse(&self) -> Result<Warehouse, Error> {
+        self.warehouse_for(None).await
+    }
+
+    /// The same for what loads and reads what loads made, and needs to own nothing else.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub async fn warehouse_to_load(&self) -> Result<Warehouse, Error> {
+        self.warehouse_for(Some(Duty::Loader)).await
+    }
+
+    async fn warehouse_for(&self, duty: Option<Duty>) -> Result<Warehouse, Error> {
         let program = std::env::current_exe().map_err(Error::Program)?;
-        Warehouse::connect(&self.settings.database, &self.settings.installation, &program)
+        Warehouse::connect_as(&self.settings.database, &self.settings.installation, &program, duty)
             .await
             .map_err(Error::Warehouse)
     }

@@ -8,6 +8,7 @@
 //! active exactly while she holds a grant; no address or name of a person is
 //! written to a log or into an error.
 
+mod audit;
 mod credentials;
 mod grants;
 mod manage;
@@ -15,9 +16,10 @@ mod people;
 mod roles;
 mod tables;
 
+pub use audit::{Audit, Cell, Error as AuditError, Finding, Rule, Walked, audit};
 pub use credentials::{Credentials, Error as CredentialsError};
 pub use grants::{Brand, Level, Scope, ScopeKind, Store, Tree, UnknownLevel, UnknownScope};
 pub use manage::{Error, Imported, grant, import, revoke, show};
 pub use people::Mistake;
-pub use roles::{Error as RolesError, has_role, reconcile_roles, role_name};
+pub use roles::{Error as RolesError, has_role, reconcile_roles, role_name, sign_in};
 pub use tables::{Grant, Origin, Person, TablesError, people, tree};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use super::credentials::{self, Credentials};
@@ -10,8 +11,9 @@ use super::grants::{Scope, ScopeKind, Tree};
 use super::tables::{self, TablesError};
 use crate::ids::BrandId;
 use crate::settings::{self, Wall};
+use crate::warehouse::duties::Worker;
 use crate::warehouse::roles::{self, Reader, Reconciled};
-use crate::warehouse::{Warehouse, hexadecimal};
+use crate::warehouse::{Duty, Warehouse, hexadecimal};
 
 /// Why the roles are not as the tree wants them.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +67,45 @@ pub async fn reconcile_roles(
     let credentials = Credentials::open(data_dir).map_err(Error::Credentials)?;
     let readers = readers(&tree, wall, warehouse.installation(), &credentials)?;
     let ids: Vec<BrandId> = tree.brands.iter().map(|brand| brand.id.clone()).collect();
-    roles::reconcile(warehouse, &ids, &readers).await.map_err(Error::Roles)
+    let workers = workers(warehouse.installation(), &credentials);
+    roles::reconcile(warehouse, &ids, &readers, &workers).await.map_err(Error::Roles)
+}
+
+/// The roles that own, load and watch. Nobody signs in as the owner.
+fn workers(installation: &str, credentials: &Credentials) -> Vec<Worker> {
+    let worker = |duty: Duty| {
+        let role = duty.role(installation);
+        let signs_in = duty != Duty::Owner;
+        Worker {
+            duty,
+            password: signs_in.then(|| credentials.password(&role)),
+            password_mark: if signs_in { credentials.password_mark(&role) } else { String::new() },
+            role,
+        }
+    };
+    [Duty::Owner, Duty::Loader, Duty::Ops].map(worker).to_vec()
+}
+
+/// The address and password with which a role that works signs in; none for the owner.
+///
+/// # Errors
+/// When the key cannot be read.
+pub fn sign_in(warehouse: &Warehouse, data_dir: &Path, duty: Duty) -> Result<Option<SecretString>, Error> {
+    let credentials = Credentials::open(data_dir).map_err(Error::Credentials)?;
+    let address = warehouse.address();
+    let worker = workers(warehouse.installation(), &credentials).into_iter().find(|worker| worker.duty == duty);
+    Ok(worker.and_then(|worker| {
+        let password = worker.password?;
+        // The password is made of letters, digits, `-` and `_`.
+        Some(SecretString::from(format!(
+            "postgres://{}:{}@{}:{}/{}",
+            worker.role,
+            password.expose_secret(),
+            address.host,
+            address.port,
+            address.database
+        )))
+    }))
 }
 
 fn readers(tree: &Tree, wall: Wall, installation: &str, credentials: &Credentials) -> Result<Vec<Reader>, Error> {

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use super::output::{Output, table};
+use super::output::{Output, grouped, table};
+use super::run::wall;
 use super::{Exit, Failure};
 use crate::access;
 use crate::app::App;
+use crate::warehouse::Duty;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -35,11 +38,38 @@ pub(super) enum Command {
         /// The scope.
         scope: String,
     },
+    /// Prints the database URL, password included, with which a role that works signs in.
+    ///
+    /// `loader` is for a `run` or `serve` that is to own nothing but what it loads: give it
+    /// as `database.url`. `ops` reads the schema `ops` for monitoring: no rows of stores,
+    /// nothing about people.
+    SignIn {
+        /// Which one.
+        #[arg(value_enum)]
+        duty: SignIn,
+    },
+    /// Proves the walls of the database. Ends with 1 at any leak.
+    ///
+    /// Signs in as the role of every scope, counts the rows of every table, view, partition,
+    /// sequence and function there is, and compares with what the owner counts for the
+    /// stores of that scope. Reads rights and policies too, so that what is open is found
+    /// before anybody goes through. A table or view without a `store_id` must be named in
+    /// `sql/marts/shared.toml`. Changes nothing; `db migrate` mends rights and policies.
+    Audit,
     /// Shows a person's grants.
     Show {
         /// The person's mail address.
         person: String,
     },
+}
+
+/// Roles that work and sign in.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum SignIn {
+    /// Loads.
+    Loader,
+    /// Watches.
+    Ops,
 }
 
 pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
@@ -77,7 +107,70 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
                 format!("{} {} ({state})\n{}", person.first_name, person.last_name, table(&rows, &[]))
             });
         }
+        Command::SignIn { duty } => {
+            let duty = match duty {
+                SignIn::Loader => Duty::Loader,
+                SignIn::Ops => Duty::Ops,
+            };
+            let url = access::sign_in(&warehouse, &app.settings.installation.data_dir, duty)?;
+            let url = url.as_ref().map(|url| url.expose_secret()).unwrap_or_default();
+            output.answer(&json!({ "url": url }), || url.to_owned());
+        }
+        Command::Audit => {
+            let audit = access::audit(
+                &warehouse,
+                &app.settings.brands,
+                &app.settings.installation.data_dir,
+                wall(app),
+                &app.definitions,
+            )
+            .await?;
+            output.answer(&audit, || matrix(&audit));
+            warehouse.close().await;
+            return Ok(if audit.is_clean() { Exit::Done } else { Exit::Failed });
+        }
     }
     warehouse.close().await;
     Ok(Exit::Done)
+}
+
+/// A line a thing: who may see it, and how many roles did; then what is wrong.
+fn matrix(audit: &access::Audit) -> String {
+    let header = ["what", "kind", "who may see it", "rows", "roles that see it", "refused"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    for thing in &audit.things {
+        let cells = || audit.cells.iter().filter(|cell| cell.name == thing.name);
+        rows.push(vec![
+            thing.name.clone(),
+            thing.kind.to_string(),
+            thing.rule.to_string(),
+            thing.rows.map_or_else(|| "-".to_owned(), |rows| grouped(rows.unsigned_abs())),
+            cells().filter(|cell| cell.seen.is_some()).count().to_string(),
+            cells().filter(|cell| cell.seen.is_none()).count().to_string(),
+        ]);
+    }
+    let mut text = table(&rows, &[3, 4, 5]);
+    let unclassified = audit.unclassified.iter().map(|name| {
+        format!("{name}: has no store_id, and sql/marts/shared.toml does not say why every reader may see it")
+    });
+    let lists = [
+        ("leak", audit.leaks.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        ("lack", audit.lacks.iter().map(ToString::to_string).collect()),
+        ("unclassified", unclassified.collect()),
+        ("not covered", audit.not_covered.iter().map(ToString::to_string).collect()),
+    ];
+    for (word, lines) in &lists {
+        for line in lines {
+            text.push_str(&format!("{word}: {line}\n"));
+        }
+    }
+    let counts: Vec<String> = lists.iter().map(|(word, lines)| format!("{} {word}", lines.len())).collect();
+    text.push_str(&format!(
+        "{} roles looked at {} things, {} looks: {}",
+        audit.roles,
+        audit.things.len(),
+        audit.cells.len(),
+        counts.join(", ")
+    ));
+    text
 }

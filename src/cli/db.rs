@@ -6,13 +6,16 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::output::{Output, table};
+use super::run::follow_up;
 use super::{Exit, Failure};
 use crate::app::App;
-use crate::warehouse::{migrate, migration_status};
+use crate::warehouse::{Duty, duties, migrate, migration_status};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Brings the schemas up to date. Running it twice changes nothing.
+    /// Brings the schemas up to date, then roles, owners, views and walls. Running it
+    /// twice changes nothing. The user in `database.url` needs CREATEROLE, and CREATE on
+    /// the database; it becomes a member of the role that owns everything.
     Migrate,
     /// Lists the migrations, and says which this database has.
     Status,
@@ -27,7 +30,14 @@ pub(super) enum Command {
 pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
     let warehouse = app.warehouse().await?;
     if matches!(command, Command::Migrate) {
+        if !duties::may_own(&warehouse).await.map_err(|error| Failure::new(&error, None))? {
+            let owner = Duty::Owner.role(warehouse.installation());
+            let message = format!("the user in `database.url` is no member of `{owner}`, which owns the schemas");
+            let hint = format!("name the user who made them, or have it run GRANT {owner} TO the new one");
+            return Err(Failure::usage(message, Some(&hint)));
+        }
         migrate(&warehouse, &app.definitions).await?;
+        follow_up(app, &warehouse).await?;
     }
     let migrations = migration_status(&warehouse, &app.definitions).await?;
     let address = warehouse.address();

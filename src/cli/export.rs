@@ -47,7 +47,7 @@ pub(super) struct Chosen {
 }
 
 pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
-    let warehouse = app.warehouse().await?;
+    let warehouse = app.warehouse_to_load().await?;
     let exit = match command {
         Command::Rejects { limit } => {
             let rejects = list_rejects(&warehouse, *limit).await?;

@@ -24,7 +24,7 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     let Command::Run { brand } = command;
     let pipelines = app.pipelines().await?;
     let brands = brands(app, brand.as_deref())?;
-    let warehouse = app.warehouse().await?;
+    let warehouse = app.warehouse_to_load().await?;
     let engine = app.engine(&warehouse)?;
     let horizon_days = app.settings.forecast.horizon_days;
     let (mut runs, mut series, mut withheld) = (Vec::new(), 0, Vec::new());

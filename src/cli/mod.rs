@@ -71,6 +71,7 @@ macro_rules! failures {
 }
 
 failures!(
+    crate::access::AuditError,
     crate::access::Error,
     crate::access::RolesError,
     crate::http::key_vault::Error,

@@ -148,7 +148,7 @@ pub(super) async fn run(app: &App, group: &Group, output: &Output) -> Result<Exi
         Command::List { which, state, limit } => list(app, which, *state, *limit, output).await,
         Command::Export { which, out, with_personal } => {
             let definitions = app.pipelines().await?;
-            let warehouse = app.warehouse().await?;
+            let warehouse = app.warehouse_to_load().await?;
             let filter = which.filter(Some(QuarantineState::Open));
             let exported = pipelines::export_quarantine(&warehouse, &filter, &definitions, *with_personal, out).await?;
             warehouse.close().await;
@@ -165,7 +165,7 @@ pub(super) async fn run(app: &App, group: &Group, output: &Output) -> Result<Exi
         Command::Replay { which, all } => replay(app, which, *all, output).await,
         Command::Dismiss { which, why, by } => {
             which.narrowed()?;
-            let warehouse = app.warehouse().await?;
+            let warehouse = app.warehouse_to_load().await?;
             let filter = which.filter(Some(QuarantineState::Open));
             let rows = pipelines::dismiss_quarantine(&warehouse, &filter, by, why, app.clock.now()).await?;
             warehouse.close().await;
@@ -183,7 +183,7 @@ async fn list(app: &App, which: &Which, state: State, limit: i64, output: &Outpu
         State::Dismissed => Some(QuarantineState::Dismissed),
         State::All => None,
     };
-    let warehouse = app.warehouse().await?;
+    let warehouse = app.warehouse_to_load().await?;
     let filter = which.filter(state);
     let counts = pipelines::quarantine_counts(&warehouse, &filter).await?;
     let rows = pipelines::list_quarantine(&warehouse, &filter, limit).await?;
@@ -222,7 +222,7 @@ async fn replay(app: &App, which: &Which, all: bool, output: &Output) -> Result<
     let named: Vec<String> = which.pipeline.iter().cloned().collect();
     super::run::named(&definitions, &named)?;
     super::run::brands(app, which.brand.as_deref())?;
-    let warehouse = app.warehouse().await?;
+    let warehouse = app.warehouse_to_load().await?;
     let engine = app.engine(&warehouse)?;
     let filter = which.filter(Some(QuarantineState::Open));
     let pairs = pipelines::quarantined_pairs(&warehouse, &filter).await?;

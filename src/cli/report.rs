@@ -32,7 +32,7 @@ pub(super) struct Command {
 }
 
 pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
-    let warehouse = app.warehouse().await?;
+    let warehouse = app.warehouse_to_load().await?;
     let runs = reports_since(&warehouse, RunId(command.since)).await?;
     let mut summary = Summary::new(runs);
     let number = |value: &Value, key: &str| value[key].as_u64().unwrap_or(0);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use tracing::warn;
 
 use super::export::export_after;
 use super::output::{Output, grouped, table};
@@ -13,7 +14,7 @@ use crate::app::App;
 use crate::ids::BrandId;
 use crate::pipelines::{Follows, Order, Pipeline, RunReport, Status, Trigger};
 use crate::settings::Wall;
-use crate::warehouse::{Warehouse, marts};
+use crate::warehouse::{Warehouse, duties, marts};
 
 #[derive(Debug, Args)]
 pub(super) struct Command {
@@ -45,7 +46,7 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
         let message = format!("--file goes with one pipeline and one brand, not {}", pairs.len());
         return Err(Failure::usage(message, Some("name one pipeline, and the brand with --brand")));
     }
-    let warehouse = app.warehouse().await?;
+    let warehouse = app.warehouse_to_load().await?;
     let engine = app.engine(&warehouse)?;
     let trigger = if command.file.is_some() { Trigger::Upload } else { Trigger::Manual };
     let order = Order { trigger, file: command.file.clone(), full: command.full };
@@ -68,13 +69,23 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
 
 /// What loads bring along: views over new tables, and walls around them.
 pub(super) async fn follow_up(app: &App, warehouse: &Warehouse) -> Result<(), Failure> {
+    let owns = duties::may_own(warehouse).await.map_err(|error| Failure::new(&error, None))?;
+    if !owns {
+        // New tables stay shut until then.
+        warn!("views and walls are left to the owner: `db migrate` as the owner brings them up to date");
+        return Ok(());
+    }
     for brand in app.settings.brands.keys() {
         marts::apply(warehouse, brand, &app.definitions).await?;
     }
-    let wall = app.settings.metabase.as_ref().map_or(Wall::Store, |metabase| metabase.wall);
     let data_dir = &app.settings.installation.data_dir;
-    access::reconcile_roles(warehouse, &app.settings.brands, data_dir, wall).await?;
+    access::reconcile_roles(warehouse, &app.settings.brands, data_dir, wall(app)).await?;
     Ok(())
+}
+
+/// At which level of the tree rows are separated.
+pub(super) fn wall(app: &App) -> Wall {
+    app.settings.metabase.as_ref().map_or(Wall::Store, |metabase| metabase.wall)
 }
 
 async fn chosen(app: &App, command: &Command) -> Result<Vec<Pipeline>, Failure> {

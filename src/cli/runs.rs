@@ -25,7 +25,7 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
-    let warehouse = app.warehouse().await?;
+    let warehouse = app.warehouse_to_load().await?;
     match command {
         Command::List { limit } => {
             let runs = list_runs(&warehouse, *limit).await?;

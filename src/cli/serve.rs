@@ -18,7 +18,7 @@ use crate::ops;
 use crate::pipelines::{Engine, Follows, Order, Pipeline, RunReport, Status};
 use crate::scheduler::{self, Scheduled};
 use crate::telemetry::chain;
-use crate::warehouse::migrate;
+use crate::warehouse::{Warehouse, duties, migrate, migration_status};
 
 #[derive(Debug, Args)]
 pub(super) struct Command {}
@@ -29,8 +29,12 @@ const OUTBOX_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> {
     let app = Arc::new(App { settings: app.settings.clone(), clock: app.clock, definitions: app.definitions.clone() });
     let pipelines = Arc::new(app.pipelines().await?);
-    let warehouse = app.warehouse().await?;
-    migrate(&warehouse, &app.definitions).await?;
+    let owner = app.warehouse().await?;
+    prepare(&app, &owner).await?;
+    // The daemon loads; the private server stays, since the second joins it before the first leaves.
+    let warehouse = app.warehouse_to_load().await?;
+    owner.close().await;
+    drop(owner);
     let listen = app.settings.ops.listen;
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         Failure::usage(format!("failed to listen on `{listen}`: {error}"), Some("change `ops.listen`"))
@@ -86,6 +90,23 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
     warehouse.close().await;
     info!("stopped");
     Ok(Exit::Done)
+}
+
+/// Brings schemas, views and walls up to date, or makes sure that the owner did.
+async fn prepare(app: &App, warehouse: &Warehouse) -> Result<(), Failure> {
+    if duties::may_own(warehouse).await.map_err(|error| Failure::new(&error, None))? {
+        migrate(warehouse, &app.definitions).await?;
+        if let Err(failure) = follow_up(app, warehouse).await {
+            error!(error = failure.message, "views and walls were not brought up to date");
+        }
+        return Ok(());
+    }
+    let migrations = migration_status(warehouse, &app.definitions).await?;
+    if migrations.iter().any(|migration| !migration.applied) {
+        let message = "the database's schemas are older than this program, and this user may not change them";
+        return Err(Failure::usage(message, Some("run `storekeeper db migrate` with a `database.url` of the owner")));
+    }
+    Ok(())
 }
 
 /// What follows a scheduled run: a fresh forecast, views and walls, and a mail
@@ -171,7 +192,7 @@ fn schedules(app: &App, pipelines: &[Pipeline]) -> Vec<Scheduled> {
     schedules
 }
 
-async fn keep_sending(app: Arc<App>, warehouse: crate::warehouse::Warehouse, mut stopping: watch::Receiver<bool>) {
+async fn keep_sending(app: Arc<App>, warehouse: Warehouse, mut stopping: watch::Receiver<bool>) {
     let mailer = match app.mailer() {
         Ok(mailer) => mailer,
         Err(error) => return error!(error = %chain(&error), "mail is not set up"),

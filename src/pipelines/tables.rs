@@ -10,7 +10,7 @@ use super::error::Error;
 use super::report::{RunReport, Status, Trigger};
 use crate::contracts::SeenColumn;
 use crate::ids::{BrandId, PipelineName, RunId};
-use crate::warehouse::{Ident, Load, Statement, Warehouse};
+use crate::warehouse::{Ident, Load, Statement, Warehouse, make_schema};
 
 pub(super) fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> Error + Copy {
     move |source| Error::Ledger { action, source }
@@ -171,12 +171,7 @@ pub(super) async fn drop_cursor(
 
 /// Makes a brand's schema where there is none.
 pub(super) async fn ensure_schema(connection: &mut PgConnection, brand: &BrandId) -> Result<(), Error> {
-    let statement = format!("CREATE SCHEMA IF NOT EXISTS {}", Ident::known(&brand.schema()));
-    sqlx::query(Statement::new(statement).safe())
-        .execute(connection)
-        .await
-        .map_err(failed("make the brand's schema"))?;
-    Ok(())
+    make_schema(connection, &brand.schema()).await.map_err(failed("make the brand's schema"))
 }
 
 /// Reads the values that a rule looks up.

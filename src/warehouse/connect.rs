@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
+use super::duties::Duty;
 use super::embedded::{self, Embedded};
 use crate::settings;
 
@@ -54,7 +55,7 @@ pub struct Address {
     pub database: String,
 }
 
-/// The pool of connections as the owner of everything. Clones share it.
+/// The pool of connections. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Warehouse {
     pool: PgPool,
@@ -67,6 +68,7 @@ pub struct Warehouse {
 impl Warehouse {
     /// Connects to `database.url`, or starts (or joins) the private server below
     /// `installation.data_dir`. `supervisor` is the program that keeps it: ourselves.
+    /// Acts as the user of the URL, who has the owner's rights.
     ///
     /// # Errors
     /// When no server can be reached or started.
@@ -74,6 +76,20 @@ impl Warehouse {
         database: &settings::Database,
         installation: &settings::Installation,
         supervisor: &Path,
+    ) -> Result<Self, Error> {
+        Self::connect_as(database, installation, supervisor, None).await
+    }
+
+    /// The same, to act as the role of a duty in every session. Until that role owns its
+    /// part of this database, sessions act as the user of the URL.
+    ///
+    /// # Errors
+    /// When no server can be reached or started.
+    pub async fn connect_as(
+        database: &settings::Database,
+        installation: &settings::Installation,
+        supervisor: &Path,
+        duty: Option<Duty>,
     ) -> Result<Self, Error> {
         let (options, embedded) = match &database.url {
             Some(url) => (PgConnectOptions::from_str(url.expose_secret()).map_err(|_| Error::Url)?, None),
@@ -89,8 +105,27 @@ impl Warehouse {
         };
         let options =
             options.application_name("storekeeper").options([("timezone", "UTC"), ("client_min_messages", "warning")]);
+        let acts_as = duty.map(|duty| (Duty::Owner.role(&installation.name), duty.role(&installation.name)));
         let pool = PgPoolOptions::new()
             .max_connections(database.max_connections)
+            .after_connect(move |connection, _| {
+                let acts_as = acts_as.clone();
+                Box::pin(async move {
+                    let Some((owner, role)) = acts_as else { return Ok(()) };
+                    // The owner of `ops` tells whose database it is: roles are the whole cluster's.
+                    sqlx::query(
+                        "SELECT set_config('role', d.rolname::text, false)
+                         FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner, pg_roles d
+                         WHERE n.nspname = 'ops' AND o.rolname = $1 AND d.rolname = $2
+                           AND pg_has_role(session_user, d.oid, 'MEMBER')",
+                    )
+                    .bind(owner)
+                    .bind(role)
+                    .execute(connection)
+                    .await
+                    .map(drop)
+                })
+            })
             .acquire_timeout(Duration::from_secs(30))
             .connect_with(options)
             .await

@@ -8,19 +8,20 @@
 
 use sqlx::{Executor as _, PgConnection};
 
+use super::duties::make_schema;
 use super::ident::{Ident, Statement, literal};
 use super::load::Error;
 use super::table::{LINEAGE, Table, list};
 use crate::ids::{BrandId, LoadId};
 
 /// The view of a history schema that says when loads became known.
-const LOADS: &str = "known_loads";
+pub const KNOWN_LOADS: &str = "known_loads";
 
 /// Makes a brand's history schema where there is none.
 pub(super) async fn ensure_schema(connection: &mut PgConnection, brand: &BrandId) -> Result<(), Error> {
     let query = Error::query("make the history's schema");
     let schema = Ident::known(&brand.history_schema());
-    let view = format!("{schema}.{LOADS}");
+    let view = format!("{schema}.{KNOWN_LOADS}");
     let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
         .bind(&view)
         .fetch_one(&mut *connection)
@@ -36,8 +37,8 @@ pub(super) async fn ensure_schema(connection: &mut PgConnection, brand: &BrandId
         .await
         .map_err(query)?;
     // Readers cannot enter `ops`: this shows them times, and nothing that belongs to a store.
+    make_schema(connection, &brand.history_schema()).await.map_err(query)?;
     for statement in [
-        format!("CREATE SCHEMA IF NOT EXISTS {schema}"),
         format!(
             "CREATE OR REPLACE VIEW {view} WITH (security_barrier = true) AS \
              SELECT load_id, pipeline, committed_at FROM ops.loads WHERE brand = {}",
@@ -116,7 +117,7 @@ impl Table {
     /// its reader's rights, and is simple enough for the planner to see through.
     fn as_of(&self, columns: &[String]) -> String {
         let name = format!("{}.{}", Ident::known(&self.schema), Ident::known(&format!("{}_as_of", self.name)));
-        let loads = format!("{}.{LOADS}", Ident::known(&self.history_schema()));
+        let loads = format!("{}.{KNOWN_LOADS}", Ident::known(&self.history_schema()));
         let known = format!("IN (SELECT l.load_id FROM {loads} l WHERE l.committed_at <= $1)");
         format!(
             "CREATE OR REPLACE FUNCTION {name}(timestamptz) RETURNS SETOF {path} LANGUAGE sql STABLE AS $$

@@ -14,6 +14,7 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 use tracing::info;
 
 use super::digest::hexadecimal;
+use super::duties;
 use super::ident::literal;
 use super::roles::LOCK;
 use super::{Ident, Statement, Warehouse};
@@ -109,6 +110,8 @@ pub async fn apply(warehouse: &Warehouse, brand: &BrandId, definitions_dir: &Pat
         .execute(&mut *connection)
         .await
         .map_err(failed("wait for others who change"))?;
+    // A process that loads may not change views: the user who connected may.
+    duties::act_as(connection, None).await.map_err(failed("act as the owner of"))?;
     let there: bool = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL")
         .bind(Ident::known(&brand.schema()).to_string())
         .fetch_one(&mut *connection)

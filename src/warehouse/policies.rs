@@ -1,4 +1,4 @@
-//! The wall on each table of a brand: its row policies, and who may select.
+//! The wall on each table of a brand's schemas: its row policies, and who may select.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,21 +8,39 @@ use sqlx::{PgConnection, Row as _};
 use super::Ident;
 use super::digest::hexadecimal;
 use super::ident::literal;
-use super::roles::{Error, Reconciled, refused, run, select};
+use super::rights::{Object, Right};
+use super::roles::{Error, Reconciled, refused, run};
 use crate::ids::BrandId;
 
 const READERS: &str = "storekeeper_readers";
 const OWNER: &str = "storekeeper_owner";
 
-/// Raises the wall on every relation of a brand, then lets its readers in.
-pub(super) async fn relations_of(
+/// One schema of a brand, and who may look into it.
+pub(super) struct Wall<'a> {
+    pub(super) brand: &'a BrandId,
+    pub(super) schema: &'a str,
+    pub(super) readers: BTreeSet<&'a str>,
+    pub(super) loader: &'a str,
+}
+
+impl Wall<'_> {
+    fn let_in(&self, object: &Object, privilege: &str, readers: bool, rights: &mut BTreeSet<Right>) {
+        rights.insert(Right::new(object.clone(), privilege, self.loader));
+        for reader in self.readers.iter().filter(|_| readers) {
+            rights.insert(Right::new(object.clone(), privilege, reader));
+        }
+    }
+}
+
+/// Raises the wall on every relation of a schema, and notes who may read what.
+pub(super) async fn raise(
     connection: &mut PgConnection,
-    brand: &BrandId,
-    schema: &str,
-    wanted: &BTreeSet<&str>,
-    ours: &BTreeSet<String>,
+    wall: &Wall<'_>,
+    rights: &mut BTreeSet<Right>,
     done: &mut Reconciled,
 ) -> Result<(), Error> {
+    let Wall { brand, schema, .. } = *wall;
+    wall.let_in(&Object::schema(schema), "USAGE", true, rights);
     let rows = sqlx::query(
         "SELECT c.relname::text AS name, c.relkind = 'v' AS is_view,
                 c.relispartition OR c.relkind IN ('m', 'f') OR starts_with(c.relname::text, '_') AS internal,
@@ -62,10 +80,22 @@ pub(super) async fn relations_of(
         let shows_own_rows = !is_view
             || row.get::<bool, _>("asks_as_reader")
             || (row.get::<bool, _>("owner_rights") && !row.get::<bool, _>("by_store"));
-        let nobody = BTreeSet::new();
         // Of a partition's rows only the table above it asks the policies.
-        let readers = if shows_own_rows && !internal { wanted } else { &nobody };
-        select(connection, schema, &name, readers, ours, done).await?;
+        wall.let_in(&Object::relation(schema, &name), "SELECT", shows_own_rows && !internal, rights);
+    }
+    let routines = sqlx::query(
+        "SELECT format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) AS name,
+                p.prokind = 'f' AND p.proretset AND NOT p.prosecdef AND p.proname::text LIKE '%\\_as\\_of'
+                AND p.pronargs = 1 AND p.proargtypes[0] = 'timestamptz'::regtype AS for_readers
+         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+         WHERE n.nspname = $1",
+    )
+    .bind(schema)
+    .fetch_all(connection)
+    .await
+    .map_err(refused("read the functions of", schema))?;
+    for row in routines {
+        wall.let_in(&Object::routine(row.get("name")), "EXECUTE", row.get("for_readers"), rights);
     }
     Ok(())
 }

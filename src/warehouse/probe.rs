@@ -112,7 +112,11 @@ pub async fn look(
     Ok(seen)
 }
 
-async fn connect(warehouse: &Warehouse, role: &str, password: &SecretString) -> Result<PgConnection, sqlx::Error> {
+pub(super) async fn connect(
+    warehouse: &Warehouse,
+    role: &str,
+    password: &SecretString,
+) -> Result<PgConnection, sqlx::Error> {
     // As the owner connects, TLS included, with another name.
     let options = warehouse.pool().connect_options();
     let options = PgConnectOptions::clone(&options)

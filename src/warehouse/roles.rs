@@ -3,12 +3,14 @@
 //! [`reconcile`] compares what the tree wants with what the catalog has and
 //! alters only what differs, in one transaction under a lock. Every table of a
 //! brand that has a `store_id` shows a reader its own stores and nothing else;
-//! a table without one is for every reader of the brand.
+//! a table without one is for every reader of the brand. What holds for a brand's
+//! `mart_<brand>` holds for its `history_<brand>`, as soon as there is one.
 //!
 //! Invariants: a table gets its policies before anybody may select from it; a
 //! reader enters no schema but its brands', `walls`, and `mart_all` when it
 //! reads every brand; partitions, materialized views and names that start with
-//! `_` are for nobody.
+//! `_` are for nobody; of the functions only `<table>_as_of` is for readers, and
+//! only where it asks with their rights.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,8 +22,10 @@ use sqlx::{PgConnection, Row as _};
 use tracing::info;
 
 use super::digest::scram_verifier;
+use super::duties::{self, Duty, Worker};
 use super::ident::literal;
-use super::policies::relations_of;
+use super::policies::{Wall, raise};
+use super::rights::{self, Object, Right};
 use super::{Ident, Statement, Warehouse, unions};
 use crate::ids::{BrandId, StoreId};
 
@@ -50,6 +54,16 @@ pub enum Error {
         /// Its name.
         role: String,
     },
+    /// Another user owns the database, and has closed it.
+    #[error("the role `{role}` lacks {right} on the database `{database}`")]
+    Closed {
+        /// Which role of ours.
+        role: String,
+        /// What it lacks.
+        right: &'static str,
+        /// Where.
+        database: String,
+    },
 }
 
 impl Error {
@@ -59,6 +73,10 @@ impl Error {
             Self::Refused { .. } => Some("the user in `database.url` must own the schemas and have CREATEROLE"),
             Self::Foreign { .. } => Some(
                 "choose another `installation.name`: two installations of one PostgreSQL cluster must differ in it",
+            ),
+            Self::Closed { .. } => Some(
+                "have the database's owner run GRANT CONNECT, TEMPORARY ON DATABASE … TO PUBLIC, or make the user in \
+                 `database.url` its owner",
             ),
         }
     }
@@ -105,6 +123,8 @@ pub struct Reconciled {
     pub policies_changed: u64,
     /// Rights granted or revoked, counted by statement.
     pub rights_changed: u64,
+    /// Schemas, tables, views and functions handed over to the role that is to own them.
+    pub owners_changed: u64,
     /// Union views made anew.
     pub unions_changed: u64,
 }
@@ -118,6 +138,7 @@ impl Reconciled {
             + self.stores_changed
             + self.policies_changed
             + self.rights_changed
+            + self.owners_changed
             + self.unions_changed
     }
 }
@@ -126,26 +147,32 @@ impl fmt::Display for Reconciled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} roles: {} new, {} altered, {} locked; {} policies, {} rights, {} store lines, {} union views changed",
+            "{} roles: {} new, {} altered, {} locked; {} policies, {} rights, {} owners, {} store lines, {} union views changed",
             self.roles,
             self.roles_created,
             self.roles_altered,
             self.roles_locked,
             self.policies_changed,
             self.rights_changed,
+            self.owners_changed,
             self.stores_changed,
             self.unions_changed
         )
     }
 }
 
-/// Makes roles, policies and rights as `readers` want them. Safe to run from
-/// two processes at once. Roles that were ours and are not wanted any more lose
+/// Makes roles, owners, policies and rights as `readers` and `workers` want them. Safe to
+/// run from two processes at once. Roles that were ours and are not wanted any more lose
 /// their sign-in, their stores and their rights.
 ///
 /// # Errors
 /// When a right is missing, or a role's name is taken.
-pub async fn reconcile(warehouse: &Warehouse, brands: &[BrandId], readers: &[Reader]) -> Result<Reconciled, Error> {
+pub async fn reconcile(
+    warehouse: &Warehouse,
+    brands: &[BrandId],
+    readers: &[Reader],
+    workers: &[Worker],
+) -> Result<Reconciled, Error> {
     let begin = refused("start reconciling", "roles");
     let mut transaction = warehouse.pool().begin().await.map_err(begin)?;
     let connection = &mut *transaction;
@@ -154,28 +181,54 @@ pub async fn reconcile(warehouse: &Warehouse, brands: &[BrandId], readers: &[Rea
         .execute(&mut *connection)
         .await
         .map_err(refused("wait for the lock of", "roles"))?;
-    let mut done = Reconciled { roles: readers.len() as u64, ..Reconciled::default() };
-    let ours = reconcile_roles(connection, readers, &mut done).await?;
+    // Roles are made by the user who connected: CREATEROLE is not inherited.
+    duties::act_as(connection, None).await.map_err(refused("act as", "session_user"))?;
+    let installation = warehouse.installation();
+    let mut done = Reconciled { roles: (readers.len() + workers.len()) as u64, ..Reconciled::default() };
+    let wanted: Vec<Wanted<'_>> =
+        readers.iter().map(Wanted::reader).chain(workers.iter().map(Wanted::worker)).collect();
+    let known = reconcile_roles(connection, &wanted, &mut done).await?;
+    // Whoever owns and whoever loads may be members of each other, nobody else is of anything.
+    let (owner, loader) = (Duty::Owner.role(installation), Duty::Loader.role(installation));
+    let members: BTreeSet<&str> = known.iter().map(String::as_str).filter(|role| *role != owner).collect();
+    duties::memberships(connection, installation, &members, &mut done).await?;
+    let marts = existing_schemas(connection, brands, BrandId::schema).await?;
+    let histories = existing_schemas(connection, brands, history).await?;
+    let schemas: Vec<String> = marts.iter().chain(&histories).map(|(_, schema)| schema.clone()).collect();
+    duties::hand_over(connection, installation, &schemas, &mut done).await?;
+    let sign_in = wanted.iter().filter(|role| role.signs_in).map(|role| role.name).collect();
+    duties::database(connection, installation, &sign_in, &mut done).await?;
+    // What is made from here on belongs to the owner.
+    duties::act_as(connection, Some(&owner)).await.map_err(refused("act as", &owner))?;
     reconcile_stores(connection, readers, &mut done).await?;
-    no_temporary_tables(connection, &mut done).await?;
-    let schemas = existing_schemas(connection, brands).await?;
-    for (brand, schema) in &schemas {
-        let wanted: BTreeSet<&str> =
+    let mut rights = duties::rights(connection, installation, &schemas).await?;
+    for (brand, schema) in marts.iter().chain(&histories) {
+        let readers =
             readers.iter().filter(|reader| reader.brands.contains(brand)).map(|reader| reader.role.as_str()).collect();
-        enter(connection, schema, &wanted, &ours, &mut done).await?;
-        relations_of(connection, brand, schema, &wanted, &ours, &mut done).await?;
+        let wall = Wall { brand, schema, readers, loader: &loader };
+        raise(connection, &wall, &mut rights, &mut done).await?;
     }
-    let everybody: BTreeSet<&str> = readers.iter().map(|reader| reader.role.as_str()).collect();
-    enter(connection, "walls", &everybody, &ours, &mut done).await?;
-    select(connection, "walls", "stores", &everybody, &ours, &mut done).await?;
-    let names: Vec<(&str, &str)> = schemas.iter().map(|(brand, schema)| (brand.0.as_str(), schema.as_str())).collect();
+    let names: Vec<(&str, &str)> = marts.iter().map(|(brand, schema)| (brand.0.as_str(), schema.as_str())).collect();
     done.unions_changed = unions::refresh(connection, &names).await?;
-    let every_brand: BTreeSet<&str> =
-        readers.iter().filter(|reader| reader.every_brand).map(|reader| reader.role.as_str()).collect();
-    enter(connection, "mart_all", &every_brand, &ours, &mut done).await?;
-    for view in unions::names(connection).await? {
-        select(connection, "mart_all", &view, &every_brand, &ours, &mut done).await?;
+    let unions = unions::names(connection).await?;
+    for reader in readers {
+        rights.insert(Right::new(Object::schema("walls"), "USAGE", &reader.role));
+        rights.insert(Right::new(Object::relation("walls", "stores"), "SELECT", &reader.role));
+        if reader.every_brand {
+            rights.insert(Right::new(Object::schema("mart_all"), "USAGE", &reader.role));
+            rights.extend(
+                unions.iter().map(|view| Right::new(Object::relation("mart_all", view), "SELECT", &reader.role)),
+            );
+        }
     }
+    // A brand that left the settings keeps its schema, and nobody reads it.
+    let every: Vec<String> =
+        sqlx::query_scalar("SELECT nspname::text FROM pg_namespace WHERE pg_get_userbyid(nspowner) = $1 ORDER BY 1")
+            .bind(&owner)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(refused("read", "pg_namespace"))?;
+    rights::even_out(connection, &every, &known, rights, &mut done).await?;
     transaction.commit().await.map_err(refused("finish reconciling", "roles"))?;
     if done.changes() > 0 {
         info!(
@@ -184,16 +237,128 @@ pub async fn reconcile(warehouse: &Warehouse, brands: &[BrandId], readers: &[Rea
             roles_locked = done.roles_locked,
             policies_changed = done.policies_changed,
             rights_changed = done.rights_changed,
+            owners_changed = done.owners_changed,
             "reconciled roles"
         );
     }
     Ok(done)
 }
 
+/// Where a brand's superseded rows are kept. Nothing of it is shown in Metabase.
+pub(super) fn history(brand: &BrandId) -> String {
+    format!("history_{brand}")
+}
+
+/// A role as it should be.
+struct Wanted<'a> {
+    name: &'a str,
+    scope: &'a str,
+    password: Option<&'a SecretString>,
+    password_mark: &'a str,
+    signs_in: bool,
+    inherits: bool,
+    connection_limit: i32,
+    /// What its sessions start with, as `ALTER ROLE … SET` takes it.
+    config: Vec<String>,
+}
+
+impl<'a> Wanted<'a> {
+    fn reader(reader: &'a Reader) -> Self {
+        let path = match (reader.every_brand, reader.brands.first()) {
+            (false, Some(brand)) => brand.schema(),
+            _ => "mart_all".to_owned(),
+        };
+        Self {
+            name: &reader.role,
+            scope: &reader.scope,
+            password: Some(&reader.password),
+            password_mark: &reader.password_mark,
+            signs_in: true,
+            inherits: false,
+            connection_limit: CONNECTION_LIMIT,
+            config: reading(&path),
+        }
+    }
+
+    fn worker(worker: &'a Worker) -> Self {
+        let watches = worker.duty == Duty::Ops;
+        Self {
+            name: &worker.role,
+            scope: worker.duty.word(),
+            password: worker.password.as_ref(),
+            password_mark: &worker.password_mark,
+            signs_in: worker.password.is_some(),
+            inherits: !watches,
+            connection_limit: if watches { CONNECTION_LIMIT } else { -1 },
+            config: if watches { reading("ops") } else { Vec::new() },
+        }
+    }
+
+    fn password(&self) -> String {
+        let Some(password) = self.password else { return String::new() };
+        let salt = Sha256::digest(format!("{} {}", self.name, self.password_mark));
+        let salt: [u8; 16] = salt[..16].try_into().expect("a digest has 32 bytes");
+        format!(" PASSWORD {}", literal(&scram_verifier(password.expose_secret(), &salt)))
+    }
+
+    fn attributes(&self) -> String {
+        format!(
+            "{} {} CONNECTION LIMIT {}",
+            if self.signs_in { "LOGIN" } else { "NOLOGIN" },
+            if self.inherits { "INHERIT" } else { "NOINHERIT" },
+            self.connection_limit
+        )
+    }
+}
+
+fn reading(path: &str) -> Vec<String> {
+    vec![
+        "default_transaction_read_only = 'on'".to_owned(),
+        format!("search_path = '{path}'"),
+        format!("statement_timeout = '{STATEMENT_TIMEOUT}'"),
+    ]
+}
+
+/// A role as it is.
+struct Found {
+    signs_in: bool,
+    inherits: bool,
+    connection_limit: i32,
+    /// Attributes that no role of ours has, as `ALTER ROLE` takes them away.
+    powers: Vec<String>,
+    config: BTreeSet<String>,
+}
+
+async fn find(connection: &mut PgConnection, names: &[&str]) -> Result<BTreeMap<String, Found>, Error> {
+    let rows = sqlx::query(
+        "SELECT rolname::text, rolcanlogin, rolinherit, rolconnlimit, coalesce(rolconfig, '{}') AS config,
+                array_remove(ARRAY[
+                    CASE WHEN rolsuper THEN 'NOSUPERUSER' END, CASE WHEN rolcreaterole THEN 'NOCREATEROLE' END,
+                    CASE WHEN rolcreatedb THEN 'NOCREATEDB' END, CASE WHEN rolreplication THEN 'NOREPLICATION' END,
+                    CASE WHEN rolbypassrls THEN 'NOBYPASSRLS' END], NULL) AS powers
+         FROM pg_roles WHERE rolname = ANY($1)",
+    )
+    .bind(names)
+    .fetch_all(connection)
+    .await
+    .map_err(refused("read", "pg_roles"))?;
+    let found = rows.iter().map(|row| {
+        let role = Found {
+            signs_in: row.get("rolcanlogin"),
+            inherits: row.get("rolinherit"),
+            connection_limit: row.get("rolconnlimit"),
+            powers: row.get("powers"),
+            config: row.get::<Vec<String>, _>("config").into_iter().collect(),
+        };
+        (row.get("rolname"), role)
+    });
+    Ok(found.collect())
+}
+
 /// Makes and alters roles; gives the names of all that are ours, locked ones too.
 async fn reconcile_roles(
     connection: &mut PgConnection,
-    readers: &[Reader],
+    roles: &[Wanted<'_>],
     done: &mut Reconciled,
 ) -> Result<BTreeSet<String>, Error> {
     let rows = sqlx::query("SELECT role_name, password_mark FROM walls.roles")
@@ -202,81 +367,59 @@ async fn reconcile_roles(
         .map_err(refused("read", "walls.roles"))?;
     let known: BTreeMap<String, String> =
         rows.iter().map(|row| (row.get("role_name"), row.get("password_mark"))).collect();
-    let names: Vec<&str> =
-        known.keys().map(String::as_str).chain(readers.iter().map(|reader| reader.role.as_str())).collect();
-    let rows = sqlx::query(
-        "SELECT rolname::text, rolcanlogin AND rolconnlimit = $2 AND NOT (rolinherit OR rolsuper OR rolcreaterole
-                OR rolcreatedb OR rolreplication OR rolbypassrls) AS fits,
-                rolcanlogin, coalesce(rolconfig, '{}') AS config
-         FROM pg_roles WHERE rolname = ANY($1)",
-    )
-    .bind(&names)
-    .bind(CONNECTION_LIMIT)
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(refused("read", "pg_roles"))?;
-    let found: BTreeMap<String, (bool, bool, BTreeSet<String>)> = rows
-        .iter()
-        .map(|row| {
-            let config: Vec<String> = row.get("config");
-            (row.get("rolname"), (row.get("fits"), row.get("rolcanlogin"), config.into_iter().collect()))
-        })
-        .collect();
-    for reader in readers {
-        let role = Ident::known(&reader.role);
-        let config = config_of(reader);
+    let names: Vec<&str> = known.keys().map(String::as_str).chain(roles.iter().map(|role| role.name)).collect();
+    let found = find(connection, &names).await?;
+    for role in roles {
+        let name = Ident::known(role.name);
         let mut statements = Vec::new();
-        const ATTRIBUTES: &str = "LOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE";
-        let password = || {
-            let salt = Sha256::digest(format!("{} {}", reader.role, reader.password_mark));
-            let salt: [u8; 16] = salt[..16].try_into().expect("a digest has 32 bytes");
-            literal(&scram_verifier(reader.password.expose_secret(), &salt))
-        };
-        match (found.get(&reader.role), known.get(&reader.role)) {
-            (Some(_), None) => return Err(Error::Foreign { role: reader.role.clone() }),
+        let set = || role.config.iter().map(|line| format!("ALTER ROLE {name} SET {line}"));
+        match (found.get(role.name), known.get(role.name)) {
+            (Some(_), None) => return Err(Error::Foreign { role: role.name.to_owned() }),
             (None, _) => {
                 done.roles_created += 1;
-                statements.push(format!(
-                    "CREATE ROLE {role} {ATTRIBUTES} CONNECTION LIMIT {CONNECTION_LIMIT} PASSWORD {}",
-                    password()
-                ));
-                statements.extend(config.iter().map(|line| format!("ALTER ROLE {role} SET {line}")));
+                statements.push(format!("CREATE ROLE {name} {}{}", role.attributes(), role.password()));
+                statements.extend(set());
             }
-            (Some((fits, _, set)), Some(mark)) => {
-                if *mark != reader.password_mark {
-                    statements.push(format!("ALTER ROLE {role} PASSWORD {}", password()));
+            (Some(found), Some(mark)) => {
+                if *mark != role.password_mark && role.password.is_some() {
+                    statements.push(format!("ALTER ROLE {name}{}", role.password()));
                 }
-                if !fits {
-                    statements.push(format!("ALTER ROLE {role} {ATTRIBUTES} CONNECTION LIMIT {CONNECTION_LIMIT}"));
+                let is = (found.signs_in, found.inherits, found.connection_limit);
+                if is != (role.signs_in, role.inherits, role.connection_limit) {
+                    statements.push(format!("ALTER ROLE {name} {}", role.attributes()));
+                }
+                // Named only where there is one to take away: who is no superuser may not say NOSUPERUSER.
+                if !found.powers.is_empty() {
+                    statements.push(format!("ALTER ROLE {name} {}", found.powers.join(" ")));
                 }
                 let wanted: BTreeSet<String> =
-                    config.iter().map(|line| line.replace(" = ", "=").replace('\'', "")).collect();
-                if *set != wanted {
-                    statements.push(format!("ALTER ROLE {role} RESET ALL"));
-                    statements.extend(config.iter().map(|line| format!("ALTER ROLE {role} SET {line}")));
+                    role.config.iter().map(|line| line.replace(" = ", "=").replace('\'', "")).collect();
+                if found.config != wanted {
+                    statements.push(format!("ALTER ROLE {name} RESET ALL"));
+                    statements.extend(set());
                 }
                 done.roles_altered += u64::from(!statements.is_empty());
             }
         }
         for statement in statements {
-            run(connection, statement, "alter the role", &reader.role).await?;
+            run(connection, statement, "alter the role", role.name).await?;
         }
-        if known.get(&reader.role) != Some(&reader.password_mark) {
+        if known.get(role.name).is_none_or(|mark| mark != role.password_mark) {
             sqlx::query(
                 "INSERT INTO walls.roles (role_name, scope, password_mark) VALUES ($1, $2, $3)
                  ON CONFLICT (role_name) DO UPDATE SET scope = EXCLUDED.scope, password_mark = EXCLUDED.password_mark",
             )
-            .bind(&reader.role)
-            .bind(&reader.scope)
-            .bind(&reader.password_mark)
+            .bind(role.name)
+            .bind(role.scope)
+            .bind(role.password_mark)
             .execute(&mut *connection)
             .await
-            .map_err(refused("note the role", &reader.role))?;
+            .map_err(refused("note the role", role.name))?;
         }
     }
-    let wanted: BTreeSet<&str> = readers.iter().map(|reader| reader.role.as_str()).collect();
+    let wanted: BTreeSet<&str> = roles.iter().map(|role| role.name).collect();
     for role in known.keys().filter(|role| !wanted.contains(role.as_str())) {
-        if found.get(role).is_some_and(|(_, signs_in, _)| *signs_in) {
+        if found.get(role).is_some_and(|found| found.signs_in) {
             done.roles_locked += 1;
             run(connection, format!("ALTER ROLE {} NOLOGIN", Ident::known(role)), "lock the role", role).await?;
         }
@@ -284,19 +427,6 @@ async fn reconcile_roles(
     let mut ours: BTreeSet<String> = wanted.into_iter().map(str::to_owned).collect();
     ours.extend(known.into_keys().filter(|role| found.contains_key(role)));
     Ok(ours)
-}
-
-/// What a role's sessions start with, as `ALTER ROLE … SET` takes it.
-fn config_of(reader: &Reader) -> Vec<String> {
-    let path = match (reader.every_brand, reader.brands.first()) {
-        (false, Some(brand)) => brand.schema(),
-        _ => "mart_all".to_owned(),
-    };
-    vec![
-        "default_transaction_read_only = 'on'".to_owned(),
-        format!("search_path = '{path}'"),
-        format!("statement_timeout = '{STATEMENT_TIMEOUT}'"),
-    ]
 }
 
 async fn reconcile_stores(
@@ -331,109 +461,18 @@ async fn reconcile_stores(
     Ok(())
 }
 
-/// Readers make no tables, not even temporary ones. Only a database's owner can say so.
-async fn no_temporary_tables(connection: &mut PgConnection, done: &mut Reconciled) -> Result<(), Error> {
-    let open: Option<String> = sqlx::query_scalar(
-        "SELECT datname::text FROM pg_database
-         WHERE datname = current_database() AND pg_has_role(datdba, 'USAGE')
-           AND EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) a
-                       WHERE a.grantee = 0 AND a.privilege_type = 'TEMPORARY')",
-    )
-    .fetch_optional(&mut *connection)
-    .await
-    .map_err(refused("read", "pg_database"))?;
-    let Some(database) = open else {
-        return Ok(());
-    };
-    done.rights_changed += 1;
-    let statement = format!("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC", Ident::known(&database));
-    run(connection, statement, "close", &database).await
-}
-
-async fn existing_schemas(connection: &mut PgConnection, brands: &[BrandId]) -> Result<Vec<(BrandId, String)>, Error> {
-    let names: Vec<String> = brands.iter().map(BrandId::schema).collect();
+async fn existing_schemas(
+    connection: &mut PgConnection,
+    brands: &[BrandId],
+    name: impl Fn(&BrandId) -> String,
+) -> Result<Vec<(BrandId, String)>, Error> {
+    let names: Vec<String> = brands.iter().map(name).collect();
     let there: Vec<String> = sqlx::query_scalar("SELECT nspname::text FROM pg_namespace WHERE nspname = ANY($1)")
         .bind(&names)
         .fetch_all(connection)
         .await
         .map_err(refused("read", "pg_namespace"))?;
     Ok(brands.iter().cloned().zip(names).filter(|(_, schema)| there.contains(schema)).collect())
-}
-
-/// Lets exactly the wanted roles, of those that are ours, enter a schema.
-async fn enter(
-    connection: &mut PgConnection,
-    schema: &str,
-    wanted: &BTreeSet<&str>,
-    ours: &BTreeSet<String>,
-    done: &mut Reconciled,
-) -> Result<(), Error> {
-    let has: Vec<String> = sqlx::query_scalar(
-        "SELECT coalesce(r.rolname::text, 'PUBLIC')
-         FROM pg_namespace n, aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-         WHERE n.nspname = $1 AND a.privilege_type = 'USAGE'",
-    )
-    .bind(schema)
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(refused("read the rights on", schema))?;
-    let object = format!("USAGE ON SCHEMA {}", Ident::known(schema));
-    even_out(connection, &object, schema, &has, wanted, ours, done).await
-}
-
-/// Lets exactly the wanted roles, of those that are ours, select from a table or view.
-pub(super) async fn select(
-    connection: &mut PgConnection,
-    schema: &str,
-    relation: &str,
-    wanted: &BTreeSet<&str>,
-    ours: &BTreeSet<String>,
-    done: &mut Reconciled,
-) -> Result<(), Error> {
-    let has: Vec<String> = sqlx::query_scalar(
-        "SELECT coalesce(r.rolname::text, 'PUBLIC')
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
-              aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-         WHERE n.nspname = $1 AND c.relname = $2 AND a.privilege_type = 'SELECT'",
-    )
-    .bind(schema)
-    .bind(relation)
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(refused("read the rights on", relation))?;
-    let object = format!("SELECT ON {}.{}", Ident::known(schema), Ident::known(relation));
-    even_out(connection, &object, relation, &has, wanted, ours, done).await
-}
-
-async fn even_out(
-    connection: &mut PgConnection,
-    object: &str,
-    name: &str,
-    has: &[String],
-    wanted: &BTreeSet<&str>,
-    ours: &BTreeSet<String>,
-    done: &mut Reconciled,
-) -> Result<(), Error> {
-    let list = |roles: Vec<&str>| -> Option<String> {
-        let quoted: Vec<String> = roles
-            .into_iter()
-            .map(|role| if role == "PUBLIC" { role.to_owned() } else { Ident::known(role).to_string() })
-            .collect();
-        (!quoted.is_empty()).then(|| quoted.join(", "))
-    };
-    let extra = has
-        .iter()
-        .map(String::as_str)
-        .filter(|role| !wanted.contains(role) && (*role == "PUBLIC" || ours.contains(*role)))
-        .collect();
-    let missing = wanted.iter().copied().filter(|role| !has.iter().any(|has| has == role)).collect();
-    for (verb, direction, roles) in [("REVOKE", "FROM", list(extra)), ("GRANT", "TO", list(missing))] {
-        if let Some(roles) = roles {
-            done.rights_changed += 1;
-            run(connection, format!("{verb} {object} {direction} {roles}"), "set the rights on", name).await?;
-        }
-    }
-    Ok(())
 }
 
 pub(super) async fn run(

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has said what it had to say")]
 
 mod access;
+mod access_duties;
+mod access_walls;
 mod chain;
 mod contract;
 mod contracts;

@@ -230,6 +230,30 @@ async fn below_the_wall_a_literal_keeps_the_stores_apart() {
     }
 }
 
+/// A brand's superseded rows have walls like its tables, and are in no connection's list of tables.
+#[tokio::test]
+async fn history_is_in_no_connection() {
+    let world = World::start().await;
+    world.chain.sql("CREATE SCHEMA history_harbor; CREATE TABLE history_harbor.old AS TABLE mart_harbor.stores").await;
+    world.chain.reconcile().await;
+    world.settle().await;
+    let snapshot = world.metabase.snapshot();
+    let of = |key: &str| {
+        let all = snapshot[key].as_object().expect("objects").values();
+        all.map(|one| (one["details"].clone(), one["schema"].clone())).collect::<Vec<_>>()
+    };
+    let ours: Vec<_> = of("databases").into_iter().filter(|(details, _)| details["user"].is_string()).collect();
+    assert!(ours.len() > 4, "{}", ours.len());
+    for (details, _) in &ours {
+        assert_eq!(details["schema-filters-type"], "inclusion");
+        let schema = details["schema-filters-patterns"].as_str().unwrap();
+        assert!(["mart_harbor", "mart_mesa", "mart_all"].contains(&schema), "{schema}");
+    }
+    let schemas: Vec<_> = of("tables").into_iter().map(|(_, schema)| schema).collect();
+    assert!(schemas.iter().any(|schema| schema == "mart_harbor"));
+    assert!(!schemas.iter().any(|schema| schema == "history_harbor"));
+}
+
 /// One thing that somebody does wrong, and what the audit must say of it.
 #[tokio::test]
 async fn a_planted_leak_is_found_and_mended() {

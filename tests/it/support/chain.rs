@@ -66,7 +66,6 @@ ANALYZE;
 
 /// The chain's database, settings and secrets.
 pub(crate) struct Chain {
-    pub(crate) database: Database,
     pub(crate) warehouse: Warehouse,
     pub(crate) installation: settings::Installation,
     pub(crate) brands: BTreeMap<BrandId, settings::Brand>,
@@ -128,7 +127,6 @@ impl Chain {
             brands: [("harbor", brand("Harbor Pizza")), ("mesa", brand("Mesa Grill"))]
                 .map(|(id, brand)| (id.into(), brand))
                 .into(),
-            database,
             warehouse,
             _data_dir: data_dir,
         };

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
 use super::postgres::Database;
 
@@ -29,12 +30,14 @@ impl Place {
         Self::on(Database::migrated().await).await
     }
 
-    /// With a database that is there.
+    /// On a database that may not be migrated yet.
     pub(crate) async fn on(database: Database) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["pipelines", "sql/marts"] {
             std::fs::create_dir_all(folder.path().join(name)).unwrap();
         }
+        let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/migrations");
+        std::os::unix::fs::symlink(migrations, folder.path().join("sql/migrations")).unwrap();
         let config = format!(
             "[installation]\nname = \"{}\"\ndata_dir = \"data\"\n[brands.harbor]\ntitle = \"Harbor\"\ntime_zone = \"UTC\"\n",
             database.name()
@@ -71,6 +74,25 @@ impl Place {
     /// The variables that settings come from.
     pub(crate) fn variables(&self) -> std::collections::BTreeMap<String, String> {
         [("STOREKEEPER__DATABASE__URL".to_owned(), self.database.url().to_owned())].into()
+    }
+
+    /// The installation's name.
+    pub(crate) fn installation(&self) -> &str {
+        self.database.name()
+    }
+
+    /// Signs in as a user of the database.
+    pub(crate) async fn connect(&self, user: &str, password: &str) -> PgConnection {
+        let options: PgConnectOptions = self.database.url().parse().unwrap();
+        PgConnection::connect_with(&options.username(user).password(password)).await.unwrap()
+    }
+
+    /// The same command as another user of the database.
+    pub(crate) fn storekeeper_as(&self, user: &str, password: &str, words: &[&str]) -> Said {
+        let mut url: url::Url = self.database.url().parse().unwrap();
+        url.set_username(user).unwrap();
+        url.set_password(Some(password)).unwrap();
+        said(&self.command(words).env("STOREKEEPER__DATABASE__URL", url.as_str()).output().unwrap())
     }
 
     pub(crate) fn storekeeper(&self, words: &[&str]) -> Said {

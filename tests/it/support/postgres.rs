@@ -134,6 +134,30 @@ impl Database {
         database
     }
 
+    /// Makes an empty database of somebody else, and a user as managed PostgreSQL gives
+    /// one: no superuser, not the database's owner, but with CREATEROLE and CREATE.
+    pub(crate) async fn of_a_plain_user() -> (Self, String) {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let name = format!("plain_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let user = format!("{name}_user");
+        let server = format!("127.0.0.1:{}", cluster().port);
+        let mut connection =
+            PgConnection::connect(&format!("postgres://postgres@{server}/postgres")).await.expect("the cluster");
+        for statement in [
+            format!("CREATE ROLE {user} LOGIN CREATEROLE PASSWORD 'x'"),
+            format!("CREATE DATABASE {name} TEMPLATE template0"),
+            format!("GRANT CREATE ON DATABASE {name} TO {user}"),
+        ] {
+            connection.execute(AssertSqlSafe(statement)).await.expect("the statement");
+        }
+        let database = Self { url: format!("postgres://{user}:x@{server}/{name}"), name };
+        // Since PostgreSQL 15 only a database's owner may create in `public`: sqlx keeps its list there.
+        let mut owner =
+            PgConnection::connect(&format!("postgres://postgres@{server}/{}", database.name)).await.expect("it");
+        owner.execute(AssertSqlSafe(format!("GRANT CREATE ON SCHEMA public TO {user}"))).await.expect("the grant");
+        (database, user)
+    }
+
     /// Where it is.
     pub(crate) fn url(&self) -> &str {
         &self.url
