@@ -27,6 +27,7 @@ pub fn digits(text: &[u8]) -> Option<Digits> {
 
 /// Reads without a branch that depends on the digits: cells of a column differ in length
 /// and in where their point stands, which a processor cannot foresee.
+#[inline]
 fn short(text: &[u8]) -> Option<Digits> {
     const ZEROS: u64 = u64::from_ne_bytes([b'0'; WORD]);
     const POINTS: u64 = u64::from_ne_bytes([b'.'; WORD]);

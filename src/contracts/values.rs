@@ -13,6 +13,7 @@ use crate::digits::{Digits, digits};
 const EXPONENT_LIMIT: i32 = 400;
 
 /// Texts that mean "no value".
+#[inline]
 pub(super) fn is_null(text: &str) -> bool {
     // Nearly every cell is told by its first letter.
     matches!(text.as_bytes().first(), None | Some(b'-' | b'N' | b'n' | b'(' | b'#')) && is_null_word(text)
@@ -76,10 +77,12 @@ pub(super) fn integer(text: &str) -> Result<i64, String> {
 /// Takes `$1,234.50`, `(123.45)`, `12,5 %`, `1.234,50`, `3.2019999999999996e1`.
 /// Digits beyond the scale are rounded half away from zero, which is what turns
 /// a float's binary noise back into the number that was meant.
+#[inline]
 pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, String> {
-    if let Some(value) = plain_decimal(text, precision, scale) {
-        return Ok(value);
-    }
+    plain_decimal(text, precision, scale).map_or_else(|| long_decimal(text, precision, scale), Ok)
+}
+
+fn long_decimal(text: &str, precision: u8, scale: i8) -> Result<i128, String> {
     let refuse = || "is no number".to_owned();
     let mut body: String =
         text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '$' | '€' | '£' | '\'')).collect();
@@ -129,6 +132,7 @@ pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Stri
 }
 
 /// A plain number, which nearly every cell holds; all else goes the long way.
+#[inline]
 fn plain_decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
     let (negative, text) = match text.as_bytes() {
         [b'-', rest @ ..] => (true, rest),

@@ -161,10 +161,12 @@ fn labelled(label: &str) -> bool {
 }
 
 /// A number as exports write it. Broken or absent ones are none.
+#[inline]
 fn number(text: &str) -> Option<f64> {
-    if let Some(number) = plain_number(text.as_bytes()) {
-        return Some(number);
-    }
+    plain_number(text.as_bytes()).or_else(|| other_number(text))
+}
+
+fn other_number(text: &str) -> Option<f64> {
     let text = text.trim();
     match text.as_bytes().first()? {
         b'0'..=b'9' | b'-' | b'.' | b'+' => {}
@@ -185,6 +187,7 @@ fn number(text: &str) -> Option<f64> {
 
 /// A plain number whose digits and power of ten are exact floats, so that the quotient is
 /// the nearest one to it.
+#[inline]
 fn plain_number(text: &[u8]) -> Option<f64> {
     const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
     let Digits { value, places } = digits(text)?;
