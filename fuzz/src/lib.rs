@@ -5,6 +5,8 @@
 
 #[path = "../../src/contracts/mod.rs"]
 pub mod contracts;
+#[path = "../../src/digits.rs"]
+pub mod digits;
 #[path = "../../src/formats/mod.rs"]
 pub mod formats;
 mod http;

@@ -6,7 +6,6 @@ use arrow::array::{
     Array as _, ArrayRef, BooleanBuilder, Date32Builder, Decimal128Builder, DurationMicrosecondBuilder, Int64Builder,
     StringArray, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
-use arrow::datatypes::Date32Type;
 
 use super::contract::{Column, ColumnType};
 use super::duration::duration;
@@ -20,7 +19,7 @@ pub(super) fn convert(column: &Column, texts: &StringArray) -> (ArrayRef, Vec<Br
         ($builder:expr, $parse:expr) => {{
             let mut builder = $builder;
             for at in 0..texts.len() {
-                let text = if texts.is_valid(at) { texts.value(at).trim() } else { "" };
+                let text = if texts.is_valid(at) { trimmed(texts.value(at)) } else { "" };
                 if values::is_null(text) {
                     builder.append_null();
                     continue;
@@ -50,10 +49,10 @@ pub(super) fn convert(column: &Column, texts: &StringArray) -> (ArrayRef, Vec<Br
             })
         }
         (ColumnType::Date, Some(format)) => each!(Date32Builder::with_capacity(rows), |text| {
-            moments::date(text, format).map(Date32Type::from_naive_date)
+            moments::date(text, format).map(|date| date.to_epoch_days())
         }),
         (ColumnType::Date, None) => each!(Date32Builder::with_capacity(rows), |text| {
-            values::date(text, column.date_order).map(Date32Type::from_naive_date)
+            values::date(text, column.date_order).map(|date| date.to_epoch_days())
         }),
         (ColumnType::Time, Some(format)) => {
             each!(Time64MicrosecondBuilder::with_capacity(rows), |text| moments::time(text, format))
@@ -75,13 +74,19 @@ pub(super) fn convert(column: &Column, texts: &StringArray) -> (ArrayRef, Vec<Br
 
 /// Whether typing as text would change nothing.
 fn as_they_stand(texts: &StringArray) -> bool {
-    texts.iter().flatten().all(|text| {
-        let plain = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
-        plain(text.as_bytes().first())
-            && plain(text.as_bytes().last())
-            && !values::is_null(text)
-            && values::text(text).is_ok()
-    })
+    texts.iter().flatten().all(|text| is_trimmed(text) && !values::is_null(text) && values::text(text).is_ok())
+}
+
+/// Whether a text has no white space around it, as far as its first and last byte tell.
+#[inline]
+fn is_trimmed(text: &str) -> bool {
+    let plain = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+    plain(text.as_bytes().first()) && plain(text.as_bytes().last())
+}
+
+#[inline]
+fn trimmed(text: &str) -> &str {
+    if is_trimmed(text) { text } else { text.trim() }
 }
 
 /// One value that breaks one rule.

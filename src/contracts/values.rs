@@ -7,11 +7,13 @@ use std::borrow::Cow;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 
 use super::contract::DateOrder;
+use crate::digits::{Digits, digits};
 
 /// A float's exponent is smaller; a larger one would only cost time.
 const EXPONENT_LIMIT: i32 = 400;
 
 /// Texts that mean "no value".
+#[inline]
 pub(super) fn is_null(text: &str) -> bool {
     // Nearly every cell is told by its first letter.
     matches!(text.as_bytes().first(), None | Some(b'-' | b'N' | b'n' | b'(' | b'#')) && is_null_word(text)
@@ -54,6 +56,11 @@ pub(super) fn store_id(text: &str) -> Result<Cow<'_, str>, String> {
 
 /// A whole number; `12.0` and `1,234` are whole numbers too.
 pub(super) fn integer(text: &str) -> Result<i64, String> {
+    if let Some(Digits { value, places: 0 }) = digits(text.as_bytes())
+        && let Ok(value) = i64::try_from(value)
+    {
+        return Ok(value);
+    }
     if let Ok(number) = text.parse() {
         return Ok(number);
     }
@@ -70,10 +77,12 @@ pub(super) fn integer(text: &str) -> Result<i64, String> {
 /// Takes `$1,234.50`, `(123.45)`, `12,5 %`, `1.234,50`, `3.2019999999999996e1`.
 /// Digits beyond the scale are rounded half away from zero, which is what turns
 /// a float's binary noise back into the number that was meant.
+#[inline]
 pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, String> {
-    if let Some(value) = plain_decimal(text, precision, scale) {
-        return Ok(value);
-    }
+    plain_decimal(text, precision, scale).map_or_else(|| long_decimal(text, precision, scale), Ok)
+}
+
+fn long_decimal(text: &str, precision: u8, scale: i8) -> Result<i128, String> {
     let refuse = || "is no number".to_owned();
     let mut body: String =
         text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '$' | '€' | '£' | '\'')).collect();
@@ -122,37 +131,37 @@ pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Stri
     Ok(if negative { -value } else { value })
 }
 
-/// Digits with at most one point and as many places as the scale allows, which is what
-/// nearly every cell holds; all else goes the long way.
+/// A plain number, which nearly every cell holds; all else goes the long way.
+#[inline]
 fn plain_decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
-    let bytes = text.as_bytes();
-    let (negative, digits) = match bytes.split_first()? {
-        (b'-', rest) => (true, rest),
-        _ => (false, bytes),
+    let (negative, text) = match text.as_bytes() {
+        [b'-', rest @ ..] => (true, rest),
+        text => (false, text),
     };
-    let scale = usize::try_from(scale).ok()?;
-    // So many digits cannot leave an i64.
-    if digits.is_empty() || digits.len() + scale > 18 {
-        return None;
-    }
-    let (mut value, mut places) = (0_i64, None);
-    for byte in digits {
-        match byte {
-            b'0'..=b'9' => {
-                value = value * 10 + i64::from(byte - b'0');
-                places = places.map(|places: usize| places + 1);
-            }
-            b'.' if places.is_none() => places = Some(0),
-            _ => return None,
-        }
-    }
-    let places = places.unwrap_or(0);
-    if places > scale || digits == b"." {
-        return None;
-    }
-    let value = i128::from(value * 10_i64.pow((scale - places) as u32));
-    (value < 10_i128.pow(u32::from(precision))).then_some(if negative { -value } else { value })
+    let Digits { value, places } = digits(text)?;
+    let (scale, places) = (usize::try_from(scale).ok()?, places as usize);
+    let value = if places <= scale {
+        value.checked_mul(*POWERS.get(scale - places)?)?
+    } else {
+        // Digits beyond the scale, of which the first one rounds.
+        let unit = POWERS.get(places - scale)?;
+        value / unit + u64::from(value % unit >= unit / 2)
+    };
+    let fits = POWERS.get(usize::from(precision)).is_none_or(|limit| value < *limit);
+    let value = i128::from(value);
+    fits.then_some(if negative { -value } else { value })
 }
+
+/// The powers of ten that a machine word holds.
+const POWERS: [u64; 20] = {
+    let mut powers = [1; 20];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
 
 /// Tells the decimal sign from the grouping sign: the last of two kinds is the
 /// decimal sign; a lone comma groups when exactly three digits follow it.
@@ -185,6 +194,9 @@ fn split_number(text: &str) -> Option<(String, String)> {
 
 /// A date: year-month-day, with or without a time behind it, or in the order given.
 pub(super) fn date(text: &str, order: Option<DateOrder>) -> Result<NaiveDate, String> {
+    if let Some(date) = plain_date(text) {
+        return Ok(date);
+    }
     let head = text.split(['T', ' ']).next().unwrap_or(text);
     let mut split = head.split(['/', '-', '.']);
     let (Some(first), Some(second), Some(third), None) = (split.next(), split.next(), split.next(), split.next())
@@ -213,6 +225,15 @@ pub(super) fn date(text: &str, order: Option<DateOrder>) -> Result<NaiveDate, St
         _ => return Err("is no date: a year has two or four digits".to_owned()),
     };
     NaiveDate::from_ymd_opt(year as i32, month, day).ok_or_else(|| "is a date that does not exist".to_owned())
+}
+
+/// A date such as `2025-11-08`, which is how most are written.
+fn plain_date(text: &str) -> Option<NaiveDate> {
+    let bytes = text.as_bytes();
+    if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
+        return None;
+    }
+    NaiveDate::from_ymd_opt(whole(text.get(..4)?)? as i32, whole(text.get(5..7)?)?, whole(text.get(8..)?)?)
 }
 
 /// A few digits and nothing else.
@@ -321,8 +342,26 @@ mod tests {
     #[test]
     fn the_short_way_and_the_long_way_agree() {
         let signs = ["", "-", "+", "$", "--", "."];
-        let bodies =
-            ["0", "7", "007", "12.5", "12.50", "12.505", "12.", ".", "", "1.2.3", "1e3", "9999999999", "99999999990.9"];
+        let bodies = [
+            "0",
+            "7",
+            "007",
+            "12.5",
+            "12.50",
+            "12.505",
+            "12.504999",
+            "0.00499999999999999",
+            "0.005",
+            "9999999999.995",
+            "32.019999999999996",
+            "12.",
+            ".",
+            "",
+            "1.2.3",
+            "1e3",
+            "9999999999",
+            "99999999990.9",
+        ];
         for (sign, body) in signs.iter().flat_map(|sign| bodies.map(|body| (sign, body))) {
             let text = format!("{sign}{body}");
             // White space sends a number the long way.

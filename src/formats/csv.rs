@@ -53,10 +53,10 @@ fn read_lines<R: Read>(
     let mut lines = Lines::new(input, dialect.signs());
     let mut collector = Collector::new(wanted, format.header, sink);
     while let Some(line) = lines.next()? {
-        let Some(text) = line.decode() else {
+        let Some(cells) = line.cells else {
             return Err(Error::Encoding { row: line.row, encoding: dialect.encoding.name().to_owned() });
         };
-        if !collector.take_line(&line, text)? {
+        if !collector.take_line(&line, cells)? {
             break;
         }
     }

@@ -190,6 +190,14 @@ fn rows_are_numbered_by_the_lines_of_the_file() {
 }
 
 #[test]
+fn an_escaped_line_break_is_counted_and_an_escaped_nul_is_one() {
+    let escaped = Format { escape: Some('\\'), ..format() };
+    let (lines, facts) = rows_of(&escaped, b"store,note,amount\n1,\"a\\\nb\",2\n2,\"c\\\0\",3\n");
+    assert_eq!(lines, ["2: 1|a\nb|2", "4: 2|c?|3 ! holds a NUL byte, shown as `?`"]);
+    assert_eq!(facts.unwrap().rows_read, 2);
+}
+
+#[test]
 fn no_piece_of_a_buffer_changes_what_is_read() {
     let mut text = String::from("store,note,amount\n");
     for at in 0..30_000 {
@@ -201,6 +209,16 @@ fn no_piece_of_a_buffer_changes_what_is_read() {
         let expected = format!("{}: {at}|n\"{}\r\nö|{}.5", 2 + at * 2, "x".repeat(at % 37), at % 100);
         assert_eq!(*line, expected);
     }
+}
+
+#[test]
+fn either_row_of_a_header_of_two_is_known_again() {
+    let names = ["sales / net", "sales / gross"];
+    let columns = names.map(|name| (name.to_owned(), vec![name.to_owned()], false)).to_vec();
+    let wanted = Wanted { columns, ..Wanted::default() };
+    let text = "Sales,\nNet,Gross\n1,2\nSales,\nNet,Gross\n3,4\n";
+    let facts = read(&format(), &wanted, 0, Cursor::new(text.as_bytes()), &mut |_| true).unwrap();
+    assert_eq!((facts.rows_read, facts.left_out), (2, [("repeated header", 2)].into()));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use memchr::memchr_iter;
 
 use super::csv_lines::{Lines, Signs};
 use super::{Error, Format};
@@ -96,8 +97,7 @@ fn quote_of(text: &str) -> char {
             let before = at.checked_sub(1).map(|before| bytes[before]);
             (is_edge(before), is_edge(bytes.get(at + 1).copied()))
         };
-        let places = bytes.iter().enumerate().filter(|(_, byte)| **byte == quote);
-        let (opens, closes) = places.fold((0, 0), |(opens, closes), (at, _)| match edges(at) {
+        let (opens, closes) = memchr_iter(quote, bytes).fold((0, 0), |(opens, closes), at| match edges(at) {
             (true, false) => (opens + 1, closes),
             (false, true) => (opens, closes + 1),
             _ => (opens, closes),
@@ -126,7 +126,7 @@ fn delimiter_of(text: &str, quote: char, escape: char) -> u8 {
         // The sample may end inside a record, which then counts for nothing.
         while let Ok(Some(line)) = lines.next() {
             if !line.unended || widths.len() < 2 {
-                widths.push(line.width());
+                widths.push(line.width);
             }
             if widths.len() == RECORDS {
                 break;

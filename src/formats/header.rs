@@ -3,6 +3,7 @@
 //! A header may take two rows: `Net` below a wide `Sales` is called `Sales / Net`.
 
 use super::Error;
+use super::row::Row;
 
 /// How far down a header is looked for.
 const SEARCHED_ROWS: usize = 50;
@@ -34,11 +35,11 @@ pub(super) struct Positions {
 impl Positions {
     /// Whether a row is the header, or a row of it, over again. A name may be
     /// missing where cells were merged.
-    pub(super) fn repeats(&self, cells: &[Option<String>]) -> bool {
+    pub(super) fn repeats(&self, row: Row<'_>) -> bool {
         self.names.iter().any(|names| {
             let (mut equal, mut named) = (0, 0);
             for (at, name) in self.at.iter().zip(names) {
-                let cell = at.and_then(|at| cells.get(at)?.as_deref());
+                let cell = at.and_then(|at| row.cell(at));
                 named += usize::from(name.is_some());
                 match (cell, name) {
                     (None, _) => {}
@@ -182,6 +183,13 @@ pub(super) fn joined(upper: &[Option<String>], lower: &[Option<String>]) -> Vec<
 
 /// Whether a cell is a name as [`folded`] writes it, told without copying.
 fn is_called(cell: &str, name: &str) -> bool {
+    if let (Some(cell), Some(name)) = (cell.bytes().next(), name.bytes().next())
+        && cell.is_ascii_alphanumeric()
+        && name.is_ascii()
+        && cell.to_ascii_lowercase() != name
+    {
+        return false;
+    }
     let first = |text: &str| text.chars().next().and_then(|c| c.to_lowercase().next());
     first(cell.trim_start()) == first(name) && folded(cell) == name
 }
@@ -193,10 +201,17 @@ pub(super) fn folded(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::row::RowBuilder;
     use super::*;
 
     fn row(line: &str) -> Vec<Option<String>> {
         line.split('|').map(|cell| (!cell.is_empty()).then(|| cell.to_owned())).collect()
+    }
+
+    fn repeats(positions: &Positions, line: &str) -> bool {
+        let mut row = RowBuilder::default();
+        line.split('|').enumerate().for_each(|(at, cell)| row.put(at, cell));
+        positions.repeats(row.row())
     }
 
     fn wanted(names: &[&str]) -> Wanted {
@@ -222,10 +237,10 @@ mod tests {
         let positions = finder.offer(3, &row("|Net|Orders|Net|Hours")).unwrap().unwrap();
         assert_eq!(positions.at, [Some(0), Some(1), Some(3)]);
         assert_eq!(positions.ignored, ["Sales / Orders", "Labor / Hours"]);
-        assert!(positions.repeats(&row("Store|Sales||Labor|")));
-        assert!(positions.repeats(&row("|Net|Orders|Net|Hours")));
-        assert!(!positions.repeats(&row("Store|12||Labor|")));
-        assert!(!positions.repeats(&row("|Net||12|")));
+        assert!(repeats(&positions, "Store|Sales||Labor|"));
+        assert!(repeats(&positions, "|Net|Orders|Net|Hours"));
+        assert!(!repeats(&positions, "Store|12||Labor|"));
+        assert!(!repeats(&positions, "|Net||12|"));
     }
 
     #[test]

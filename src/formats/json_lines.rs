@@ -1,5 +1,6 @@
 //! One JSON object a line. Numbers keep the very digits they came with.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader, Read};
 
@@ -7,6 +8,7 @@ use arrow::array::RecordBatch;
 use serde_json::value::RawValue;
 
 use super::header::Wanted;
+use super::row::RowBuilder;
 use super::rows::Collector;
 use super::{Error, Facts};
 
@@ -17,7 +19,7 @@ pub(super) fn read<R: Read>(
 ) -> Result<Facts, Error> {
     let mut collector = Collector::new(wanted, None, sink);
     let mut names: Vec<String> = Vec::new();
-    let mut cells: Vec<Option<String>> = Vec::new();
+    let mut cells = RowBuilder::default();
     for (index, line) in BufReader::new(input).lines().enumerate() {
         let line = line.map_err(Error::Read)?;
         let row = index as u64 + 1;
@@ -37,14 +39,16 @@ pub(super) fn read<R: Read>(
                     .filter(|alias| !object.contains_key(*alias))
                     .cloned(),
             );
-            let header: Vec<Option<String>> = names.iter().cloned().map(Some).collect();
-            collector.take(0, &header)?;
+            names.iter().enumerate().for_each(|(at, name)| cells.put(at, name));
+            collector.take(0, cells.row())?;
         }
         cells.clear();
-        for name in &names {
-            cells.push(object.get(name).and_then(|value| text_of(value.get())));
+        for (at, name) in names.iter().enumerate() {
+            if let Some(text) = object.get(name).and_then(|value| text_of(value.get())) {
+                cells.put_with(at, |cells| cells.push_str(&text));
+            }
         }
-        if !collector.take(row, &cells)? {
+        if !collector.take(row, cells.row())? {
             break;
         }
     }
@@ -71,10 +75,10 @@ pub(super) fn members<R: Read>(input: R) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-fn text_of(raw: &str) -> Option<String> {
+fn text_of(raw: &str) -> Option<Cow<'_, str>> {
     match raw {
         "null" => None,
-        text if text.starts_with('"') => serde_json::from_str::<String>(text).ok().filter(|text| !text.is_empty()),
-        text => Some(text.to_owned()),
+        text if text.starts_with('"') => serde_json::from_str::<String>(text).ok().map(Cow::Owned),
+        text => Some(Cow::Borrowed(text)),
     }
 }

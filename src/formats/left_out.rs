@@ -3,6 +3,9 @@
 //! Only what cannot be a row is left out. A row that is merely odd goes to the
 //! contract, which refuses it where people can see it.
 
+use super::row::Row;
+use crate::digits::{Digits, digits};
+
 /// Words that make a total where they stand alone in the first filled cell.
 const TOTALS: [&str; 7] = ["total", "totals", "grand total", "subtotal", "sub total", "sub-total", "sum"];
 /// Words that make a total within a longer label, such as `Harbor Total`.
@@ -48,10 +51,10 @@ struct Column {
 
 impl Seen {
     /// Says why a row is no data, or takes it into account as data.
-    pub(super) fn judge(&mut self, cells: &[Option<&str>]) -> Option<&'static str> {
-        let reason = self.reason(cells);
+    pub(super) fn judge(&mut self, row: Row<'_>) -> Option<&'static str> {
+        let reason = self.reason(row);
         match reason {
-            None => self.add(cells),
+            None => self.add(row),
             Some("footnote") => {}
             Some(_) => {
                 self.rows_of_group = 0;
@@ -61,8 +64,8 @@ impl Seen {
         reason
     }
 
-    fn reason(&self, cells: &[Option<&str>]) -> Option<&'static str> {
-        let mut filled = cells.iter().enumerate().filter_map(|(at, cell)| Some((at, (*cell)?)));
+    fn reason(&self, row: Row<'_>) -> Option<&'static str> {
+        let mut filled = row.filled();
         let (first, text) = filled.next()?;
         let label = text.trim().trim_end_matches(':').trim_end();
         // A row of data begins with what it is about, which is mostly short and no word of ours.
@@ -72,17 +75,16 @@ impl Seen {
         if self.rows == 0 {
             return None;
         }
-        let blank = |at: usize| cells.get(at).is_none_or(Option::is_none);
-        if !self.columns.iter().enumerate().any(|(at, column)| column.always && blank(at)) {
+        let missing = self.columns.iter().enumerate().filter(|(at, column)| column.always && !row.fills(*at)).count();
+        if missing == 0 {
             // Nothing that the rows above had is missing: only a label next to
             // sums can tell a total in a table as narrow as this.
-            return (self.columns.len() <= 3 && labelled(label) && self.sums_up(cells, Some(first))).then_some("total");
+            return (self.columns.len() <= 3 && labelled(label) && self.sums_up(row, Some(first))).then_some("total");
         }
-        let missing = self.columns.iter().enumerate().filter(|(at, column)| column.always && blank(*at)).count();
         let words = |at: usize, text: &str| !self.is_number(at, text);
         if !words(first, text) {
             let all_numbers = filled.all(|(at, text)| !words(at, text));
-            return (all_numbers && self.sums_up(cells, None)).then_some("total by its sums");
+            return (all_numbers && self.sums_up(row, None)).then_some("total by its sums");
         }
         let Some((at, next)) = filled.next() else {
             let lower = text.trim().to_lowercase();
@@ -91,15 +93,15 @@ impl Seen {
             return (missing >= 2 && (marked || sentence)).then_some("footnote");
         };
         let only_label = !words(at, next) && filled.all(|(at, text)| !words(at, text));
-        (only_label && labelled(label) && (missing >= 2 || self.sums_up(cells, Some(first)))).then_some("total")
+        (only_label && labelled(label) && (missing >= 2 || self.sums_up(row, Some(first)))).then_some("total")
     }
 
     /// Whether all numbers of a row are the sums of the rows above, or of those
     /// since the last total. `label` is a cell that is none.
-    fn sums_up(&self, cells: &[Option<&str>], label: Option<usize>) -> bool {
+    fn sums_up(&self, row: Row<'_>, label: Option<usize>) -> bool {
         let equal = |sum_of: &dyn Fn(&Column) -> f64| {
             let mut telling = false;
-            for (at, text) in cells.iter().enumerate().filter_map(|(at, cell)| Some((at, (*cell)?))) {
+            for (at, text) in row.filled() {
                 if label == Some(at) {
                     continue;
                 }
@@ -124,15 +126,16 @@ impl Seen {
         self.columns.get(at).is_none_or(|column| column.numeric) && number(text).is_some()
     }
 
-    fn add(&mut self, cells: &[Option<&str>]) {
-        if self.columns.len() < cells.len() {
+    fn add(&mut self, row: Row<'_>) {
+        let width = row.cells.len();
+        if self.columns.len() < width {
             let fresh = Column { always: self.rows == 0, numeric: true, sum: 0.0, sum_of_group: 0.0, size: 0.0 };
-            self.columns.resize(cells.len(), fresh);
+            self.columns.resize(width, fresh);
         }
         self.rows += 1;
         self.rows_of_group += 1;
         for (at, column) in self.columns.iter_mut().enumerate() {
-            match cells.get(at).copied().flatten() {
+            match row.cell(at) {
                 None => column.always = false,
                 Some(text) if column.numeric => match number(text) {
                     Some(value) => {
@@ -158,10 +161,12 @@ fn labelled(label: &str) -> bool {
 }
 
 /// A number as exports write it. Broken or absent ones are none.
+#[inline]
 fn number(text: &str) -> Option<f64> {
-    if let Some(number) = plain_number(text.as_bytes()) {
-        return Some(number);
-    }
+    plain_number(text.as_bytes()).or_else(|| other_number(text))
+}
+
+fn other_number(text: &str) -> Option<f64> {
     let text = text.trim();
     match text.as_bytes().first()? {
         b'0'..=b'9' | b'-' | b'.' | b'+' => {}
@@ -180,30 +185,19 @@ fn number(text: &str) -> Option<f64> {
     plain_number.then(|| plain.parse::<f64>().ok()).flatten().map(|number| sign * number)
 }
 
-/// A number of few digits with at most one dot, which nearly all are. Both the digits
-/// and the power of ten are exact floats, so that the quotient is the nearest one.
+/// A plain number whose digits and power of ten are exact floats, so that the quotient is
+/// the nearest one to it.
+#[inline]
 fn plain_number(text: &[u8]) -> Option<f64> {
     const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-    if text.is_empty() || text.len() > 16 {
-        return None;
-    }
-    let (mut digits, mut places, mut dot) = (0_u64, 0, false);
-    for byte in text {
-        match byte {
-            b'0'..=b'9' => {
-                digits = digits * 10 + u64::from(byte - b'0');
-                places += usize::from(dot);
-            }
-            b'.' if !dot => dot = true,
-            _ => return None,
-        }
-    }
-    let exact = (1..=15).contains(&(text.len() - usize::from(dot)));
-    exact.then(|| digits as f64 / POWERS[places])
+    let Digits { value, places } = digits(text)?;
+    let power = POWERS.get(places as usize)?;
+    (value < 1 << f64::MANTISSA_DIGITS).then(|| value as f64 / power)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::row::RowBuilder;
     use super::{Seen, number};
 
     #[test]
@@ -224,8 +218,9 @@ mod tests {
         lines
             .iter()
             .map(|line| {
-                let cells: Vec<Option<&str>> = line.split('|').map(|cell| (!cell.is_empty()).then_some(cell)).collect();
-                seen.judge(&cells)
+                let mut row = RowBuilder::default();
+                line.split('|').enumerate().for_each(|(at, cell)| row.put(at, cell));
+                seen.judge(row.row())
             })
             .collect()
     }

@@ -17,10 +17,12 @@ mod header;
 mod json_lines;
 mod left_out;
 mod package;
+mod row;
 mod rows;
 mod sheet_scan;
 mod sheets;
 mod survey;
+mod text_column;
 mod worksheet;
 #[cfg(test)]
 mod worksheet_tests;

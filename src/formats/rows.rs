@@ -5,9 +5,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Builder, ListBuilder, RecordBatch, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::csv_lines::{Line, Text};
+use super::csv_lines::Line;
 use super::header::{Finder, Positions, Wanted};
 use super::left_out::Seen;
+use super::row::Row;
+use super::text_column::TextColumn;
 use super::{Error, Facts};
 use crate::ids::{ROW, SHAPE};
 
@@ -24,16 +26,13 @@ pub(super) struct Collector<'a> {
     finder: Finder<'a>,
     positions: Option<Positions>,
     seen: Seen,
-    columns: Vec<StringBuilder>,
+    columns: Vec<TextColumn>,
     grid: Option<ListBuilder<StringBuilder>>,
     rows: Int64Builder,
     held: usize,
     held_bytes: usize,
     /// Cells that the header names, as far as its last name.
     width: usize,
-    /// Where a line's first wanted name stands, and how it begins: a line that begins
-    /// otherwise there cannot be the header over again.
-    initial: Option<(usize, u8)>,
     /// Rows of this batch whose cells cannot be told apart, and why.
     shapes: Vec<(usize, String)>,
     schema: SchemaRef,
@@ -53,13 +52,12 @@ impl<'a> Collector<'a> {
             finder: Finder::new(wanted, header),
             positions: None,
             seen: Seen::default(),
-            columns: wanted.columns.iter().map(|_| StringBuilder::new()).collect(),
+            columns: wanted.columns.iter().map(|_| TextColumn::new(BATCH_ROWS)).collect(),
             grid: wanted.grid.then(|| ListBuilder::new(StringBuilder::new())),
             rows: Int64Builder::new(),
             held: 0,
             held_bytes: 0,
             width: 0,
-            initial: None,
             shapes: Vec::new(),
             schema: Arc::new(Schema::new(fields)),
             facts: Facts::default(),
@@ -68,81 +66,54 @@ impl<'a> Collector<'a> {
     }
 
     /// Takes a row; answers false when nobody wants more.
-    pub(super) fn take(&mut self, row: u64, cells: &[Option<String>]) -> Result<bool, Error> {
-        if cells.iter().all(Option::is_none) {
-            return Ok(true);
-        }
-        if let Some(grid) = &mut self.grid {
-            grid.append_value(cells.iter().map(Option::as_deref));
-            return Ok(self.count(row));
-        }
-        let Some(positions) = &self.positions else {
-            self.positions = self.finder.offer(row, cells)?;
-            if let Some(positions) = &self.positions {
-                self.facts.ignored_columns = positions.ignored.clone();
-                self.facts.header = positions.header.clone();
-            }
-            return Ok(true);
-        };
-        let repeated = positions.repeats(cells).then_some("repeated header");
-        let texts: Vec<Option<&str>> = cells.iter().map(Option::as_deref).collect();
-        if let Some(reason) = repeated.or_else(|| self.seen.judge(&texts)) {
-            leave_out(&mut self.facts, positions, reason, row, &texts);
-            return Ok(true);
-        }
-        for (builder, at) in self.columns.iter_mut().zip(&positions.at) {
-            builder.append_option(at.and_then(|at| cells.get(at)?.as_deref()));
-        }
-        Ok(self.count(row))
+    pub(super) fn take(&mut self, number: u64, row: Row<'_>) -> Result<bool, Error> {
+        self.collect(number, row, None)
     }
 
     /// Takes a line of separated values; answers false when nobody wants more.
     ///
     /// A line with other cells than the header names is handed over with a reason:
     /// nobody can tell which of its cells is missing.
-    pub(super) fn take_line(&mut self, line: &Line<'_>, text: Text<'_>) -> Result<bool, Error> {
-        let row = line.row;
-        if self.grid.is_some() {
-            return self.take(row, &owned(text));
+    pub(super) fn take_line(&mut self, line: &Line<'_>, row: Row<'_>) -> Result<bool, Error> {
+        if row.is_blank() && self.positions.is_some() {
+            self.facts.leave_out("blank", line.row);
+        }
+        self.collect(line.row, row, Some(line))
+    }
+
+    fn collect(&mut self, number: u64, row: Row<'_>, line: Option<&Line<'_>>) -> Result<bool, Error> {
+        if row.is_blank() {
+            return Ok(true);
+        }
+        if let Some(grid) = &mut self.grid {
+            grid.append_value((0..row.cells.len()).map(|at| row.cell(at)));
+            return Ok(self.count(number));
         }
         let Some(positions) = &self.positions else {
-            let cells = owned(text);
-            let more = self.take(row, &cells)?;
+            self.positions = self.finder.offer(number, &row.owned())?;
             if let Some(positions) = &self.positions {
-                self.width = cells.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-                self.initial =
-                    positions.at.iter().flatten().next().and_then(|at| Some((*at, initial(text.cell(*at)?)?)));
+                self.facts.ignored_columns = positions.ignored.clone();
+                self.facts.header = positions.header.clone();
+                self.width = row.filled().last().map_or(0, |(last, _)| last + 1);
             }
-            return Ok(more);
+            return Ok(true);
         };
-        let texts: Vec<Option<&str>> = (0..text.width()).map(|at| text.cell(at)).collect();
-        if texts.iter().all(Option::is_none) {
-            self.facts.leave_out("blank", row);
+        let repeated = positions.repeats(row).then_some("repeated header");
+        if let Some(reason) = repeated.or_else(|| self.seen.judge(row)) {
+            leave_out(&mut self.facts, positions, reason, number, row);
             return Ok(true);
         }
-        let may_repeat = match self.initial {
-            Some((at, byte)) => text.cell(at).and_then(initial).is_none_or(|other| other == byte),
-            None => true,
-        };
-        let repeated = (may_repeat && positions.repeats(&owned(text))).then_some("repeated header");
-        if let Some(reason) = repeated.or_else(|| self.seen.judge(&texts)) {
-            leave_out(&mut self.facts, positions, reason, row, &texts);
-            return Ok(true);
-        }
-        let extra = texts.iter().skip(self.width).any(Option::is_some);
-        if text.width() < self.width || extra || line.nul {
-            self.shapes.push((self.held, shape(line, self.width)));
-        }
-        for (builder, at) in self.columns.iter_mut().zip(&positions.at) {
-            match at.and_then(|at| *texts.get(at)?) {
-                Some(cell) => {
-                    self.held_bytes += cell.len();
-                    builder.append_value(cell);
-                }
-                None => builder.append_null(),
+        if let Some(line) = line {
+            let extra = (self.width..line.width).any(|at| row.fills(at));
+            if line.width < self.width || extra || line.nul {
+                self.shapes.push((self.held, shape(line, self.width)));
             }
         }
-        Ok(self.count(row))
+        for (column, at) in self.columns.iter_mut().zip(&positions.at) {
+            column.push(row, *at);
+        }
+        self.held_bytes += row.text.len();
+        Ok(self.count(number))
     }
 
     fn count(&mut self, row: u64) -> bool {
@@ -160,7 +131,7 @@ impl<'a> Collector<'a> {
         let held = std::mem::take(&mut self.held);
         self.held_bytes = 0;
         let mut arrays: Vec<ArrayRef> =
-            self.columns.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef).collect();
+            self.columns.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef).collect();
         if let Some(grid) = &mut self.grid {
             arrays = vec![Arc::new(grid.finish())];
         }
@@ -194,25 +165,16 @@ impl<'a> Collector<'a> {
 }
 
 /// Counts a row that is no data; what a total says is kept to compare sums with.
-fn leave_out(facts: &mut Facts, positions: &Positions, reason: &'static str, row: u64, cells: &[Option<&str>]) {
-    facts.leave_out(reason, row);
+fn leave_out(facts: &mut Facts, positions: &Positions, reason: &'static str, number: u64, row: Row<'_>) {
+    facts.leave_out(reason, number);
     if reason == "total" && facts.totals.len() < TOTALS {
-        let cells = positions.at.iter().map(|at| at.and_then(|at| cells.get(at)?.map(str::to_owned)));
-        facts.totals.push((row, cells.collect()));
+        let cells = positions.at.iter().map(|at| row.cell((*at)?).map(str::to_owned));
+        facts.totals.push((number, cells.collect()));
     }
 }
 
-fn owned(text: Text<'_>) -> Vec<Option<String>> {
-    (0..text.width()).map(|at| text.cell(at).map(str::to_owned)).collect()
-}
-
-/// The first letter of a plain text, without case.
-fn initial(text: &str) -> Option<u8> {
-    text.bytes().next().filter(u8::is_ascii).map(|byte| byte.to_ascii_lowercase())
-}
-
 fn shape(line: &Line<'_>, width: usize) -> String {
-    let found = line.width();
+    let found = line.width;
     if line.nul {
         "holds a NUL byte, shown as `?`".to_owned()
     } else if line.unended && found < width {

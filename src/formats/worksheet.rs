@@ -10,6 +10,7 @@ use calamine::{Data, DataRef, Reader, Xls, XlsError, Xlsx, XlsxCellReader, XlsxE
 
 use super::header::Wanted;
 use super::package::{self, Package};
+use super::row::RowBuilder;
 use super::rows::Collector;
 use super::sheet_scan::{Area, SheetScan, area};
 use super::sheets;
@@ -18,7 +19,7 @@ use super::{Error, Facts, Format, Hidden, Kind};
 /// Columns that a sheet can have.
 const COLUMNS: u32 = 16_384;
 /// What a formula that was never calculated is handed over as.
-const UNCALCULATED: &str = "#NOT CALCULATED";
+static UNCALCULATED: DataRef<'static> = DataRef::SharedString("#NOT CALCULATED");
 
 pub(super) fn read_xlsx<R: Read + Seek>(
     format: &Format,
@@ -64,17 +65,18 @@ pub(super) fn read_xls<R: Read + Seek>(
     let (top, left) = range.start().unwrap_or_default();
     let mut facts = with_sheet_name(format, wanted, &sheet, sink, |wanted, sink| {
         let mut collector = Collector::new(wanted, format.header, sink);
-        let mut cells: Vec<Option<String>> = Vec::new();
+        let mut cells = RowBuilder::default();
         for (row, texts) in (top..).zip(range.rows()) {
             if row < clip.rows.0 || row > clip.rows.1 {
                 continue;
             }
             cells.clear();
-            cells.extend((left..).zip(texts).map(|(column, cell)| {
-                let inside = column >= clip.columns.0 && column <= clip.columns.1;
-                inside.then(|| text_of(borrowed(cell))).flatten()
-            }));
-            if !collector.take(u64::from(row) + 1, &cells)? {
+            for (at, (column, cell)) in (left..).zip(texts).enumerate() {
+                if column >= clip.columns.0 && column <= clip.columns.1 {
+                    put(&mut cells, at, &borrowed(cell));
+                }
+            }
+            if !collector.take(u64::from(row) + 1, cells.row())? {
                 break;
             }
         }
@@ -209,19 +211,19 @@ fn stream<R: Read + Seek>(
         skipped: Vec::new(),
     };
     let mut current = 0;
-    let mut texts: Vec<Option<String>> = Vec::new();
+    let mut texts = RowBuilder::default();
     loop {
-        let next = if scan.formulas {
-            let cell = cells.next_cell_with_formula_metadata().map_err(xlsx_error)?;
-            cell.map(|cell| match (&cell.value, &cell.formula) {
-                (DataRef::Empty, Some(_)) => (cell.pos, Some(UNCALCULATED.to_owned())),
-                _ => (cell.pos, text_of(cell.value)),
-            })
+        let (plain, with_formula);
+        let ((row, column), value) = if scan.formulas {
+            let Some(cell) = cells.next_cell_with_formula_metadata().map_err(xlsx_error)? else { break };
+            with_formula = cell;
+            let uncalculated = with_formula.value == DataRef::Empty && with_formula.formula.is_some();
+            (with_formula.pos, if uncalculated { &UNCALCULATED } else { &with_formula.value })
         } else {
-            let cell = cells.next_cell().map_err(xlsx_error)?;
-            cell.map(|cell| (cell.get_position(), text_of(cell.get_value().clone())))
+            let Some(cell) = cells.next_cell().map_err(xlsx_error)? else { break };
+            plain = cell;
+            (plain.get_position(), plain.get_value())
         };
-        let Some(((row, column), text)) = next else { break };
         if row != current {
             if row < current {
                 return Err(corrupt(format!("row {} stands below row {}", row + 1, current + 1)));
@@ -235,13 +237,8 @@ fn stream<R: Read + Seek>(
         if column >= COLUMNS {
             return Err(corrupt(format!("row {} has a cell in column {}", row + 1, column + 1)));
         }
-        let inside = row >= clip.rows.0 && row <= clip.rows.1 && column >= clip.columns.0 && column <= clip.columns.1;
-        if inside && text.is_some() {
-            let column = column as usize;
-            if texts.len() <= column {
-                texts.resize(column + 1, None);
-            }
-            texts[column] = text;
+        if row >= clip.rows.0 && row <= clip.rows.1 && column >= clip.columns.0 && column <= clip.columns.1 {
+            put(&mut texts, column as usize, value);
         }
     }
     rows.take(current, &mut texts)?;
@@ -258,16 +255,16 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn take(&mut self, row: u32, texts: &mut Vec<Option<String>>) -> Result<bool, Error> {
+    fn take(&mut self, row: u32, texts: &mut RowBuilder) -> Result<bool, Error> {
         self.merged.fill(row, texts);
         let number = u64::from(row) + 1;
         if self.hidden.binary_search(&row).is_ok() {
-            if texts.iter().any(Option::is_some) {
+            if !texts.row().is_blank() {
                 self.skipped.push(number);
             }
             return Ok(true);
         }
-        self.collector.take(number, texts)
+        self.collector.take(number, texts.row())
     }
 
     fn finish(self) -> Result<Facts, Error> {
@@ -295,62 +292,67 @@ impl Merged {
     }
 
     /// Fills a row that has a cell of its own; merged cells alone make no row.
-    fn fill(&mut self, row: u32, texts: &mut Vec<Option<String>>) {
+    fn fill(&mut self, row: u32, texts: &mut RowBuilder) {
         self.open.retain(|(area, _)| area.rows.1 >= row);
         while self.waiting.last().is_some_and(|area| area.rows.0 <= row) {
             let Some(area) = self.waiting.pop() else { break };
             if area.rows.0 == row {
-                let value = texts.get(area.columns.0 as usize).cloned().flatten();
+                let value = texts.row().cell(area.columns.0 as usize).map(str::to_owned);
                 self.open.push((area, value));
             }
         }
-        if texts.iter().all(Option::is_none) {
+        if texts.row().is_blank() {
             return;
         }
-        for (area, value) in self.open.iter().filter(|(_, value)| value.is_some()) {
-            let (from, to) = (area.columns.0 as usize, (area.columns.1.min(COLUMNS - 1)) as usize);
-            if texts.len() <= from {
-                texts.resize(from + 1, None);
-            }
+        for (area, value) in &self.open {
+            let Some(value) = value else { continue };
             // Beyond the last cell a row has, there is nothing to fill.
-            let to = to.min(texts.len() - 1);
-            for cell in &mut texts[from..=to] {
-                if cell.is_none() {
-                    cell.clone_from(value);
+            let last = texts.row().cells.len().max(area.columns.0 as usize + 1) - 1;
+            for at in area.columns.0 as usize..=last.min(area.columns.1.min(COLUMNS - 1) as usize) {
+                if !texts.row().fills(at) {
+                    texts.put(at, value);
                 }
             }
         }
     }
 }
 
-/// A cell as text that loses nothing: numbers in their shortest exact form,
-/// dates as year-month-day.
-fn text_of(cell: DataRef<'_>) -> Option<String> {
+/// Writes a cell as text that loses nothing: numbers in their shortest exact form,
+/// dates as year-month-day. An empty cell leaves what stands there.
+fn put(row: &mut RowBuilder, at: usize, cell: &DataRef<'_>) {
     match cell {
-        DataRef::Empty => None,
-        DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => trimmed(&text),
-        DataRef::SharedString(text) => trimmed(text),
-        DataRef::Int(number) => Some(number.to_string()),
-        DataRef::Float(number) => Some(number.to_string()),
-        DataRef::Bool(flag) => Some(flag.to_string()),
-        DataRef::Error(error) => Some(error.to_string()),
+        DataRef::Empty => {}
+        DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => put_text(row, at, text),
+        DataRef::SharedString(text) => put_text(row, at, text),
+        DataRef::Int(number) => row.put(at, number),
+        DataRef::Float(number) => row.put(at, number),
+        DataRef::Bool(flag) => row.put(at, flag),
+        DataRef::Error(error) => row.put(at, error),
         DataRef::DateTime(moment) => {
             let serial = moment.as_f64();
             // A clock has no more than a day: what is longer, or below nothing, is no time of day.
             if moment.is_duration() && !(0.0..1.0).contains(&serial) {
-                return Some(length(serial));
+                return row.put(at, length(serial));
             }
-            let Some(at) = moment.as_datetime() else {
-                return Some(serial.to_string());
+            let Some(moment_at) = moment.as_datetime() else {
+                return row.put(at, serial);
             };
-            Some(if moment.is_duration() || serial.abs() < 1.0 {
-                at.format("T%H:%M:%S").to_string()
+            if moment.is_duration() || serial.abs() < 1.0 {
+                row.put(at, moment_at.format("T%H:%M:%S"));
             } else if serial.fract() == 0.0 {
-                at.format("%Y-%m-%d").to_string()
+                // Writes like `%Y-%m-%d`, in a fraction of the time.
+                row.put(at, moment_at.date());
             } else {
-                at.format("%Y-%m-%dT%H:%M:%S%.f").to_string()
-            })
+                row.put(at, moment_at.format("%Y-%m-%dT%H:%M:%S%.f"));
+            }
         }
+    }
+}
+
+fn put_text(row: &mut RowBuilder, at: usize, text: &str) {
+    let text = text.trim();
+    if !text.is_empty() {
+        row.put_with(at, |cells| cells.push_str(text));
     }
 }
 
@@ -375,11 +377,6 @@ fn borrowed(cell: &Data) -> DataRef<'_> {
     }
 }
 
-fn trimmed(text: &str) -> Option<String> {
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use calamine::{ExcelDateTime, ExcelDateTimeType};
@@ -388,7 +385,11 @@ mod tests {
 
     #[test]
     fn a_length_of_time_keeps_the_hours_beyond_a_day() {
-        let text = |days: f64, kind| text_of(DataRef::DateTime(ExcelDateTime::new(days, kind, false)));
+        let text = |days: f64, kind| {
+            let mut row = RowBuilder::default();
+            put(&mut row, 0, &DataRef::DateTime(ExcelDateTime::new(days, kind, false)));
+            row.row().owned().remove(0)
+        };
         for (hours, wanted) in [
             (7.5, "T07:30:00"),
             (24.0, "PT24H0M0S"),
