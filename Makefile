@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 DEMO := var/demo
 
-.PHONY: help demo demo-serve demo-clean test chaos fault-table serve fmt lint build bench bench-large fuzz
+.PHONY: help demo demo-serve demo-clean test chaos fault-table serve fmt lint build bench bench-large fuzz clients
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -68,6 +68,11 @@ bench: ## measure reading CSV against arrow-csv and XLSX against calamine, and p
 bench-large: ## read generated CSV of 50 MB, 500 MB and 5 GB, and print the memory it took
 	$(MEASURE) cargo build --release --locked --manifest-path benches/Cargo.toml --bin large
 	@for megabytes in 50 500 5000; do target/measure/release/large $$megabytes; done
+
+clients: ## let Microsoft's own clients and rclone work against the stand-ins, over TLS
+	@scripts/install-debian.sh test
+	cargo build --workspace --bins --locked
+	@scripts/third-party-clients/run.py
 
 fuzz: ## feed damaged input to each parser of bytes from outside, for SECONDS=60 each
 	@SECONDS_EACH=$(or $(SECONDS),60) scripts/fuzz.sh

@@ -28,6 +28,7 @@ impl Visits {
             tables: vec![visits()],
             clock: world.clock.clone(),
             faults: Faults::new(),
+            ..DataverseOptions::default()
         })
         .unwrap();
         let dataverse = Dataverse::new(&world.client, &world.tokens, &organisation.base_url, 4).unwrap();
