@@ -12,6 +12,7 @@ pub mod formats;
 mod http;
 #[path = "../../src/ids.rs"]
 pub mod ids;
+pub mod mutate;
 #[path = "../../src/pattern.rs"]
 pub mod pattern;
 mod sources;
@@ -60,13 +61,15 @@ pub fn csv(bytes: &[u8]) -> Result<u64, String> {
     }
 }
 
-/// A workbook, or what stands in its sheet: it is read or refused. Answers with the rows
-/// that were read.
+/// A workbook, or what stands in its sheet: each sheet is read or refused. Answers with the
+/// rows of the first.
 pub fn xlsx(bytes: &[u8]) -> Result<u64, String> {
     let format = Format::new(Kind::Xlsx);
     // Hardly any damaged archive opens; what it holds is to be reached as well.
     let bytes = if bytes.starts_with(b"PK") { bytes.to_vec() } else { workbook(bytes) };
     let (facts, _) = rows_of(&format, Cursor::new(&bytes))?;
+    let second = Format { sheet: Some("Second".to_owned()), ..format.clone() };
+    let _refused_or_not = rows_of(&second, Cursor::new(&bytes));
     let filled = Format { fill_merged: true, hidden: formats::Hidden::Skip, ..format };
     let _refused_or_not = rows_of(&filled, Cursor::new(&bytes));
     Ok(facts.rows_read)

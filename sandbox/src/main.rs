@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 use sandbox::faults::Faults;
 use sandbox::generator::{Options, World};
+use sandbox::stand_ins::{Names, StandIns};
 
 /// Stand-ins of the outside services, and the data that fills them.
 #[derive(Debug, Parser)]
@@ -24,6 +25,22 @@ enum Command {
     Demo(DemoArguments),
     /// Starts the stand-ins and the daemon, and keeps them until ctrl-c.
     Serve(DemoArguments),
+    /// Starts the Microsoft stand-ins alone, prints where each is, and keeps them
+    /// until its standard input ends.
+    ///
+    /// With `--microsoft-names` their links say `graph.microsoft.com` and so on, for
+    /// clients that are led to a TLS front: `scripts/third-party-clients` shows how.
+    StandIns {
+        /// Speak of themselves by the real services' names.
+        #[arg(long)]
+        microsoft_names: bool,
+        /// Days of history in the generated files.
+        #[arg(long, default_value_t = 60)]
+        days: u32,
+        /// A fault of the check list, as in `demo`.
+        #[arg(long = "fault")]
+        faults: Vec<String>,
+    },
     /// Writes the generated files below a folder, to look at.
     Generate {
         /// The folder.
@@ -82,12 +99,29 @@ impl DemoArguments {
     }
 }
 
+/// The moment at which the stand-ins alone stand still: the demo's.
+const STAND_STILL: &str = "2025-11-29T11:00:00Z";
+
+async fn stand_ins(microsoft_names: bool, days: u32, faults: &[String]) -> anyhow::Result<ExitCode> {
+    let names = if microsoft_names { Names::Microsoft } else { Names::Loopback };
+    let world = World::generate(&Options { days, ..Options::demo() });
+    let stand_ins = StandIns::start_as(&world, STAND_STILL.parse()?, None, names).await?;
+    for words in faults {
+        stand_ins.graph.faults().play_words(words)?;
+    }
+    demo::screen::line(&stand_ins.described().to_string());
+    // Whoever started them may die without a word; what they wrote to ends all the same.
+    tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
+    Ok(ExitCode::SUCCESS)
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) if arguments.clean => demo::clean(&arguments.dir),
         Command::Demo(arguments) => demo::run(&arguments).await,
         Command::Serve(arguments) => demo::serve(&arguments).await,
+        Command::StandIns { microsoft_names, days, faults } => stand_ins(microsoft_names, days, &faults).await,
         Command::Generate { dir, seed } => {
             World::generate(&Options { seed, ..Options::demo() }).write_to(&dir).map(|()| ExitCode::SUCCESS)
         }

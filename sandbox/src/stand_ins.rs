@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::dataverse::{Dataverse, DataverseOptions};
@@ -24,6 +25,15 @@ const CLIENT_SECRET: &str = "sandbox+only/secret=&1";
 pub const ADMIN_EMAIL: &str = "storekeeper@example.com";
 /// Its password.
 pub const ADMIN_PASSWORD: &str = "keeps-the-Stores-1";
+
+/// By which names the Microsoft services speak of themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Where they listen, without TLS.
+    Loopback,
+    /// The real ones: for clients that are led to a TLS front by a proxy.
+    Microsoft,
+}
 
 /// The services, running until dropped.
 pub struct StandIns {
@@ -47,10 +57,25 @@ impl StandIns {
     /// # Errors
     /// When a port cannot be had or the folder cannot be written.
     pub async fn start(world: &World, now: DateTime<Utc>, keep: Option<&Path>) -> anyhow::Result<Self> {
+        Self::start_as(world, now, keep, Names::Loopback).await
+    }
+
+    /// The same, with links that say other names than where the services listen.
+    ///
+    /// # Errors
+    /// As [`StandIns::start`].
+    pub async fn start_as(
+        world: &World,
+        now: DateTime<Utc>,
+        keep: Option<&Path>,
+        names: Names,
+    ) -> anyhow::Result<Self> {
         let (clock, faults) = (Clock::fixed(now), Faults::new());
+        let public = |name: &str| (names == Names::Microsoft).then(|| format!("https://{name}"));
         let token = TokenService::start(TokenOptions {
             tenant_id: TENANT.to_owned(),
             clients: vec![(CLIENT_ID.to_owned(), CLIENT_SECRET.to_owned())],
+            public_url: public("login.microsoftonline.com"),
             clock: clock.clone(),
             faults: faults.clone(),
             ..TokenOptions::default()
@@ -58,6 +83,8 @@ impl StandIns {
         let graph = Graph::start(GraphOptions {
             book: token.book(),
             sites: world.brands.iter().map(|brand| brand.site_path.clone()).collect(),
+            public_url: public("graph.microsoft.com"),
+            public_download_url: public("example.sharepoint.com"),
             clock: clock.clone(),
             faults: faults.clone(),
             ..GraphOptions::default()
@@ -70,6 +97,7 @@ impl StandIns {
             let dataverse = Dataverse::start(DataverseOptions {
                 book: token.book(),
                 tables: world.dataverse_tables(&brand.id),
+                public_url: public(&format!("{}.crm4.dynamics.com", brand.id)),
                 clock: clock.clone(),
                 faults: faults.clone(),
             })?;
@@ -116,6 +144,32 @@ impl StandIns {
             );
         }
         text
+    }
+
+    /// What a client of its own needs to know: where each name's service listens,
+    /// and what to sign in with. The secret is worth nothing outside.
+    pub fn described(&self) -> Value {
+        let host = |url: &str| url.split("://").last().unwrap_or(url).to_owned();
+        let [graph, download] = &self.graph.listens_on;
+        let mut hosts = serde_json::Map::new();
+        hosts.insert(host(&self.token.base_url), json!(host(&self.token.listens_on)));
+        hosts.insert(host(&self.graph.base_url), json!(host(graph)));
+        hosts.insert(host(&self.graph.download_url), json!(host(download)));
+        let mut brands = serde_json::Map::new();
+        for (id, _, _, site_path) in &self.brands {
+            let dataverse = &self.dataverses[id];
+            hosts.insert(host(&dataverse.base_url), json!(host(&dataverse.listens_on)));
+            brands.insert(id.clone(), json!({"site": site_path, "dataverse_url": dataverse.base_url}));
+        }
+        json!({
+            "tenant_id": TENANT,
+            "client_id": CLIENT_ID,
+            "client_secret": CLIENT_SECRET,
+            "authority_url": self.token.base_url,
+            "graph_url": self.graph.base_url,
+            "brands": brands,
+            "hosts": hosts,
+        })
     }
 
     /// The secrets, as variables.

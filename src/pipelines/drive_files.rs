@@ -188,7 +188,9 @@ impl Doors {
     }
 
     /// Sorts out files that somebody may still be writing to: they are looked at
-    /// twice, so many seconds apart, and must be the same both times.
+    /// twice, so many seconds apart, and must be the same both times. A file whose last
+    /// modification, by the service's own clock, lies further back was the same all that
+    /// time: the one look that found it is its second.
     async fn settled(
         &self,
         drive: &Drive,

@@ -187,20 +187,6 @@ mod tests {
         }
     }
 
-    fn file(id: &str, name: &str, version: &str) -> RemoteFile {
-        RemoteFile {
-            drive_id: "d".to_owned(),
-            item_id: id.to_owned(),
-            folder_id: None,
-            name: name.to_owned(),
-            version: version.to_owned(),
-            size_bytes: 1,
-            modified_at: None,
-            modified_by: None,
-            quick_xor_hash: None,
-        }
-    }
-
     fn seen(files: &[RemoteFile], coverage: Coverage) -> Seen {
         let present = files.iter().map(|file| (file.item_id.clone(), file.name.clone())).collect();
         Seen { files: files.to_vec(), present, away: BTreeSet::new(), left: Vec::new(), coverage }
@@ -221,8 +207,12 @@ mod tests {
     fn only_what_is_new_or_changed_or_was_taken_back_is_fetched() {
         let taken_back = Item { loaded_on: None, ..item("c") };
         let known = known(&[item("a"), item("b"), taken_back]);
-        let files =
-            [file("a", "a.csv", "1"), file("b", "b.csv", "2"), file("c", "c.csv", "1"), file("d", "d.csv", "1")];
+        let files = [
+            RemoteFile::sample("a", "a.csv", "1"),
+            RemoteFile::sample("b", "b.csv", "2"),
+            RemoteFile::sample("c", "c.csv", "1"),
+            RemoteFile::sample("d", "d.csv", "1"),
+        ];
         let verdict = compare(&known, &seen(&files, Coverage::Listing), false);
         let fetched: Vec<_> = verdict.fetch.iter().map(|file| file.item_id.as_str()).collect();
         assert_eq!(fetched, ["b", "c", "d"]);
@@ -240,11 +230,14 @@ mod tests {
         assert!(second.notes[0].contains("`a.csv`, loaded on 2025-11-29, is no longer"), "{:?}", second.notes);
         let third = compare(&known(&[kept(&second).clone()]), &seen(&[], Coverage::Listing), false);
         assert!(third.updates.is_empty() && third.notes.is_empty(), "it is said once");
-        let back = [file("a", "a.csv", "1")];
+        let back = [RemoteFile::sample("a", "a.csv", "1")];
         let back = compare(&known(&[kept(&second).clone()]), &seen(&back, Coverage::Listing), false);
         assert_eq!(kept(&back).state, State::Read);
-        let between =
-            compare(&known(&[kept(&first).clone()]), &seen(&[file("a", "a.csv", "1")], Coverage::Listing), false);
+        let between = compare(
+            &known(&[kept(&first).clone()]),
+            &seen(&[RemoteFile::sample("a", "a.csv", "1")], Coverage::Listing),
+            false,
+        );
         assert_eq!(kept(&between).absences, 0, "absences count only in a row");
     }
 
@@ -260,7 +253,8 @@ mod tests {
 
     #[test]
     fn a_new_name_is_a_note_and_no_reload_even_outside_the_pattern() {
-        let renamed = compare(&known(&[item("a")]), &seen(&[file("a", "new.csv", "1")], Coverage::Listing), false);
+        let renamed =
+            compare(&known(&[item("a")]), &seen(&[RemoteFile::sample("a", "new.csv", "1")], Coverage::Listing), false);
         assert!(renamed.fetch.is_empty());
         assert_eq!(kept(&renamed).name, "new.csv");
         assert!(renamed.notes[0].contains("`a.csv` is now called `new.csv`"));

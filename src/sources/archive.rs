@@ -158,17 +158,7 @@ mod tests {
     #[test]
     fn an_archived_name_keeps_its_end_and_is_its_own() {
         let now = DateTime::parse_from_rfc3339("2026-02-01T06:01:05Z").unwrap();
-        let file = |name: &str, version: &str| RemoteFile {
-            drive_id: "d".to_owned(),
-            item_id: "i".to_owned(),
-            folder_id: None,
-            name: name.to_owned(),
-            version: version.to_owned(),
-            size_bytes: 1,
-            modified_at: None,
-            modified_by: None,
-            quick_xor_hash: None,
-        };
+        let file = |name: &str, version: &str| RemoteFile::sample("i", name, version);
         let name = |file| archived_name(&file, now.to_utc());
         let first = name(file("a.b.csv", "1"));
         assert!(first.starts_with("a.b.20260201T060105Z.") && first.ends_with(".csv"));

@@ -118,3 +118,13 @@ fn the_recorded_batches_are_read_as_they_were_meant() {
         assert_eq!(read.iter().map(|answer| answer.status).collect::<Vec<_>>(), wanted, "{name}");
     }
 }
+
+#[test]
+fn the_seeds_of_the_fuzzing_are_batches_with_answers() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/batch");
+    for seed in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(seed.unwrap().path()).unwrap();
+        let (content_type, body) = text.split_once('\n').unwrap();
+        assert!(!parse_batch(content_type, body.as_bytes()).unwrap().is_empty());
+    }
+}

@@ -42,7 +42,7 @@ pub(super) struct Picked {
     /// What lines call it: the first name that was asked for.
     pub(super) name: String,
     /// What rows call it.
-    property: String,
+    pub(super) property: String,
     /// Its name in the definition, its kind, and the language of its labels.
     logical_name: String,
     kind: String,

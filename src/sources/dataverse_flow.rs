@@ -1,4 +1,4 @@
-//! How much an environment takes at once: shared by all that read from it.
+//! How much an environment takes at once: shared by all that read from it and write to it.
 //!
 //! Dataverse has three limits, and each wants something else of us besides
 //! waiting: fewer requests, smaller ones, or fewer at a time.
@@ -18,8 +18,8 @@ const FIRST_LANES: usize = 2;
 const MOST_LANES: usize = 52;
 /// Answers in a row that must pass before more is tried again.
 const CALM_ANSWERS: u32 = 20;
-/// Pages shrink to this share of their size at most.
-const SMALLEST_SHARE: u32 = 64;
+/// Requests shrink to this share of their size at most.
+const SMALLEST_SHARE: u32 = 1024;
 
 /// One environment's state; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -38,15 +38,50 @@ struct Shared {
 struct State {
     lanes: usize,
     most: usize,
-    /// Pages have their full size divided by this.
-    divisor: u32,
     calm: u32,
     busy: usize,
+    /// Of a page's full size.
+    pages: Share,
+}
+
+/// How much of its full size a request has: less at once where it was too large, more again
+/// only after several that passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    divisor: u32,
+    calm: u32,
+    /// Requests in a row that must pass before the next one is larger.
+    patience: u32,
+}
+
+impl Share {
+    /// The whole of it, to begin with.
+    pub(super) fn new(patience: u32) -> Self {
+        Self { divisor: 1, calm: 0, patience }
+    }
+
+    /// Rows to put into a request that has `full` at most.
+    pub(super) fn of(self, full: u32) -> u32 {
+        (full / self.divisor).max(1)
+    }
+
+    /// Takes into account that a request was too large.
+    pub(super) fn shrink(&mut self) {
+        (self.divisor, self.calm) = ((self.divisor * 2).min(SMALLEST_SHARE), 0);
+    }
+
+    /// Takes into account that one passed.
+    pub(super) fn passed(&mut self) {
+        self.calm += 1;
+        if self.calm >= self.patience {
+            (self.divisor, self.calm) = ((self.divisor / 2).max(1), 0);
+        }
+    }
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { lanes: FIRST_LANES, most: MOST_LANES, divisor: 1, calm: 0, busy: 0 }
+        Self { lanes: FIRST_LANES, most: MOST_LANES, calm: 0, busy: 0, pages: Share::new(CALM_ANSWERS) }
     }
 }
 
@@ -79,7 +114,7 @@ impl State {
         self.calm = 0;
         match limit {
             Limit::Requests => {}
-            Limit::Time => self.divisor = (self.divisor * 2).min(SMALLEST_SHARE),
+            Limit::Time => self.pages.shrink(),
             Limit::Concurrency => self.lanes = (self.lanes / 2).max(1),
         }
     }
@@ -89,11 +124,11 @@ impl State {
             self.most = hint.clamp(1, MOST_LANES);
             self.lanes = self.lanes.min(self.most);
         }
+        self.pages.passed();
         self.calm += 1;
         if self.calm >= CALM_ANSWERS {
             self.calm = 0;
             self.lanes = (self.lanes + 1).min(self.most);
-            self.divisor = (self.divisor / 2).max(1);
         }
     }
 }
@@ -139,15 +174,19 @@ impl Flow {
 
     /// Rows to ask for in a page that has `full` at most.
     pub(super) fn page_size(&self, full: u32) -> u32 {
-        let divisor = self.read().divisor;
-        (full / divisor).max(1)
+        self.read().pages.of(full)
+    }
+
+    /// Requests that may run at once.
+    pub(super) fn lanes(&self) -> usize {
+        self.read().lanes
     }
 
     /// Takes a refusal into account.
     pub(super) fn met(&self, limit: Limit) {
         self.change(|state| state.met(limit));
-        let State { lanes, divisor, .. } = self.read();
-        warn!(?limit, lanes, divisor, "service limit was met");
+        let State { lanes, pages, .. } = self.read();
+        warn!(?limit, lanes, divisor = pages.divisor, "service limit was met");
     }
 
     /// Takes an answer into account, and the parallelism that it recommends.
@@ -157,8 +196,8 @@ impl Flow {
         self.change(|state| state.passed(hint));
         self.shared.freed.notify_waiters();
         let after = self.read();
-        if (before.lanes, before.divisor) != (after.lanes, after.divisor) {
-            info!(lanes = after.lanes, divisor = after.divisor, "pace towards the service changed");
+        if (before.lanes, before.pages.divisor) != (after.lanes, after.pages.divisor) {
+            info!(lanes = after.lanes, divisor = after.pages.divisor, "pace towards the service changed");
         }
     }
 
@@ -181,13 +220,13 @@ mod tests {
         let after = |limits: &[Limit]| {
             let mut state = State { lanes: 8, ..State::default() };
             limits.iter().for_each(|limit| state.met(*limit));
-            (state.lanes, state.divisor)
+            (state.lanes, state.pages.divisor)
         };
         assert_eq!(after(&[Limit::Requests; 3]), (8, 1));
         assert_eq!(after(&[Limit::Time; 2]), (8, 4));
         assert_eq!(after(&[Limit::Concurrency; 2]), (2, 1));
         assert_eq!(after(&[Limit::Concurrency; 9]), (1, 1));
-        assert_eq!(after(&[Limit::Time; 9]).1, SMALLEST_SHARE);
+        assert_eq!(after(&[Limit::Time; 20]).1, SMALLEST_SHARE);
     }
 
     #[test]
@@ -197,13 +236,31 @@ mod tests {
         for _ in 1..CALM_ANSWERS {
             state.passed(Some(3));
         }
-        assert_eq!((state.lanes, state.divisor), (FIRST_LANES, 2));
+        assert_eq!((state.lanes, state.pages.divisor), (FIRST_LANES, 2));
         for _ in 0..CALM_ANSWERS * 5 {
             state.passed(Some(3));
         }
-        assert_eq!((state.lanes, state.divisor), (3, 1));
+        assert_eq!((state.lanes, state.pages.divisor), (3, 1));
         state.passed(Some(1));
         assert_eq!(state.lanes, 1);
+    }
+
+    #[test]
+    fn a_request_shrinks_at_once_and_grows_slowly() {
+        let mut share = Share::new(3);
+        share.shrink();
+        share.shrink();
+        assert_eq!(share.of(1000), 250);
+        for rows in [250, 250, 500, 500, 500, 1000, 1000, 1000, 1000] {
+            share.passed();
+            assert_eq!(share.of(1000), rows);
+        }
+        for _ in 0..30 {
+            share.shrink();
+        }
+        assert_eq!(share.of(1000), 1);
+        (0..30).for_each(|_| share.passed());
+        assert_eq!(share.of(1000), 1000);
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::dataverse::{Dataverse, prepared, refusal};
-use super::dataverse_limits::Reason;
+use super::dataverse_reaction::Reason;
 use super::dataverse_value::{ValueKind, addressable};
 use super::error::Error;
 use super::service::{encoded, read};

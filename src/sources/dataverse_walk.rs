@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::dataverse::{Dataverse, prepared};
-use super::dataverse_columns::{Reading, Row};
+use super::dataverse_columns::{Picked, Reading, Row};
 use super::error::Error;
 use super::file::{Fetched, Intake};
 use super::service::{Problem, read};
@@ -89,16 +89,21 @@ impl<'a> Walk<'a> {
     pub(super) async fn whole(&mut self, path: &str, track: bool) -> Result<Option<String>, Error> {
         let request = self.dataverse.service.request(&self.operation, Method::GET, path)?;
         let link = self.pages(request, track, None).await?;
-        let missed = |(column, filled): (&super::dataverse_columns::Picked, &bool)| {
-            (column.secured && !column.optional && !filled).then(|| column.name.clone())
-        };
-        let mut columns = self.reading.columns.iter().zip(&self.filled);
-        if self.lines > 0
-            && let Some(column) = columns.find_map(missed)
-        {
-            return Err(Error::ColumnSecured { entity_set: self.reading.entity_set.clone(), column });
+        match self.withheld().next() {
+            None => Ok(link),
+            Some(column) => {
+                let (entity_set, column) = (self.reading.entity_set.clone(), column.name.clone());
+                Err(Error::ColumnSecured { entity_set, column })
+            }
         }
-        Ok(link)
+    }
+
+    /// The secured columns that none of the rows so far had a value of: those that may not be
+    /// read come empty, like those that are.
+    pub(super) fn withheld(&self) -> impl Iterator<Item = &'a Picked> {
+        let columns = self.reading.columns.iter().zip(&self.filled);
+        let missed = |(column, filled): &(&Picked, &bool)| column.secured && !column.optional && !**filled;
+        columns.filter(move |_| self.lines > 0).filter(missed).map(|(column, _)| column)
     }
 
     /// Reads what changed since a link was handed out.

@@ -15,15 +15,22 @@ use tracing::debug;
 
 use super::dataverse::{Dataverse, prepared, refusal};
 use super::dataverse_batch::{Operation, compose, parse_batch};
-use super::dataverse_limits::{Pace, Reaction, Reason, react, reason};
+use super::dataverse_flow::{Limit, Share};
+use super::dataverse_reaction::{Reaction, Reason, react, reason};
 use super::dataverse_target::{Target, TargetRow};
 use super::dataverse_value::addressable;
 use super::error::Error;
-use super::service::{encoded, read};
+use super::service::{Problem, encoded, read};
 use crate::http::{Request, Response};
 
 /// Operations in one batch: each is executed on its own, and all count towards the time limit.
 const BATCH_ROWS: usize = 100;
+/// Rows in a call that writes many, at most.
+const BULK_ROWS: u32 = 1000;
+/// Calls at once, at most: the service's hint may be far higher, but then others suffer.
+const MOST_CALLS: usize = 4;
+/// Calls in a row that must pass before one has more rows again.
+const CALM_CALLS: u32 = 3;
 const ROOT: &str = "/api/data/v9.2";
 
 /// What became of a row.
@@ -50,7 +57,8 @@ pub struct Round {
 pub struct Writer<'a> {
     dataverse: &'a Dataverse,
     target: &'a Target,
-    pace: Mutex<Pace>,
+    /// Of the rows in a call. How many calls there may be is the environment's matter.
+    share: Mutex<Share>,
 }
 
 /// What a batch is to do with a row.
@@ -62,15 +70,14 @@ enum Work<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Begins with the pace that the service recommends to begin with.
+    /// Begins with calls of the size that the service recommends to begin with.
     pub fn new(dataverse: &'a Dataverse, target: &'a Target) -> Self {
-        Self { dataverse, target, pace: Mutex::default() }
+        Self { dataverse, target, share: Mutex::new(Share::new(CALM_CALLS)) }
     }
 
     /// How many rows go well into the next round.
     pub fn round_rows(&self) -> usize {
-        let pace = self.pace();
-        pace.rows() * pace.calls()
+        self.rows() * self.calls()
     }
 
     /// Writes rows whose keys all differ.
@@ -86,10 +93,9 @@ impl<'a> Writer<'a> {
     }
 
     async fn round(&self, works: &[Work<'_>]) -> Round {
-        let pace = self.pace();
         let calls: Vec<BoxFuture<'_, Round>> =
-            works.chunks(pace.rows()).map(|chunk| self.chunk(chunk).boxed()).collect();
-        let chunks: Vec<Round> = futures::stream::iter(calls).buffered(pace.calls()).collect().await;
+            works.chunks(self.rows()).map(|chunk| self.chunk(chunk).boxed()).collect();
+        let chunks: Vec<Round> = futures::stream::iter(calls).buffered(self.calls()).collect().await;
         let mut round = Round { outcomes: Vec::with_capacity(works.len()), failure: None };
         for chunk in chunks {
             round.outcomes.extend(chunk.outcomes);
@@ -111,7 +117,7 @@ impl<'a> Writer<'a> {
         let mut misses = 0;
         while let Some(mut slice) = pending.pop() {
             let rows: Option<Vec<&TargetRow>> = slice.iter().map(|at| works[*at].row()).collect();
-            let most = if self.target.bulk && rows.is_some() { self.pace().rows() } else { BATCH_ROWS };
+            let most = if self.target.bulk && rows.is_some() { self.rows() } else { BATCH_ROWS };
             if slice.len() > most {
                 let rest = slice.split_off(most);
                 pending.extend([rest, slice]);
@@ -210,7 +216,7 @@ impl<'a> Writer<'a> {
                     Reaction::Isolate(reason) => Some(Outcome::Rejected(reason)),
                     Reaction::Again | Reaction::Smaller | Reaction::Calmer => None,
                     Reaction::Stop => {
-                        stopped = Some((answer.status, reason(answer.status, &answer.body)));
+                        stopped = Some((answer.status, reason(answer.status, &Problem::parse(&answer.body))));
                         None
                     }
                 };
@@ -252,7 +258,7 @@ impl<'a> Writer<'a> {
                     self.request(Method::PATCH, &path)?.body("application/json", body)
                 }
             };
-            let response = self.dataverse.service.send(&self.operation(), request.repeatable()).await?;
+            let response = self.send(request.repeatable()).await?;
             match react(response.status.as_u16(), &response.body) {
                 Reaction::Done => return Ok(Outcome::Written),
                 Reaction::Isolate(reason) if matches!(response.status.as_u16(), 404 | 412) => last = Some(reason),
@@ -273,7 +279,7 @@ impl<'a> Writer<'a> {
         let (set, id) = (&self.target.entity_set, &self.target.primary_id);
         let path = format!("{ROOT}/{set}?$select={id}&$filter={}&$top=1", encoded(&condition(key)));
         let request = prepared(self.dataverse.service.request(&self.operation(), Method::GET, &path)?);
-        let response = self.dataverse.service.send(&self.operation(), request).await?;
+        let response = self.send(request).await?;
         if response.status.as_u16() != 200 {
             return Err(refusal(&self.operation(), &response));
         }
@@ -306,7 +312,12 @@ impl<'a> Writer<'a> {
             request = request.header("prefer", prefer);
         }
         // Every row has its key: after a lost answer the same may be sent again.
-        self.dataverse.service.send(&self.operation(), request.repeatable().refusals_final()).await
+        self.send(request.repeatable().refusals_final()).await
+    }
+
+    async fn send(&self, request: Request) -> Result<Response, Error> {
+        let _lane = self.dataverse.flow.enter().await;
+        self.dataverse.service.send(&self.operation(), request).await
     }
 
     fn request(&self, method: Method, path: &str) -> Result<Request, Error> {
@@ -319,14 +330,27 @@ impl<'a> Writer<'a> {
 
     fn noted(&self, response: &Response, rows: usize) -> Reaction {
         let reaction = react(response.status.as_u16(), &response.body);
-        let hint = response.header("x-ms-dop-hint").and_then(|hint| hint.trim().parse().ok());
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner).note(&reaction, hint);
+        let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
+        match reaction {
+            Reaction::Smaller => share.shrink(),
+            Reaction::Done => share.passed(),
+            Reaction::Again | Reaction::Calmer | Reaction::Isolate(_) | Reaction::Stop => {}
+        }
+        drop(share);
+        match response.status.as_u16() {
+            429 => self.dataverse.flow.met(Limit::of(&Problem::of(response))),
+            _ => self.dataverse.flow.passed(&response.headers),
+        }
         debug!(rows, status = response.status.as_u16(), ?reaction, "call was answered");
         reaction
     }
 
-    fn pace(&self) -> Pace {
-        *self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rows(&self) -> usize {
+        self.share.lock().unwrap_or_else(PoisonError::into_inner).of(BULK_ROWS) as usize
+    }
+
+    fn calls(&self) -> usize {
+        self.dataverse.flow.lanes().min(MOST_CALLS)
     }
 
     /// Waits before the same is sent again, as often as a request may be repeated.

@@ -36,6 +36,24 @@ pub struct RemoteFile {
     pub quick_xor_hash: Option<String>,
 }
 
+#[cfg(test)]
+impl RemoteFile {
+    /// A file of one byte in drive `d`, for tests.
+    pub(crate) fn sample(item_id: &str, name: &str, version: &str) -> Self {
+        Self {
+            drive_id: "d".to_owned(),
+            item_id: item_id.to_owned(),
+            folder_id: None,
+            name: name.to_owned(),
+            version: version.to_owned(),
+            size_bytes: 1,
+            modified_at: None,
+            modified_by: None,
+            quick_xor_hash: None,
+        }
+    }
+}
+
 /// What a folder holds that fits a pattern.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Listing {

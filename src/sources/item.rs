@@ -209,6 +209,16 @@ mod tests {
     }
 
     #[test]
+    fn the_seeds_of_the_fuzzing_are_pages_that_hold_a_file() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/delta");
+        for seed in std::fs::read_dir(folder).unwrap() {
+            let page: Page = serde_json::from_slice(&std::fs::read(seed.unwrap().path()).unwrap()).unwrap();
+            let sifted = page.value.into_iter().map(|item| item.sift(&Pattern::new("Sales*.?sv")));
+            assert_eq!(sifted.filter(|sifted| matches!(sifted, Sifted::Taken(_))).count(), 1);
+        }
+    }
+
+    #[test]
     fn a_file_without_a_content_tag_has_a_version_all_the_same() {
         let version = |item: &str| match sifted(item) {
             Sifted::Taken(file) => file.version,

@@ -195,11 +195,16 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn of(response: &Response) -> Self {
+        Self::parse(&response.body)
+    }
+
+    /// Reads a body; what is none has neither code nor message.
+    pub(super) fn parse(body: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Body {
             error: Value,
         }
-        let Ok(Body { error }) = response.json() else {
+        let Ok(Body { error }) = serde_json::from_slice(body) else {
             return Self::default();
         };
         let message = error["message"].as_str().unwrap_or_default();

@@ -13,6 +13,7 @@ mod docker;
 mod examples;
 mod export;
 mod faults;
+mod fuzz_seeds;
 mod layers;
 mod metabase;
 mod nginx;

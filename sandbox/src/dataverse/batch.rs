@@ -146,6 +146,16 @@ fn resolved(request: &Request, created: &HashMap<String, String>) -> Option<Requ
         let path = entity.find("/api/").map_or(entity.as_str(), |at| &entity[at..]);
         request.target = format!("{path}{rest}");
     }
+    // A lookup may lead to a row that the same set has just made.
+    if let Ok(body) = std::str::from_utf8(&request.body)
+        && body.contains("@odata.bind")
+    {
+        let bound = created.iter().fold(body.to_owned(), |body, (id, entity)| {
+            let body = body.replace(&format!("@odata.bind\":\"${id}\""), &format!("@odata.bind\":\"{entity}\""));
+            body.replace(&format!("@odata.bind\": \"${id}\""), &format!("@odata.bind\": \"{entity}\""))
+        });
+        request.body = bound.into_bytes();
+    }
     Some(request)
 }
 

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::key::{self, Key};
 use super::metadata::NAMESPACE;
+use super::query::unsupported;
 use super::service::Refusal;
 use super::store::Store;
 use super::write::{self, Written};
@@ -165,7 +166,7 @@ pub(super) fn available(store: &Store, request: &Request, base: &str) -> Result<
             "$filter" => filter = Some(value),
             "@message" => message = literal(),
             "@table" => table = literal(),
-            other => return Err(Refusal::outside_contract(format!("the query option {other} here"))),
+            other => return Err(unsupported(other)),
         }
     }
     let wanted = "sdkmessageid/name eq @message and primaryobjecttypecode eq @table";

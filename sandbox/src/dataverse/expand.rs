@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::metadata::unknown;
+use super::query::unsupported;
 use super::service::Refusal;
 use crate::wire::Request;
 
@@ -37,9 +38,7 @@ impl Options {
                 "$expand" => {
                     options.expand = split(value, ',').map(Expansion::parse).collect::<Result<_, _>>()?;
                 }
-                other => {
-                    return Err(Refusal::outside_contract(format!("the query option {other} here")));
-                }
+                other => return Err(unsupported(other)),
             }
         }
         Ok(options)

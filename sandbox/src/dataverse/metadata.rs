@@ -42,11 +42,8 @@ pub(super) fn answer(store: &Store, request: &Request, path: &str, base: &str) -
         }
         return list(store, &options, base);
     };
-    let name = logical_name(key)?;
-    let table = store.tables.iter().find(|table| table.logical_name == name).ok_or_else(|| {
-        let text = format!("Could not find an entity with the name {name} and with id ");
-        Refusal::new(404, "0x80060888", text)
-    })?;
+    let table = table(store, key)?;
+    let name = &table.logical_name;
     let context = |tail: &str| format!("{base}/$metadata#EntityDefinitions{tail}");
     let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
     match parts.as_slice() {
@@ -138,6 +135,20 @@ fn meets(described: &Map<String, Value>, text: &str) -> Result<bool, Refusal> {
     let filter = Filter::parse(text, &columns)
         .map_err(|invalid| Refusal::bad_request(format!("The filter cannot be used: {invalid:?}")))?;
     Ok(filter.holds(&cells))
+}
+
+/// Finds a table by its name or by the id of its definition.
+fn table<'a>(store: &'a Store, key: &str) -> Result<&'a Stored, Refusal> {
+    let not_found = |name: &str, id: &str| {
+        let text = format!("Could not find an entity with the name {name} and with id {id}");
+        Refusal::new(404, "0x80060888", text)
+    };
+    if let Some(id) = super::cell::guid(key) {
+        let found = store.tables.iter().find(|table| definition(table)["MetadataId"] == id.as_str());
+        return found.ok_or_else(|| not_found("", &id));
+    }
+    let name = logical_name(key)?;
+    store.tables.iter().find(|table| table.logical_name == name).ok_or_else(|| not_found(&name, ""))
 }
 
 fn logical_name(key: &str) -> Result<String, Refusal> {

@@ -8,6 +8,7 @@
 //! change link tells each later write and delete once.
 
 mod batch;
+mod bind;
 mod bulk;
 mod cell;
 mod changes;

@@ -72,13 +72,8 @@ impl Query {
                 "$count" => query.count = value == "true",
                 "$skiptoken" => query.has_skip_token = true,
                 "$deltatoken" => {}
-                "$skip" | "$search" | "$format" => {
-                    let text = format!("The query parameter {name} is not supported.");
-                    return Err(Refusal::bad_request(text));
-                }
-                other => {
-                    return Err(Refusal::outside_contract(format!("the query option {other}")));
-                }
+                "$expand" => return Err(unexpanded(&value, table)),
+                other => return Err(unsupported(other)),
             }
         }
         Ok(query)
@@ -256,6 +251,20 @@ fn unknown_column(name: &str, table: &Stored) -> Refusal {
     ))
 }
 
+/// The refusal of a query option, in the words of the service.
+pub(super) fn unsupported(name: &str) -> Refusal {
+    Refusal::bad_request(format!("The query parameter {name} is not supported."))
+}
+
+/// The refusal of an expansion: nothing storekeeper reads lies behind one.
+fn unexpanded(value: &str, table: &Stored) -> Refusal {
+    let name = value.split([',', '(']).next().unwrap_or_default().trim();
+    match table.column(&format!("_{name}_value")) {
+        Some(_) => Refusal::bad_request(format!("The stand-in does not expand '{name}'.")),
+        None => unknown_column(name, table),
+    }
+}
+
 fn explain(invalid: Invalid, table: &Stored) -> Refusal {
     match invalid {
         Invalid::Syntax(text) => Refusal::bad_request(format!("Syntax error: {text}")),
@@ -264,7 +273,7 @@ fn explain(invalid: Invalid, table: &Stored) -> Refusal {
             "A binary operator with incompatible types was detected. Found operand types '{column}' \
              and another for operator kind '{operator}'."
         )),
-        Invalid::OutsideContract(what) => Refusal::outside_contract(what),
+        Invalid::OutsideContract(what) => Refusal::bad_request(format!("The filter cannot be used: {what}.")),
     }
 }
 

@@ -16,7 +16,7 @@ use super::schema::{Column, Table};
 use super::store::Store;
 use super::write::{self, Written};
 use crate::clock::Clock;
-use crate::faults::Faults;
+use crate::faults::{Allowance, Faults, Meter, Spent};
 use crate::token::TokenBook;
 use crate::wire::{Listener, Request, Response, Server, locked, numbered_guid};
 
@@ -29,6 +29,8 @@ pub struct DataverseOptions {
     pub book: TokenBook,
     /// The tables with their rows.
     pub tables: Vec<Table>,
+    /// The origin that clients know it by, where a TLS front stands before it; its own otherwise.
+    pub public_url: Option<String>,
     /// The time rows are stamped and change links expire by.
     pub clock: Clock,
     /// The fault script and request log.
@@ -40,6 +42,8 @@ pub struct DataverseOptions {
 pub struct Dataverse {
     /// Its origin, without `/api/data/v9.2` and without a trailing slash: the resource of its tokens.
     pub base_url: String,
+    /// Where it listens.
+    pub listens_on: String,
     api: Arc<Api>,
     _server: Server,
 }
@@ -50,6 +54,7 @@ struct Api {
     book: TokenBook,
     clock: Clock,
     faults: Faults,
+    meter: Meter,
     store: Mutex<Store>,
 }
 
@@ -79,7 +84,8 @@ impl Dataverse {
     /// Starts an organisation on a free port.
     pub fn start(options: DataverseOptions) -> io::Result<Self> {
         let listener = Listener::bind()?;
-        let origin = listener.origin();
+        let listens_on = listener.origin();
+        let origin = options.public_url.clone().unwrap_or_else(|| listens_on.clone());
         options.book.enter_resource(&origin);
         let store = Store::new(options.tables, options.clock.now());
         let api = Arc::new(Api {
@@ -87,6 +93,7 @@ impl Dataverse {
             book: options.book,
             clock: options.clock,
             faults: options.faults,
+            meter: Meter::default(),
             store: Mutex::new(store),
         });
         let served = Arc::clone(&api);
@@ -96,7 +103,7 @@ impl Dataverse {
                 served.answer(request).with("Date", served.clock.http_date())
             })
         })?;
-        Ok(Self { base_url: origin, api, _server: server })
+        Ok(Self { base_url: origin, listens_on, api, _server: server })
     }
 
     /// The fault script and request log.
@@ -186,6 +193,11 @@ impl Dataverse {
         })
     }
 
+    /// Lets each user send so many requests in a while, or again as many as it likes.
+    pub fn limit(&self, allowance: Option<Allowance>) {
+        self.api.meter.set(allowance);
+    }
+
     /// Lets every change link handed out so far expire.
     pub fn expire_changes(&self) {
         let mut store = locked(&self.api.store);
@@ -211,7 +223,11 @@ impl Api {
         store.answers += 1;
         store.now = self.clock.now();
         let number = store.answers;
-        let outcome = if request.method == "POST" && request.path() == format!("{ROOT}/$batch") {
+        let user = self.book.client_of(request.bearer().unwrap_or_default());
+        let spent = self.meter.spend(&user, 1, store.now);
+        let outcome = if let Some(throttled) = spent.and_then(throttled) {
+            Ok(throttled)
+        } else if request.method == "POST" && request.path() == format!("{ROOT}/$batch") {
             self.batch(&mut store, request, number)
         } else {
             self.route(&mut store, request)
@@ -221,7 +237,7 @@ impl Api {
             .with("OData-Version", "4.0")
             .with("x-ms-service-request-id", numbered_guid("dataverse service request", number))
             .with("REQ_ID", numbered_guid("dataverse request", number))
-            .with("x-ms-ratelimit-burst-remaining-xrm-requests", "5998")
+            .with("x-ms-ratelimit-burst-remaining-xrm-requests", spent.map_or(5998, |spent| spent.left).to_string())
             .with("x-ms-ratelimit-time-remaining-xrm-requests", "1,199.50")
             .with("x-ms-dop-hint", "52")
     }
@@ -379,6 +395,14 @@ impl Api {
         });
         json_answer(200, body.to_string())
     }
+}
+
+/// The refusal of a request past the allowance.
+fn throttled(spent: Spent) -> Option<Response> {
+    let Allowance { units, seconds } = spent.allowance;
+    let text = format!("Number of requests exceeded the limit of {units} over time window of {seconds} seconds.");
+    let response = refused(Refusal::new(429, "0x80072322", text));
+    (spent.wait_seconds > 0).then(|| response.with("Retry-After", spent.wait_seconds.to_string()))
 }
 
 fn refused(Refusal { status, code, message }: Refusal) -> Response {

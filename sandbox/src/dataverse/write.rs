@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
+use super::bind;
 use super::cell::{Cell, Misfit};
 use super::key::Key;
 use super::service::Refusal;
@@ -26,10 +27,11 @@ pub(super) fn upsert(
     request: &Request,
     now: DateTime<Utc>,
 ) -> Result<Written, Refusal> {
-    let table = &mut store.tables[at];
+    let table = &store.tables[at];
     let found = table.resolve(key).map_err(|()| not_a_key(table))?;
     check_conditions(table, key, found.as_deref(), request)?;
-    let mut values = body(table, request)?;
+    let mut values = body(&store.tables, at, request)?;
+    let table = &mut store.tables[at];
     let created = found.is_none();
     let id = match (found, key) {
         (Some(id), Key::Id(_)) => id,
@@ -55,8 +57,8 @@ pub(super) fn upsert(
 
 /// Carries out `POST set`.
 pub(super) fn create(store: &mut Store, at: usize, request: &Request, now: DateTime<Utc>) -> Result<Written, Refusal> {
+    let values = body(&store.tables, at, request)?;
     let table = &mut store.tables[at];
-    let values = body(table, request)?;
     let id = given_id(table, &values).unwrap_or_else(|| table.new_id());
     finish(store, at, id, true, values, now)
 }
@@ -117,7 +119,8 @@ fn check_conditions(table: &Stored, key: &Key, found: Option<&str>, request: &Re
 }
 
 /// Reads the body as values of columns, numbers by their text.
-fn body(table: &Stored, request: &Request) -> Result<Vec<(usize, Cell)>, Refusal> {
+fn body(tables: &[Stored], at: usize, request: &Request) -> Result<Vec<(usize, Cell)>, Refusal> {
+    let table = &tables[at];
     let payload = |text: String| payload(table, text);
     let media_type = request.header("content-type").unwrap_or_default();
     if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
@@ -127,8 +130,9 @@ fn body(table: &Stored, request: &Request) -> Result<Vec<(usize, Cell)>, Refusal
         serde_json::from_slice(&request.body).map_err(|_| payload("The payload is no JSON object.".to_owned()))?;
     let mut values = Vec::new();
     for (name, value) in members {
-        if name.ends_with("@odata.bind") {
-            return Err(Refusal::outside_contract(format!("the lookup {name} yet")));
+        if let Some(navigation) = name.strip_suffix("@odata.bind") {
+            values.push(bind::read(tables, at, navigation, value.get())?);
+            continue;
         }
         if name.contains('@') {
             continue;

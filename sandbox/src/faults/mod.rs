@@ -8,12 +8,15 @@
 //! Invariant: no secret is kept. Of an `Authorization` header the log has the
 //! scheme and the label of the token, never its value.
 
+mod allowance;
 mod catalogue;
 mod chaos;
 mod log;
 mod scenarios;
 mod script;
 
+pub use allowance::Allowance;
+pub(crate) use allowance::{Meter, Spent};
 pub use catalogue::{CATALOGUE, Entry, Unknown};
 pub use log::Recorded;
 pub use scenarios::Scenario;

@@ -70,6 +70,7 @@ pub(super) fn is_valid_name(name: &str) -> bool {
 
 /// Reads a raw path without its `/v1.0/`.
 pub(super) fn parse(raw: &str) -> Result<Address, Unknown> {
+    let raw = &unfolded(raw.trim_start_matches('/'));
     let raw = raw.strip_suffix('/').unwrap_or(raw);
     let (kind, rest) = raw.split_once('/').unwrap_or((raw, ""));
     match kind {
@@ -89,6 +90,24 @@ pub(super) fn parse(raw: &str) -> Result<Address, Unknown> {
         "sites" => site(rest),
         _ => Err(Unknown::OutsideContract),
     }
+}
+
+/// Takes apart what Microsoft's own clients encode into one segment: to them
+/// `host:/sites/x` and `root:/folder:` are ids, and the service takes them for what they are.
+fn unfolded(raw: &str) -> String {
+    let mut before = "";
+    let segments = raw.split('/').map(|segment| {
+        let is_id = matches!(std::mem::replace(&mut before, segment), "sites" | "items");
+        let folded = is_id && segment.to_ascii_lowercase().contains("%3a%2f");
+        if folded { unescaped(segment) } else { segment.to_owned() }
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+fn unescaped(segment: &str) -> String {
+    [("%3A", ":"), ("%3a", ":"), ("%2F", "/"), ("%2f", "/")]
+        .iter()
+        .fold(segment.to_owned(), |text, (escape, character)| text.replace(escape, character))
 }
 
 fn site(raw: &str) -> Result<Address, Unknown> {
@@ -139,7 +158,7 @@ fn drive(key: DriveKey, rest: &str) -> Result<Address, Unknown> {
         "" => Action::Itself,
         "/children" => Action::Children,
         "/content" => Action::Content,
-        "/delta" | "/microsoft.graph.delta" | "/microsoft.graph.delta()" => Action::Delta,
+        "/delta" | "/delta()" | "/microsoft.graph.delta" | "/microsoft.graph.delta()" => Action::Delta,
         _ => return Err(Unknown::OutsideContract),
     };
     Ok(Address::Item(key, item, action))
@@ -229,6 +248,19 @@ mod tests {
                 Action::Children
             ))
         );
+    }
+
+    #[test]
+    fn what_the_sdk_folds_into_an_id_is_taken_apart() {
+        assert_eq!(
+            parse("/sites/a.sharepoint.com%3a%2fsites%2Fx%20y%3A/drive"),
+            parse("sites/a.sharepoint.com:/sites/x%20y:/drive")
+        );
+        assert_eq!(
+            parse("drives/d/items/root%3A%2FIn%20box%3A/children"),
+            parse("drives/d/items/root:/In%20box:/children")
+        );
+        assert_eq!(parse("drives/d/items/root:/a%3A%2Fb.csv"), Err(Unknown::InvalidPath));
     }
 
     #[test]

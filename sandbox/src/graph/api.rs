@@ -11,10 +11,11 @@ use super::drive::{Kind, Place, ROOT};
 use super::listing::{self, Options};
 use super::mail;
 use super::options::{GraphOptions, Lock};
+use super::quota;
 use super::render::{self, Context, Selection};
 use super::state::{Problem, State};
 use crate::clock::Clock;
-use crate::faults::Faults;
+use crate::faults::{Faults, Meter};
 use crate::token::{Refusal, TokenBook};
 use crate::wire::{Reply, Request, Response, locked, numbered_guid};
 
@@ -48,6 +49,7 @@ pub(super) struct Api {
     pub(super) state: Mutex<State>,
     book: TokenBook,
     clock: Clock,
+    pub(super) meter: Meter,
     resources: [String; 2],
 }
 
@@ -62,6 +64,7 @@ impl Api {
             faults: options.faults.clone(),
             book: options.book.clone(),
             clock: options.clock.clone(),
+            meter: Meter::default(),
             resources,
             state: Mutex::new(State::new(options)),
         }
@@ -87,15 +90,19 @@ impl Api {
         let request_id = numbered_guid("graph request", state.answers);
         let client_id = request.header("client-request-id").unwrap_or(&request_id).to_owned();
         let now = state.now();
+        state.caller = self.book.client_of(request.bearer().unwrap_or_default());
         let response = match self.check_token(request).and_then(|()| self.route(&mut state, request)) {
             Ok(response) => response,
             Err(problem) => problem.into_response(now, &request_id, &client_id),
         };
-        response.with("request-id", &request_id).with("client-request-id", client_id).with(
-            "x-ms-ags-diagnostic",
-            "{\"ServerInfo\":{\"DataCenter\":\"North Europe\",\"Slice\":\"E\",\"Ring\":\"2\",\
+        quota::noted(response, state.spent.take())
+            .with("request-id", &request_id)
+            .with("client-request-id", client_id)
+            .with(
+                "x-ms-ags-diagnostic",
+                "{\"ServerInfo\":{\"DataCenter\":\"North Europe\",\"Slice\":\"E\",\"Ring\":\"2\",\
                  \"ScaleUnit\":\"000\",\"RoleInstance\":\"AGSFE_IN_33\"}}",
-        )
+            )
     }
 
     fn check_token(&self, request: &Request) -> Result<(), Problem> {
@@ -124,6 +131,11 @@ impl Api {
         let path = request.path().strip_prefix("/v1.0/").ok_or_else(outside)?;
         if (request.method.as_str(), path) == ("POST", "$batch") {
             return batch::answer(self, state, request);
+        }
+        let spent = self.meter.spend(&state.caller, quota::cost(request), state.now());
+        state.spent = spent;
+        if let Some(problem) = spent.and_then(quota::refusal) {
+            return Err(problem);
         }
         let address = parse(path).map_err(|unknown| match unknown {
             Unknown::OutsideContract => outside(),
@@ -182,8 +194,8 @@ impl Api {
                 listing::changes(state, &self.bases, request, drive).map(|page| odata(&page))
             }
             Action::Delta => {
-                let message = "the stand-in has delta for the root of a drive only";
-                Err(Problem::new(501, "outsideContract", message))
+                let message = "Changes can only be viewed from the root of a drive.";
+                Err(Problem::new(400, "invalidRequest", message))
             }
             Action::Content => self.redirect(state, request, drive, place),
         }
@@ -226,8 +238,7 @@ impl Api {
         let drive = state.drive(drive)?;
         let place = state.place(drive, item)?;
         let invalid = |message: &str| Problem::new(400, "invalidRequest", message);
-        let body: Value =
-            serde_json::from_slice(&request.body).map_err(|_| invalid("Unable to read JSON request payload."))?;
+        let body = json_body(request)?;
         let name = body["name"].as_str().filter(|name| is_valid_name(name));
         let (Some(name), true) = (name, body["folder"].is_object()) else {
             return Err(invalid("A new item needs a name and the folder facet."));
@@ -253,8 +264,7 @@ impl Api {
     ) -> Result<Response, Problem> {
         let drive = state.drive(drive)?;
         let place = state.place(drive, item)?;
-        let body: Value = serde_json::from_slice(&request.body)
-            .map_err(|_| Problem::new(400, "invalidRequest", "Unable to read JSON request payload."))?;
+        let body = json_body(request)?;
         let now = state.now();
         let found = &mut state.drives[drive];
         if let Some(lock) = found.item(place).lock {
@@ -282,6 +292,11 @@ impl Api {
         }
         odata(&body)
     }
+}
+
+fn json_body(request: &Request) -> Result<Value, Problem> {
+    serde_json::from_slice(&request.body)
+        .map_err(|_| Problem::new(400, "invalidRequest", "Unable to read JSON request payload."))
 }
 
 fn odata(body: &Value) -> Response {

@@ -286,13 +286,13 @@ impl Options {
         let Some(pairs) = request.parameters() else {
             return Err(Problem::new(400, "BadRequest", "The query string is malformed."));
         };
-        match pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+        // Options of OData start with `$`; what else stands in a query is nobody's business.
+        match pairs.iter().find(|(name, _)| name.starts_with('$') && !known.contains(&name.as_str())) {
             None => Ok(Self(pairs)),
-            Some((name, _)) => Err(Problem::new(
-                501,
-                "outsideContract",
-                format!("the stand-in does not know the query option {name} here"),
-            )),
+            Some((name, _)) => {
+                let message = format!("The query option '{name}' is not supported on this API.");
+                Err(Problem::new(400, "invalidRequest", message))
+            }
         }
     }
 

@@ -17,6 +17,7 @@ mod listing;
 mod mail;
 mod options;
 mod quick_xor_hash;
+mod quota;
 mod render;
 mod service;
 mod state;

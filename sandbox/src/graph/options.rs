@@ -17,6 +17,10 @@ pub struct GraphOptions {
     pub mailboxes: Vec<String>,
     /// How long a download URL works. Default: 3600.
     pub download_lifetime_seconds: u32,
+    /// The origin that clients know the API by, where a TLS front stands before it; its own otherwise.
+    pub public_url: Option<String>,
+    /// The same of the download host.
+    pub public_download_url: Option<String>,
     /// The time links expire by.
     pub clock: Clock,
     /// The fault script and request log of both origins.
@@ -31,6 +35,8 @@ impl Default for GraphOptions {
             sites: Vec::new(),
             mailboxes: Vec::new(),
             download_lifetime_seconds: 3600,
+            public_url: None,
+            public_download_url: None,
             clock: Clock::default(),
             faults: Faults::default(),
         }

@@ -12,16 +12,18 @@ use super::drive::{Kind, Place};
 use super::mail::Mail;
 use super::options::{GraphOptions, Lock, Paging, Resync};
 use super::state::State;
-use crate::faults::Faults;
+use crate::faults::{Allowance, Faults};
 use crate::wire::{Listener, Server, locked};
 
 /// Graph at work; dropping it closes both ports.
 #[derive(Debug)]
 pub struct Graph {
-    /// Where the API listens, without `/v1.0` and without a trailing slash.
+    /// What clients reach the API by, without `/v1.0` and without a trailing slash.
     pub base_url: String,
-    /// Where the download host listens.
+    /// What clients reach the download host by.
     pub download_url: String,
+    /// Where the API and the download host listen.
+    pub listens_on: [String; 2],
     api: Arc<Api>,
     _servers: [Server; 2],
 }
@@ -32,7 +34,12 @@ impl Graph {
     /// Tokens are accepted for `https://graph.microsoft.com` and for the API's own origin.
     pub fn start(options: GraphOptions) -> io::Result<Self> {
         let (front, back) = (Listener::bind()?, Listener::bind()?);
-        let bases = Bases { api: front.origin(), download: back.origin() };
+        let listens_on = [front.origin(), back.origin()];
+        let [api, download] = listens_on.clone();
+        let bases = Bases {
+            api: options.public_url.clone().unwrap_or(api),
+            download: options.public_download_url.clone().unwrap_or(download),
+        };
         let api = Arc::new(Api::new(options, bases));
         let (for_front, for_back) = (Arc::clone(&api), Arc::clone(&api));
         let front = front.serve(move |request| for_front.pass("graph", &request, Api::answer))?;
@@ -42,6 +49,7 @@ impl Graph {
         Ok(Self {
             base_url: api.bases.api.clone(),
             download_url: api.bases.download.clone(),
+            listens_on,
             api,
             _servers: [front, back],
         })
@@ -184,6 +192,11 @@ impl Graph {
     /// Changes how listings are cut into pages.
     pub fn set_paging(&self, paging: Paging) {
         locked(&self.api.state).paging = paging;
+    }
+
+    /// Lets each application use so many resource units in a while, or again as many as it likes.
+    pub fn limit(&self, allowance: Option<Allowance>) {
+        self.api.meter.set(allowance);
     }
 
     /// Lets the download host answer a range with the whole file (or no longer).

@@ -10,6 +10,7 @@ use super::drive::{Drive, Place, ROOT};
 use super::listing::Cursor;
 use super::mail::Mail;
 use super::options::{GraphOptions, Paging, Resync};
+use crate::faults::Spent;
 use crate::wire::{Response, numbered_guid};
 
 #[derive(Debug)]
@@ -22,6 +23,9 @@ pub(super) struct State {
     pub(super) ranges_ignored: bool,
     pub(super) links: Links,
     pub(super) answers: u64,
+    /// The application whose request is in hand, and what it has used.
+    pub(super) caller: String,
+    pub(super) spent: Option<Spent>,
 }
 
 /// The links handed out, by their raw path and query.
@@ -89,6 +93,8 @@ impl State {
             ranges_ignored: false,
             links: Links::default(),
             answers: 0,
+            caller: String::new(),
+            spent: None,
         };
         for site in state.options.sites.clone() {
             state.drive_of(&site);
@@ -155,6 +161,7 @@ impl State {
             ItemKey::Id(id) if id == "root" => Some(ROOT),
             ItemKey::Id(id) => drive.by_id(id),
             ItemKey::Path { below: None, names } => drive.walk(ROOT, names),
+            ItemKey::Path { below: Some(id), names } if id == "root" => drive.walk(ROOT, names),
             ItemKey::Path { below: Some(id), names } => drive.by_id(id).and_then(|folder| drive.walk(folder, names)),
         };
         found.ok_or_else(Problem::not_found)

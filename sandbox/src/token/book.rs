@@ -25,6 +25,7 @@ struct State {
 #[derive(Debug)]
 struct Token {
     label: String,
+    client_id: String,
     resource: String,
     expires_at: DateTime<Utc>,
     revoked: bool,
@@ -62,6 +63,7 @@ impl TokenBook {
         let text = format!("opaque.{}", URL_SAFE_NO_PAD.encode(digest));
         let token = Token {
             label: format!("token {number} for {resource}"),
+            client_id: client_id.to_owned(),
             resource: resource.to_owned(),
             expires_at,
             revoked: false,
@@ -89,6 +91,12 @@ impl TokenBook {
     pub fn label(&self, token: &str) -> String {
         let state = locked(&self.state);
         state.tokens.get(token).map_or_else(|| "unknown token".to_owned(), |found| found.label.clone())
+    }
+
+    /// Says which application a token was issued to; empty for a token nobody issued.
+    pub(crate) fn client_of(&self, token: &str) -> String {
+        let state = locked(&self.state);
+        state.tokens.get(token).map_or_else(String::new, |found| found.client_id.clone())
     }
 
     /// Takes back every token issued so far.

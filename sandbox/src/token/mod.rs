@@ -7,6 +7,7 @@
 
 mod assertion;
 mod book;
+mod discovery;
 mod service;
 mod vault;
 

@@ -11,9 +11,13 @@ use serde_json::json;
 
 use super::assertion::{self, Registered};
 use super::book::TokenBook;
+use super::discovery;
 use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::wire::{Listener, Request, Response, Server, decode_form, decode_percent, locked, numbered_guid};
+
+/// What a scope is of that names no resource.
+const GRAPH: &str = "https://graph.microsoft.com";
 
 /// Who may ask for tokens, and how long they live.
 #[derive(Debug, Clone)]
@@ -26,6 +30,8 @@ pub struct TokenOptions {
     pub certificates: Vec<Registered>,
     /// How long a token lives. Default: 3599.
     pub lifetime_seconds: u32,
+    /// The origin that clients know it by, where a TLS front stands before it; its own otherwise.
+    pub public_url: Option<String>,
     /// The time tokens are issued and expire by.
     pub clock: Clock,
     /// The fault script and request log.
@@ -39,6 +45,7 @@ impl Default for TokenOptions {
             clients: Vec::new(),
             certificates: Vec::new(),
             lifetime_seconds: 3599,
+            public_url: None,
             clock: Clock::default(),
             faults: Faults::default(),
         }
@@ -48,8 +55,10 @@ impl Default for TokenOptions {
 /// The token endpoint at work; dropping it closes its port.
 #[derive(Debug)]
 pub struct TokenService {
-    /// Where it listens, without a trailing slash: the `authority` of a client.
+    /// What clients reach it by, without a trailing slash: their `authority`.
     pub base_url: String,
+    /// Where it listens.
+    pub listens_on: String,
     state: Arc<State>,
     _server: Server,
 }
@@ -73,7 +82,8 @@ impl TokenService {
     /// Starts the endpoint on a free port.
     pub fn start(options: TokenOptions) -> io::Result<Self> {
         let listener = Listener::bind()?;
-        let base_url = listener.origin();
+        let listens_on = listener.origin();
+        let base_url = options.public_url.clone().unwrap_or_else(|| listens_on.clone());
         let switches =
             Switches { lifetime_seconds: options.lifetime_seconds, expired_secrets: BTreeSet::new(), answers: 0 };
         let state = Arc::new(State {
@@ -89,7 +99,7 @@ impl TokenService {
                 served.answer(request).with("Date", served.options.clock.http_date())
             })
         })?;
-        Ok(Self { base_url, state, _server: server })
+        Ok(Self { base_url, listens_on, state, _server: server })
     }
 
     /// The book to start the other stand-ins with.
@@ -123,6 +133,9 @@ impl State {
             switches.answers += 1;
             switches.answers
         };
+        if let Some(described) = discovery::answer(&self.base_url, &self.options.tenant_id, request) {
+            return described;
+        }
         let path = request.path().strip_suffix("/oauth2/v2.0/token");
         let tenant = path.and_then(|rest| rest.strip_prefix('/')).filter(|rest| !rest.contains('/'));
         let (Some(tenant), "POST") = (tenant, request.method.as_str()) else {
@@ -229,7 +242,9 @@ impl State {
                         contains more than one resource.";
             return Err((400, "invalid_scope", 700_022, text.to_owned()));
         };
-        let Some(resource) = first.strip_suffix("/.default").filter(|name| !name.is_empty()) else {
+        // A scope that names no resource is one of Graph's: rclone asks so.
+        let named = if first == ".default" { Some(GRAPH) } else { first.strip_suffix("/.default") };
+        let Some(resource) = named.filter(|name| !name.is_empty()) else {
             let text = format!(
                 "The provided value for the input parameter 'scope' is not valid. \
                  The scope {first} is not valid."

@@ -63,7 +63,11 @@ async fn what_the_service_refuses_is_refused() -> anyhow::Result<()> {
     for (path, expected) in [
         ("sk_dayz", 404),
         ("sk_days?$skip=5", 400),
-        ("sk_days?$expand=owner", 501),
+        ("sk_days?$expand=owner", 400),
+        ("sk_days?$apply=aggregate(sk_orders%20with%20sum%20as%20all)", 400),
+        ("sk_days?sql=SELECT%20sk_orders%20FROM%20sk_day", 400),
+        ("sk_days?$filter=year(sk_businessdate)%20eq%202025", 400),
+        ("EntityDefinitions?$top=3", 400),
         ("sk_days?$filter=sk_orders%20eq%20'x'", 400),
         ("sk_days(sk_orders=1)", 400),
         ("sk_days(sk_storenumber='000101',sk_businessdate=2025-11-21)", 400),

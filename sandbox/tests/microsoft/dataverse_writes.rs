@@ -123,6 +123,10 @@ async fn metadata_describes_tables_columns_and_keys() -> anyhow::Result<()> {
         .follow(&organisation.url("EntityDefinitions?$select=LogicalName&$filter=EntitySetName%20eq%20'sk_days'"), "")
         .await?;
     assert_eq!(found["value"][0]["LogicalName"], TABLE);
+    let all = organisation.follow(&organisation.url("EntityDefinitions?$select=LogicalName"), "").await?;
+    let id = all["value"][0]["MetadataId"].as_str().context("an id was expected")?;
+    let by_id = organisation.follow(&organisation.url(&format!("EntityDefinitions({id})")), "").await?;
+    assert_eq!(by_id["LogicalName"], TABLE);
     assert_eq!(
         organisation
             .refusal(organisation.request(Method::GET, &organisation.url("EntityDefinitions(LogicalName='sk_gone')")))

@@ -52,6 +52,16 @@ async fn children_come_in_pages_and_the_links_must_come_back_unchanged() -> anyh
         Some(vec!["id".to_owned(), "name".to_owned()])
     );
     assert_eq!(library.status("/root/children?$select=nome").await?, 400);
+    for (path, status) in [
+        ("/root/children?$skip=2", 400),
+        ("/root/children?$apply=x", 400),
+        ("/root?$expand=children", 400),
+        ("/root/children?source=mine", 200),
+        ("/root:/BI%20Import:/delta", 400),
+        ("/items/root/delta()", 200),
+    ] {
+        assert_eq!(library.status(path).await?, status, "{path}");
+    }
     Ok(())
 }
 

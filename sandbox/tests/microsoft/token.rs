@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use sandbox::faults::{Outcome, Scenario, When};
+use sandbox::token::{TokenOptions, TokenService};
 
 use crate::world::{CLIENT, SECRET, World};
 
@@ -89,6 +90,38 @@ async fn other_tenants_routes_and_methods_are_refused() -> anyhow::Result<()> {
     assert_eq!(status(Method::POST, "/common/oauth2/v2.0/token").await?, 400);
     assert_eq!(status(Method::GET, "/other/oauth2/v2.0/token").await?, 501);
     assert_eq!(status(Method::POST, "/other/oauth2/token").await?, 501);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_scope_without_a_resource_is_one_of_graph() -> anyhow::Result<()> {
+    let world = World::start()?;
+    let graph = world.graph()?;
+    let (status, body) = world.ask(&fields(&[("scope", ".default")])).await?;
+    assert_eq!(status, 200);
+    let token = body["access_token"].as_str().unwrap_or_default();
+    let sites = world.client.get(format!("{}/v1.0/sites/root", graph.base_url)).bearer_auth(token);
+    assert_eq!(sites.send().await?.status(), 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_finds_the_endpoint_by_its_public_name() -> anyhow::Result<()> {
+    let name = "https://login.example.com";
+    let options = TokenOptions { public_url: Some(name.to_owned()), ..TokenOptions::default() };
+    let tenant = options.tenant_id.clone();
+    let tokens = TokenService::start(options)?;
+    let client = reqwest::Client::new();
+    let asked = async |path: String| -> anyhow::Result<(u16, serde_json::Value)> {
+        let answer = client.get(format!("{}{path}", tokens.listens_on)).send().await?;
+        Ok((answer.status().as_u16(), answer.json().await?))
+    };
+    let (_, instance) = asked("/common/discovery/instance?api-version=1.1".to_owned()).await?;
+    let document = format!("/{tenant}/v2.0/.well-known/openid-configuration");
+    assert_eq!(instance["tenant_discovery_endpoint"], format!("{name}{document}"));
+    let (_, endpoints) = asked(document).await?;
+    assert_eq!(endpoints["token_endpoint"], format!("{name}/{tenant}/oauth2/v2.0/token"));
+    assert_eq!(asked("/other/v2.0/.well-known/openid-configuration".to_owned()).await?.0, 400);
     Ok(())
 }
 

@@ -60,6 +60,7 @@ impl Town {
             tables: tables(),
             clock: clock.clone(),
             faults: faults.clone(),
+            ..DataverseOptions::default()
         })
         .unwrap();
         dataverse.set_bulk("sk_log", false);

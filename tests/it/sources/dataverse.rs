@@ -26,6 +26,7 @@ impl Tables {
             tables: vec![metrics()],
             clock: world.clock.clone(),
             faults: Faults::new(),
+            ..DataverseOptions::default()
         })
         .unwrap();
         let url = &organisation.base_url;

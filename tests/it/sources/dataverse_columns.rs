@@ -6,7 +6,7 @@ use sandbox::dataverse::schema::{Column, ColumnKind, Table};
 use sandbox::dataverse::{Dataverse as Organisation, DataverseOptions};
 use sandbox::faults::{Outcome, Scenario, When};
 use serde_json::{Value, json};
-use storekeeper::sources::{Dataverse, Error, TableQuery};
+use storekeeper::sources::{Dataverse, Error, TableChanges, TableQuery};
 
 use super::*;
 
@@ -28,6 +28,7 @@ impl Visits {
             tables: vec![visits()],
             clock: world.clock.clone(),
             faults: Faults::new(),
+            ..DataverseOptions::default()
         })
         .unwrap();
         let dataverse = Dataverse::new(&world.client, &world.tokens, &organisation.base_url, 4).unwrap();
@@ -38,6 +39,17 @@ impl Visits {
         let fetched = sendable(self.dataverse.fetch_table(query, self.world.into.path(), LIMIT_BYTES)).await?;
         let text = String::from_utf8(content(&fetched)).unwrap();
         Ok(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    }
+
+    /// What changed since the link, as a process asks that has just started.
+    async fn changes(&self, query: &TableQuery, link: Option<&str>) -> Result<TableChanges, Error> {
+        let dataverse = Dataverse::new(&self.world.client, &self.world.tokens, &self.organisation.base_url, 4).unwrap();
+        sendable(dataverse.fetch_changes(query, link, self.world.into.path(), LIMIT_BYTES)).await
+    }
+
+    fn change(&self, number: u32, secret: Value) {
+        let row = json!({"sk_visitid": format!("00000000-0000-0000-0000-00000000000{number}"), "sk_secret": secret});
+        self.organisation.upsert("sk_visit", row.as_object().unwrap()).unwrap();
     }
 
     fn preferences(&self) -> Vec<String> {
@@ -83,7 +95,7 @@ fn visits() -> Table {
             column("sk_secret", ColumnKind::Text),
         ],
         alternate_keys: Vec::new(),
-        change_tracking: false,
+        change_tracking: true,
         rows: rows.collect(),
     }
 }
@@ -172,6 +184,36 @@ async fn a_secured_column_that_comes_empty_overwrites_nothing() {
     assert!(error.hint().unwrap_or_default().contains("column security profile"));
     query.optional = BTreeSet::from(["sk_secret".to_owned()]);
     assert_eq!(visits.fetch(&query).await.unwrap()[0]["sk_secret"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_column_that_may_no_longer_be_read_is_noticed_in_the_changes_too() {
+    let visits = Visits::start();
+    let query = query(&["sk_day", "sk_secret"]);
+    let whole = visits.changes(&query, None).await.unwrap();
+    let (_, link) = whole.link.unwrap();
+    assert!(visits.organisation.set_secured("sk_visit", "sk_secret", true));
+    visits.change(1, json!("new"));
+    let error = visits.changes(&query, Some(&link)).await.unwrap_err();
+    assert!(matches!(error, Error::ColumnSecured { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_secured_column_that_is_empty_in_the_changes_only_is_read_on() {
+    let visits = Visits::start();
+    let secured = Outcome::rewrite(|_, response| {
+        let text = String::from_utf8_lossy(&response.body).replace("\"IsSecured\":false", "\"IsSecured\":true");
+        response.body = text.into_bytes();
+    });
+    visits.organisation.faults().script("GET /api/data/v9.2/EntityDefinitions*", When::Every, secured);
+    let query = query(&["sk_day", "sk_secret"]);
+    let (_, link) = visits.changes(&query, None).await.unwrap().link.unwrap();
+    visits.change(1, Value::Null);
+    let changes = visits.changes(&query, Some(&link)).await.unwrap();
+    assert_eq!((changes.complete, changes.ids.len(), changes.notes), (false, 1, Vec::new()));
+    assert_eq!(content(&changes.fetched), b"{\"sk_day\":\"2025-11-28\",\"sk_secret\":null}\n");
+    let asked = visits.organisation.faults().requests_to("GET /api/data/v9.2/sk_visits*ne%20null*");
+    assert_eq!(asked.len(), 1);
 }
 
 #[tokio::test]

@@ -1,13 +1,7 @@
 //! What an answer to a write means for the next one. Pure.
 
-use serde_json::Value;
-
-/// The largest batch that is sent in one call.
-const MOST_ROWS: usize = 1000;
-/// Calls at once, at most: the service's hint may be far higher, but then others suffer.
-const MOST_CALLS: usize = 4;
-/// Calls in a row that must pass before the pace quickens again.
-const CALM_CALLS: u32 = 3;
+use super::dataverse_flow::Limit;
+use super::service::Problem;
 
 /// What to do after an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,80 +63,37 @@ impl Conflict {
 
 /// Judges an answer to a write that may be repeated.
 pub(super) fn react(status: u16, body: &[u8]) -> Reaction {
-    let reason = reason(status, body);
-    let says = |part: &str| reason.message.contains(part);
+    let problem = Problem::parse(body);
+    let says = |part: &str| problem.message.contains(part);
     match status {
         200..=299 => Reaction::Done,
-        429 if reason.code.eq_ignore_ascii_case("0x80072321") => Reaction::Smaller,
-        429 if reason.code.eq_ignore_ascii_case("0x80072326") => Reaction::Calmer,
+        429 => match Limit::of(&problem) {
+            Limit::Requests => Reaction::Again,
+            Limit::Time => Reaction::Smaller,
+            Limit::Concurrency => Reaction::Calmer,
+        },
         413 => Reaction::Smaller,
         500 if says("SQL timeout expired") || says("-2147204783") || says("Sql Number: 1205") => Reaction::Smaller,
-        408 | 425 | 429 | 500 | 502 | 503 | 504 => Reaction::Again,
+        408 | 425 | 500 | 502 | 503 | 504 => Reaction::Again,
         // The table as a whole: no right, no such address, nobody signed in.
         401 | 403 | 405 | 501 => Reaction::Stop,
-        404 if reason.code.eq_ignore_ascii_case("0x80060888") => Reaction::Stop,
-        _ => Reaction::Isolate(reason),
+        404 if problem.is("0x80060888") => Reaction::Stop,
+        _ => Reaction::Isolate(reason(status, &problem)),
     }
 }
 
-/// Reads the reason of a refusal; a page for people has none.
-pub(super) fn reason(status: u16, body: &[u8]) -> Reason {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |name: &str| body["error"][name].as_str().unwrap_or_default();
-    let message = text("message").split_whitespace().collect::<Vec<_>>().join(" ");
-    let code = match (status, text("code")) {
+/// The reason of a refusal; a page for people has none.
+pub(super) fn reason(status: u16, problem: &Problem) -> Reason {
+    let code = match (status, problem.code()) {
         (412, code) => Conflict::of(code, false).word().to_owned(),
         (_, "") => format!("status {status}"),
         (_, code) => code.to_owned(),
     };
-    let message = if message.is_empty() { format!("refused with status {status}") } else { message };
-    Reason { code, message: message.chars().take(400).collect() }
-}
-
-/// How many rows in a call, and how many calls at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Pace {
-    rows: usize,
-    calls: usize,
-    calm: u32,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { rows: MOST_ROWS, calls: 2, calm: 0 }
-    }
-}
-
-impl Pace {
-    /// Rows in one call.
-    pub(super) fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Calls at once.
-    pub(super) fn calls(&self) -> usize {
-        self.calls
-    }
-
-    /// Takes an answer into account; `hint` is the parallelism that the service recommends.
-    pub(super) fn note(&mut self, reaction: &Reaction, hint: Option<usize>) {
-        match reaction {
-            Reaction::Smaller => (self.rows, self.calm) = ((self.rows / 2).max(1), 0),
-            Reaction::Calmer => (self.calls, self.calm) = ((self.calls / 2).max(1), 0),
-            Reaction::Done => {
-                self.calm += 1;
-                if self.calm >= CALM_CALLS {
-                    self.calm = 0;
-                    self.rows = (self.rows + self.rows / 2 + 1).min(MOST_ROWS);
-                    self.calls = (self.calls + 1).min(MOST_CALLS);
-                }
-            }
-            Reaction::Again | Reaction::Isolate(_) | Reaction::Stop => {}
-        }
-        if let Some(hint) = hint {
-            self.calls = self.calls.min(hint.max(1));
-        }
-    }
+    let message = match problem.message.as_str() {
+        "" => format!("refused with status {status}"),
+        message => message.chars().take(400).collect(),
+    };
+    Reason { code, message }
 }
 
 #[cfg(test)]
@@ -178,28 +129,5 @@ mod tests {
         assert_eq!(Conflict::of("0x80040237", true), Conflict::Exists);
         assert_eq!(Conflict::of("0x80040237", false), Conflict::KeyTaken);
         assert_eq!((Conflict::of("", true), Conflict::of("", false)), (Conflict::Exists, Conflict::Changed));
-    }
-
-    #[test]
-    fn the_pace_slackens_at_once_and_quickens_slowly() {
-        let mut pace = Pace::default();
-        pace.note(&Reaction::Smaller, None);
-        pace.note(&Reaction::Smaller, None);
-        pace.note(&Reaction::Calmer, None);
-        assert_eq!((pace.rows(), pace.calls()), (250, 1));
-        for _ in 0..2 {
-            pace.note(&Reaction::Done, Some(52));
-        }
-        assert_eq!((pace.rows(), pace.calls()), (250, 1));
-        pace.note(&Reaction::Done, Some(52));
-        assert_eq!((pace.rows(), pace.calls()), (376, 2));
-        for _ in 0..30 {
-            pace.note(&Reaction::Done, Some(3));
-        }
-        assert_eq!((pace.rows(), pace.calls()), (1000, 3));
-        for _ in 0..30 {
-            pace.note(&Reaction::Smaller, None);
-        }
-        assert_eq!(pace.rows(), 1);
     }
 }
