@@ -315,21 +315,34 @@ async fn restore(app: &App, command: &RestoreCommand, output: &Output) -> Result
     }
     let restored = backup::restore(&target, &order, &endpoint, command.replace, app.clock.now()).await?;
     let mut after = Vec::new();
-    if what == What::Warehouse {
-        let url = command.into.as_ref().map(|SecretUrl(url)| url.clone());
-        if let Err(failure) = walls(app, url).await {
-            let message =
-                format!("the rows are back in `{}`, its walls are not yet: {}", restored.database, failure.message);
-            return Err(Failure { message, ..failure });
+    let beside_ours = command.into.is_some() && shares_our_server(app, &endpoint).await;
+    let walls = match what {
+        What::Metabase => {
+            after.push("start Metabase, then `storekeeper plan`");
+            "none"
         }
-        after.push("views, roles and row policies are reconciled".to_owned());
-    }
-    let hint = match what {
-        What::Warehouse => "start `serve`; `audit` proves the walls",
-        What::Metabase => "start Metabase, then `storekeeper plan`",
+        // Roles belong to the server: what an older tree wants would lock those that are at work.
+        What::Warehouse if beside_ours => {
+            after.push("this server's roles are left as they are; to work there, change database.url and `apply`");
+            "left"
+        }
+        What::Warehouse => {
+            let url = command.into.as_ref().map(|SecretUrl(url)| url.clone());
+            if let Err(failure) = raise_walls(app, url).await {
+                let message =
+                    format!("the rows are back in `{}`, its walls are not yet: {}", restored.database, failure.message);
+                return Err(Failure { message, ..failure });
+            }
+            after.push("views, roles and row policies are reconciled");
+            after.push("start `serve`; `audit` proves the walls");
+            "reconciled"
+        }
     };
-    after.push(hint.to_owned());
-    output.answer(&restored, || {
+    let answer = json!({
+        "id": restored.id, "database": restored.database, "kept": restored.kept,
+        "roles_created": restored.roles_created, "tables": restored.tables, "rows": restored.rows, "walls": walls,
+    });
+    output.answer(&answer, || {
         let rows = grouped(restored.rows.unsigned_abs());
         let mut lines = vec![format!(
             "restored {} into {}: {} tables, {rows} rows",
@@ -341,10 +354,18 @@ async fn restore(app: &App, command: &RestoreCommand, output: &Output) -> Result
                 .iter()
                 .map(|name| format!("what was there is now the database {name}; drop it when nobody misses it")),
         );
-        lines.extend(after);
+        lines.extend(after.into_iter().map(str::to_owned));
         lines.join("\n")
     });
     Ok(Exit::Done)
+}
+
+/// Whether a database lies beside the one that this installation works with.
+async fn shares_our_server(app: &App, endpoint: &Endpoint) -> bool {
+    // One that cannot be found works with nothing.
+    app.located(What::Warehouse)
+        .await
+        .is_ok_and(|ours| ours.endpoint.same_server(endpoint) && ours.endpoint.database() != endpoint.database())
 }
 
 /// A database of a newer storekeeper would be migrated by nobody.
@@ -358,7 +379,7 @@ async fn refuse_newer(app: &App, manifest: &Manifest) -> Result<(), Failure> {
 }
 
 /// What a dump cannot hold: roles belong to the server.
-async fn walls(app: &App, url: Option<SecretString>) -> Result<(), Failure> {
+async fn raise_walls(app: &App, url: Option<SecretString>) -> Result<(), Failure> {
     let warehouse = match url {
         None => app.warehouse().await?,
         Some(url) => {

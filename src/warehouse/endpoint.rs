@@ -60,6 +60,13 @@ impl Endpoint {
         self.options.get_database().unwrap_or_else(|| self.options.get_username())
     }
 
+    /// Whether another one is on the same server, as far as names tell.
+    pub fn same_server(&self, other: &Self) -> bool {
+        let server =
+            |one: &Self| (one.options.get_host().to_owned(), one.options.get_socket().cloned(), one.options.get_port());
+        server(self) == server(other)
+    }
+
     /// Who signs in.
     pub fn user(&self) -> &str {
         self.options.get_username()

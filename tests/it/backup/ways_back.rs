@@ -18,6 +18,8 @@ async fn a_restore_into_a_new_database_brings_back_every_row_of_every_table() {
     let said = place.backup(&["restore", &id, "--into", &target]);
     assert_eq!(said.code, Some(0), "{} {}", said.json, said.log);
     assert_eq!(said.json["kept"], Value::Null);
+    // Roles belong to the server, where the original is at work.
+    assert_eq!(said.json["walls"], "left");
     let mut is = dump_of(&target).await;
     // Reconciling set new marks of passwords and stores around them.
     is.retain(|(table, _)| !table.starts_with("walls."));
@@ -112,6 +114,7 @@ async fn the_walls_come_back_on_a_server_that_knows_no_role() {
     // Without a URL the private server is the new machine.
     let said = storekeeper(&["backup", "restore"], None);
     assert_eq!(said.code, Some(0), "{} {}", said.json, said.log);
+    assert_eq!(said.json["walls"], "reconciled");
     assert!(said.json["roles_created"].as_array().unwrap().len() > 6, "{}", said.json);
     let seen = seen_by(&folder.path().join("data"), &chain, &name).await;
     assert_eq!(seen, [("000101".to_owned(), "000101".to_owned()), ("000125".to_owned(), "000125".to_owned())]);
