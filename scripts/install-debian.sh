@@ -25,7 +25,8 @@ has_nginx() {
 missing_packages() {
     command -v cc >/dev/null 2>&1 || printf '%s\n' gcc libc6-dev
     has_postgres || printf '%s\n' postgresql
-    command -v psql >/dev/null 2>&1 || printf '%s\n' postgresql-client
+    # `storekeeper backup` runs pg_dump and pg_restore.
+    { command -v psql && command -v pg_dump && command -v pg_restore; } >/dev/null 2>&1 || printf '%s\n' postgresql-client
     case $1 in
     test) has_nginx || printf '%s\n' nginx ;;
     bench) [ -x /usr/bin/time ] || printf '%s\n' time ;;

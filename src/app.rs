@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
+use crate::backup::{self, What};
 use crate::clock::Clock;
-use crate::http::{self, Client, Expiry, Tokens};
+use crate::http::{self, Client, Expiry, ObjectsConnector, Tokens};
 use crate::notify::{self, Mailer};
 use crate::pipelines::{self, Doors, Engine, Pipeline};
 use crate::settings::{MailTransport, Settings};
-use crate::warehouse::{self, Duty, Warehouse};
+use crate::warehouse::{self, Duty, Endpoint, Located, Warehouse, locate};
 
 /// Why the program could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,8 @@ pub enum Error {
     Warehouse(#[source] warehouse::Error),
     #[error("failed to prepare mail")]
     Mail(#[source] notify::Error),
+    #[error("failed to open the place for backups")]
+    Backups(#[source] backup::Error),
     #[error("{} mistakes in the definitions:\n{}", .0.len(), lines(.0))]
     Definitions(Vec<pipelines::Problem>),
 }
@@ -40,6 +43,7 @@ impl Error {
             Self::Tokens(error) => error.hint(),
             Self::Warehouse(error) => error.hint(),
             Self::Mail(error) => error.hint(),
+            Self::Backups(error) => error.hint(),
             Self::Definitions(_) => Some("docs/definitions.md explains every key"),
         }
     }
@@ -78,10 +82,50 @@ impl App {
     }
 
     async fn warehouse_for(&self, duty: Option<Duty>) -> Result<Warehouse, Error> {
-        let program = std::env::current_exe().map_err(Error::Program)?;
-        Warehouse::connect_as(&self.settings.database, &self.settings.installation, &program, duty)
+        Warehouse::connect_as(&self.settings.database, &self.settings.installation, &self.program()?, duty)
             .await
             .map_err(Error::Warehouse)
+    }
+
+    /// Our own program, which keeps private servers.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn program(&self) -> Result<PathBuf, Error> {
+        std::env::current_exe().map_err(Error::Program)
+    }
+
+    /// Finds one of the two databases without connecting to it.
+    ///
+    /// # Errors
+    /// When its URL is not set or cannot be read, or the private server not be had.
+    pub async fn located(&self, what: What) -> Result<Located, Error> {
+        match what {
+            What::Warehouse => locate(&self.settings.database, &self.settings.installation, &self.program()?)
+                .await
+                .map_err(Error::Warehouse),
+            What::Metabase => {
+                let url = self.settings.backup.metabase_database_url.as_ref();
+                let problem = if url.is_some() {
+                    "it must be postgres://user:password@host:port/database"
+                } else {
+                    "it is not set"
+                };
+                url.and_then(Endpoint::from_url).map(Located::from).ok_or_else(|| {
+                    let key = "backup.metabase_database_url";
+                    Error::Backups(backup::Error::Setting { key, problem: problem.to_owned() })
+                })
+            }
+        }
+    }
+
+    /// Opens the place where backups lie.
+    ///
+    /// # Errors
+    /// When it is not set or makes no sense.
+    pub fn backup_target(&self) -> Result<backup::Target, Error> {
+        let connector = ObjectsConnector::new(&self.settings.http).map_err(Error::Http)?;
+        backup::Target::open(&self.settings.backup, &connector).map_err(Error::Backups)
     }
 
     /// Builds the one way out over HTTP.

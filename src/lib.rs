@@ -26,8 +26,9 @@ pub mod http;
 pub mod sources;
 pub mod warehouse;
 
-// 5 work: who may see what, and the one path of a row
+// 5 work: who may see what, the one path of a row, and copies of it all
 pub mod access;
+pub mod backup;
 pub mod pipelines;
 
 // 6 outward: what the world gets from us

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand};
 
 use super::{
-    Format, access, check, contract, db, export, forecast, metabase, quarantine, report, run, runs, serve, undo,
+    Format, access, backup, check, contract, db, export, forecast, metabase, quarantine, report, run, runs, serve, undo,
 };
 
 const AFTER_HELP: &str = "\
@@ -81,6 +81,9 @@ pub(super) enum Command {
     Audit(metabase::AuditCommand),
     /// Sums up the latest runs, and mails that.
     Report(report::Command),
+    /// Backs the databases up, proves that a backup comes back, brings it back.
+    #[command(subcommand)]
+    Backup(backup::Command),
     /// Runs the daemon: schedules, health, metrics. SIGTERM ends it cleanly.
     Serve(serve::Command),
 }

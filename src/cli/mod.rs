@@ -6,6 +6,7 @@
 
 mod access;
 mod arguments;
+mod backup;
 mod check;
 mod contract;
 mod db;
@@ -18,6 +19,7 @@ mod report;
 mod run;
 mod runs;
 mod serve;
+mod serve_backup;
 mod undo;
 
 use std::process::ExitCode;
@@ -74,6 +76,7 @@ failures!(
     crate::access::AuditError,
     crate::access::Error,
     crate::access::RolesError,
+    crate::backup::Error,
     crate::http::key_vault::Error,
     crate::metabase::Error,
     crate::notify::Error,
@@ -94,7 +97,15 @@ impl From<crate::access::TablesError> for Failure {
 
 impl From<app::Error> for Failure {
     fn from(error: app::Error) -> Self {
-        let code = if matches!(error, app::Error::Definitions(_)) { 2 } else { 1 };
+        let set = |error: &crate::backup::Error| {
+            matches!(error, crate::backup::Error::NoTarget | crate::backup::Error::Setting { .. })
+        };
+        let wrong = match &error {
+            app::Error::Definitions(_) => true,
+            app::Error::Backups(error) => set(error),
+            _ => false,
+        };
+        let code = if wrong { 2 } else { 1 };
         Self { code, ..Self::new(&error, error.hint()) }
     }
 }
@@ -152,6 +163,7 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure
         Command::Apply(command) => metabase::apply(&app, &command, output).await,
         Command::Audit(command) => metabase::audit(&app, &command, output).await,
         Command::Report(command) => report::run(&app, &command, output).await,
+        Command::Backup(command) => backup::run(&app, &command, output).await,
         Command::Serve(command) => serve::run(&app, &command).await,
     }
 }

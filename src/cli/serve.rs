@@ -1,5 +1,6 @@
 //! `serve`: the daemon.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Args;
@@ -11,7 +12,7 @@ use tracing::{error, info, warn};
 use super::export::export_after;
 use super::forecast::make_stale_again;
 use super::run::follow_up;
-use super::{Exit, Failure};
+use super::{Exit, Failure, serve_backup};
 use crate::app::App;
 use crate::notify::{self, Summary};
 use crate::ops;
@@ -46,9 +47,12 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
         // An undo may have ended before what it left stale was made again.
         make_stale_again(&app, &app.engine(&warehouse)?, &pipelines).await?;
     }
-    let state = ops::State { warehouse: warehouse.clone(), clock: app.clock, ticked: enabled.then_some(ticks) };
+    let (backed_up, backups) = watch::channel(BTreeMap::new());
+    let state =
+        ops::State { warehouse: warehouse.clone(), clock: app.clock, ticked: enabled.then_some(ticks), backups };
     let face = tokio::spawn(ops::serve(listener, state, stopping.clone()));
     let outbox = tokio::spawn(keep_sending(app.clone(), warehouse.clone(), stopping.clone()));
+    let backups = tokio::spawn(serve_backup::keep(app.clone(), backed_up, stopping.clone()));
     let scheduler = if enabled {
         let engine = app.engine(&warehouse)?;
         let app_of_runs = app.clone();
@@ -85,6 +89,7 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
     if let Some(scheduler) = scheduler {
         scheduler.await.map_err(|error| Failure::new(&error, None))??;
     }
+    backups.await.map_err(|error| Failure::new(&error, None))?;
     outbox.await.map_err(|error| Failure::new(&error, None))?;
     face.await.map_err(|error| Failure::new(&error, None))?.map_err(|error| Failure::new(&error, None))?;
     warehouse.close().await;

@@ -1,16 +1,23 @@
 //! Prometheus' text format. Pure.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 
 use super::tables::RunFigures;
+use crate::backup::What;
 
 /// A status that passes: no counter may go down.
 const RUNNING: &str = "running";
 
 /// Writes figures as Prometheus reads them.
-pub(super) fn text(figures: &[RunFigures], mails: &[(String, i64)], last_tick: Option<DateTime<Utc>>) -> String {
+pub(super) fn text(
+    figures: &[RunFigures],
+    mails: &[(String, i64)],
+    last_tick: Option<DateTime<Utc>>,
+    backups: &BTreeMap<What, DateTime<Utc>>,
+) -> String {
     let mut text = String::new();
     let mut family = |name: &str, kind: &str, help: &str, samples: Vec<(String, i64)>| {
         let _infallible = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
@@ -54,6 +61,9 @@ pub(super) fn text(figures: &[RunFigures], mails: &[(String, i64)], last_tick: O
     family("storekeeper_mails", "gauge", "Mails by how far they came.", mails);
     let tick = last_tick.map(|at| (String::new(), at.timestamp())).into_iter().collect();
     family("storekeeper_scheduler_last_tick_timestamp_seconds", "gauge", "When the scheduler last looked.", tick);
+    let backups = backups.iter().map(|(what, at)| (format!("{{what=\"{what}\"}}"), at.timestamp())).collect();
+    let help = "When the newest complete backup was begun.";
+    family("storekeeper_backup_last_success_timestamp_seconds", "gauge", help, backups);
     text
 }
 
@@ -88,7 +98,8 @@ mod tests {
         };
         let figures =
             [figure("running", 350), figure("failed", 300), figure("nothing_new", 200), figure("succeeded", 100)];
-        assert_snapshot!(text(&figures, &[("sent".into(), 4)], DateTime::from_timestamp(400, 0)), @r#"
+        let backups = [(What::Warehouse, DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(500))].into();
+        assert_snapshot!(text(&figures, &[("sent".into(), 4)], DateTime::from_timestamp(400, 0), &backups), @r#"
         # HELP storekeeper_runs_going Runs that are going.
         # TYPE storekeeper_runs_going gauge
         storekeeper_runs_going{pipeline="sales\"x",brand="harbor"} 2
@@ -116,6 +127,9 @@ mod tests {
         # HELP storekeeper_scheduler_last_tick_timestamp_seconds When the scheduler last looked.
         # TYPE storekeeper_scheduler_last_tick_timestamp_seconds gauge
         storekeeper_scheduler_last_tick_timestamp_seconds 400
+        # HELP storekeeper_backup_last_success_timestamp_seconds When the newest complete backup was begun.
+        # TYPE storekeeper_backup_last_success_timestamp_seconds gauge
+        storekeeper_backup_last_success_timestamp_seconds{what="warehouse"} 500
         "#);
     }
 }

@@ -1,5 +1,6 @@
 //! The routes, and starting and stopping them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State as Extract;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{metrics, tables};
+use crate::backup::What;
 use crate::clock::Clock;
 use crate::telemetry::chain;
 use crate::warehouse::Warehouse;
@@ -42,6 +44,8 @@ pub struct State {
     pub clock: Clock,
     /// When the scheduler last ticked; none where it is switched off.
     pub ticked: Option<watch::Receiver<Option<DateTime<Utc>>>>,
+    /// When the newest complete backups were begun, as far as the target was looked at.
+    pub backups: watch::Receiver<BTreeMap<What, DateTime<Utc>>>,
 }
 
 impl State {
@@ -120,7 +124,7 @@ async fn scrape(Extract(state): Extract<State>) -> Response {
     let figures = async {
         let runs = tables::run_figures(pool).await?;
         let mails = tables::mail_figures(pool).await?;
-        Ok::<_, sqlx::Error>(metrics::text(&runs, &mails, state.last_tick()))
+        Ok::<_, sqlx::Error>(metrics::text(&runs, &mails, state.last_tick(), &state.backups.borrow()))
     };
     match figures.await {
         Ok(text) => {

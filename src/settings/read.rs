@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use config::{Config, FileFormat};
+use croner::parser::{CronParser, Seconds, Year};
 use secrecy::{ExposeSecret as _, SecretString};
 use toml::de::{DeTable, DeValue};
 
@@ -264,6 +265,24 @@ fn check_values(settings: &Settings, places: &BTreeMap<String, String>) -> Vec<P
     if !(1..=32).contains(&settings.sources.concurrent_downloads) {
         refuse("sources.concurrent_downloads".to_owned(), "1 to 32 files are fetched at once".to_owned());
     }
+    if settings.backup.keep_last == 0 {
+        refuse("backup.keep_last".to_owned(), "at least the newest backup is kept".to_owned());
+    }
+    if let Some(cron) = &settings.backup.cron {
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        if let Err(error) = parser.parse(cron) {
+            refuse("backup.cron".to_owned(), format!("`{cron}` is no cron expression of five fields: {error}"));
+        }
+        if settings.backup.target.is_none() {
+            refuse("backup.cron".to_owned(), "backups have a schedule and no place: set `backup.target`".to_owned());
+        }
+    }
+    if settings.backup.s3.access_key_id.is_some() != settings.backup.s3.secret_access_key.is_some() {
+        refuse(
+            "backup.s3.access_key_id".to_owned(),
+            "`access_key_id` and `secret_access_key` go together: set both or none".to_owned(),
+        );
+    }
     problems
 }
 
@@ -482,6 +501,20 @@ mod tests {
         assert_eq!(secrecy::ExposeSecret::expose_secret(microsoft.client_secret.as_ref().unwrap()), "s3cret");
         assert!(!format!("{microsoft:?}").contains("s3cret"));
         assert_eq!(settings.brands.len(), 1);
+    }
+
+    #[test]
+    fn backups_that_cannot_be_made_are_told() {
+        let text = "[backup]\ncron = \"61 2 * * *\"\nkeep_last = 0\n[backup.s3]\naccess_key_id = \"AKIA\"\n";
+        let said = read_text(text, &[]).unwrap_err();
+        for wanted in [
+            "/t.toml:2: `61 2 * * *` is no cron expression",
+            "/t.toml:2: backups have a schedule and no place",
+            "/t.toml:3: at least the newest backup is kept",
+            "/t.toml:5: `access_key_id` and `secret_access_key` go together",
+        ] {
+            assert!(said.contains(wanted), "{wanted} is not in {said}");
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Settings {
     pub scheduler: Scheduler,
     /// `[ops]`
     pub ops: Ops,
+    /// `[backup]`
+    pub backup: Backup,
     /// `[key_vault]`
     pub key_vault: KeyVault,
     /// Secrets that lie in a vault: the setting's name and the secret's address.
@@ -391,6 +393,66 @@ pub struct Scheduler {
 pub struct Ops {
     /// Where `serve` listens. Default: `127.0.0.1:8080`.
     pub listen: SocketAddr,
+}
+
+/// `[backup]`: copies of the databases, and where they lie.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backup {
+    /// A folder, `s3://bucket/prefix`, or `azure://container/prefix`.
+    pub target: Option<String>,
+    /// Age recipients (`age1…`) for whom backups are encrypted. Default: none.
+    pub recipients: Vec<String>,
+    /// Age identities that open backups; a secret, and only for `verify` and `restore`.
+    pub identity: Option<SecretString>,
+    /// Metabase's own database; a secret.
+    pub metabase_database_url: Option<SecretString>,
+    /// The newest backups that are kept, however old. Default: 7.
+    pub keep_last: u32,
+    /// Days of which the newest backup is kept. Default: 14.
+    pub keep_daily: u32,
+    /// Weeks of which the newest backup is kept. Default: 8.
+    pub keep_weekly: u32,
+    /// Folder of `pg_dump` and `pg_restore`. Default: the fitting ones that are installed.
+    pub programs_dir: Option<PathBuf>,
+    /// When `serve` makes backups, in five fields. Default: never.
+    pub cron: Option<String>,
+    /// Zone in which `cron` is meant. Default: `UTC`.
+    pub time_zone: Tz,
+    /// `[backup.s3]`
+    pub s3: BackupS3,
+    /// `[backup.azure]`
+    pub azure: BackupAzure,
+}
+
+/// `[backup.s3]`: how a bucket is reached.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupS3 {
+    /// Its region. Default: `us-east-1`.
+    pub region: String,
+    /// Address of a service other than Amazon's.
+    pub endpoint: Option<String>,
+    /// Whether that may be plain HTTP. Default: false.
+    pub allow_http: bool,
+    /// Access key. Without one, the machine's own role.
+    pub access_key_id: Option<String>,
+    /// Its secret: `STOREKEEPER__BACKUP__S3__SECRET_ACCESS_KEY` or `secret_access_key_file`.
+    pub secret_access_key: Option<SecretString>,
+}
+
+/// `[backup.azure]`: how a container is reached.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupAzure {
+    /// Storage account.
+    pub account: Option<String>,
+    /// Address of a service other than the public cloud's.
+    pub endpoint: Option<String>,
+    /// Whether that may be plain HTTP. Default: false.
+    pub allow_http: bool,
+    /// Its key, a secret. Without one, the machine's managed identity.
+    pub access_key: Option<SecretString>,
 }
 
 fn site_name() -> String {

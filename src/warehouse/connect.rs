@@ -1,15 +1,14 @@
 //! Connecting: to the server that settings name, or to the private one.
 
 use std::path::Path;
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgPool, PgPoolOptions};
 
 use super::duties::Duty;
 use super::embedded::{self, Embedded};
+use super::endpoint::Endpoint;
 use crate::settings;
 
 /// Why there is no warehouse.
@@ -55,6 +54,40 @@ pub struct Address {
     pub database: String,
 }
 
+/// A database that was found: connected to by nobody yet.
+#[derive(Debug)]
+pub struct Located {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    // Keeps the private server running for as long as this lives.
+    embedded: Option<Arc<Embedded>>,
+}
+
+impl From<Endpoint> for Located {
+    fn from(endpoint: Endpoint) -> Self {
+        Self { endpoint, embedded: None }
+    }
+}
+
+/// Finds the database that settings name; starts (or joins) the private server
+/// where they name none.
+///
+/// # Errors
+/// When the URL cannot be read or the private server not be had.
+pub async fn locate(
+    database: &settings::Database,
+    installation: &settings::Installation,
+    supervisor: &Path,
+) -> Result<Located, Error> {
+    match &database.url {
+        Some(url) => Ok(Located { endpoint: Endpoint::from_url(url).ok_or(Error::Url)?, embedded: None }),
+        None => {
+            let server = Embedded::join(&installation.data_dir, supervisor).await.map_err(Error::Embedded)?;
+            Ok(Located { endpoint: server.endpoint(), embedded: Some(Arc::new(server)) })
+        }
+    }
+}
+
 /// The pool of connections. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Warehouse {
@@ -91,13 +124,8 @@ impl Warehouse {
         supervisor: &Path,
         duty: Option<Duty>,
     ) -> Result<Self, Error> {
-        let (options, embedded) = match &database.url {
-            Some(url) => (PgConnectOptions::from_str(url.expose_secret()).map_err(|_| Error::Url)?, None),
-            None => {
-                let server = Embedded::join(&installation.data_dir, supervisor).await.map_err(Error::Embedded)?;
-                (server.options(), Some(Arc::new(server)))
-            }
-        };
+        let Located { endpoint, embedded } = locate(database, installation, supervisor).await?;
+        let options = endpoint.options();
         let address = Address {
             host: options.get_host().to_owned(),
             port: options.get_port(),

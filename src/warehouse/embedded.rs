@@ -20,6 +20,8 @@ use sha2::{Digest as _, Sha256};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection as _, Executor as _};
 
+use super::endpoint::Endpoint;
+
 const SUPERUSER: &str = "storekeeper";
 const DATABASE: &str = "storekeeper";
 
@@ -138,6 +140,11 @@ impl Embedded {
     /// How to connect as the owner of everything.
     pub fn options(&self) -> PgConnectOptions {
         options(self.port, &self.password, DATABASE)
+    }
+
+    /// The same, with what PostgreSQL's own programs need.
+    pub(super) fn endpoint(&self) -> Endpoint {
+        Endpoint::new(self.options(), &self.password)
     }
 
     async fn answers(&self, layout: &Layout) -> Result<(), Error> {

@@ -65,6 +65,15 @@ pub async fn migrate(warehouse: &Warehouse, definitions: &Path) -> Result<(), Er
     migrator.run(warehouse.pool()).await.map_err(|source| Error::Migrate { folder, source })
 }
 
+/// The number of the newest migration that these definitions have.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub async fn newest_migration(definitions: &Path) -> Result<i64, Error> {
+    let (_, migrator) = migrator(definitions).await?;
+    Ok(migrator.iter().map(|migration| migration.version).max().unwrap_or_default())
+}
+
 /// Lists all migrations, and says which this database has.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 mod access;
 mod access_duties;
 mod access_walls;
+mod backup;
 mod chain;
 mod contract;
 mod contracts;

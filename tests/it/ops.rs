@@ -1,5 +1,6 @@
 //! The daemon's HTTP face over a real socket.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -32,7 +33,12 @@ impl Face {
         let address = listener.local_addr().expect("its address");
         let (ticked, ticks) = watch::channel(None);
         let (stop, shutdown) = watch::channel(false);
-        let state = State { warehouse: warehouse.clone(), clock: Clock::Fixed(now()), ticked: Some(ticks) };
+        let state = State {
+            warehouse: warehouse.clone(),
+            clock: Clock::Fixed(now()),
+            ticked: Some(ticks),
+            backups: watch::channel(BTreeMap::new()).1,
+        };
         let server = tokio::spawn(serve(listener, state, shutdown));
         Self { address, ticked, stop, server, warehouse }
     }

@@ -66,6 +66,7 @@ ANALYZE;
 
 /// The chain's database, settings and secrets.
 pub(crate) struct Chain {
+    pub(crate) database: Database,
     pub(crate) warehouse: Warehouse,
     pub(crate) installation: settings::Installation,
     pub(crate) brands: BTreeMap<BrandId, settings::Brand>,
@@ -128,6 +129,7 @@ impl Chain {
                 .map(|(id, brand)| (id.into(), brand))
                 .into(),
             warehouse,
+            database,
             _data_dir: data_dir,
         };
         chain.views().await;

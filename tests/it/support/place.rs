@@ -47,6 +47,11 @@ impl Place {
         Self { folder, database, pool }
     }
 
+    /// The database's address.
+    pub(crate) fn url(&self) -> &str {
+        self.database.url()
+    }
+
     /// A file's place.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
