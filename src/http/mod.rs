@@ -16,6 +16,7 @@ pub mod key_vault;
 mod managed_identity;
 mod oauth2;
 mod pace;
+mod patience;
 mod request;
 mod token_error;
 mod tokens;
