@@ -6,6 +6,7 @@
 pub enum Error {
     Send {},
     WaitTooLong {},
+    WaitedEnough {},
 }
 
 /// There is no token.

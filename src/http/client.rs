@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::pace::{self, Verdict};
+use super::patience::Patience;
 use super::request::{Request, Response, shown};
 use crate::settings;
 
@@ -46,6 +47,14 @@ pub enum Error {
         /// How long it wants to be left alone.
         seconds: u64,
     },
+    /// The other side asked for patience again and again, longer than the work may wait in all.
+    #[error("`{url}` asked to wait again, and the waits come to more than {limit_seconds} seconds in all")]
+    WaitedEnough {
+        /// Address without its query.
+        url: String,
+        /// How long the work may wait.
+        limit_seconds: u64,
+    },
     /// The answer is larger than an answer may be.
     #[error("the answer of `{url}` is over {limit_bytes} bytes")]
     TooLarge {
@@ -63,6 +72,10 @@ impl Error {
             Self::Build(_) | Self::TooLarge { .. } => None,
             Self::Send { .. } => Some("check that the address is right and reachable from this machine"),
             Self::WaitTooLong { .. } => Some("the service is throttling; the next scheduled run tries again"),
+            Self::WaitedEnough { .. } => Some(
+                "the service throttles all along: the next scheduled run tries again; run fewer pipelines at once, \
+                 or raise `sources.throttled_limit_seconds`",
+            ),
         }
     }
 }
@@ -77,6 +90,8 @@ pub struct Client {
     lines: Arc<Mutex<HashMap<String, Arc<Line>>>>,
     /// Past any proxy.
     direct: bool,
+    /// How much longer its services may ask it to wait; `None`: as long as they like.
+    patience: Option<Arc<Patience>>,
 }
 
 /// What the clones of a client share.
@@ -111,7 +126,7 @@ impl Client {
         let line = Line::new(build(settings, direct)?);
         let settings = Arc::new(settings.clone());
         let lines = Arc::default();
-        Ok(Self { settings, line, lines, direct })
+        Ok(Self { settings, line, lines, direct, patience: None })
     }
 
     /// The same connections behind a gate that nobody else has.
@@ -129,6 +144,13 @@ impl Client {
         let known = lines.entry(origin.to_owned());
         let line = Arc::clone(known.or_insert_with(|| Line::new(self.line.connections())));
         Self { line, ..self.clone() }
+    }
+
+    /// The same connections and gates, for one piece of work that services may keep waiting
+    /// so long in all: past that its requests fail.
+    #[must_use]
+    pub fn with_patience(&self, limit: Duration) -> Self {
+        Self { patience: Some(Arc::new(Patience::new(limit))), ..self.clone() }
     }
 
     /// How often a request that may be repeated is sent at most.
@@ -235,7 +257,10 @@ impl Client {
                 let waited_ms = self.waited().as_millis() as u64;
                 let limit_seconds = self.settings.retry_after_limit_seconds;
                 warn!(url, status = status.as_u16(), pause_ms, waited_ms, limit_seconds, "asked to wait");
-                Ok(!last)
+                match self.patience.as_ref().and_then(|patience| patience.spend(pause, Instant::now())) {
+                    Some(limit) => Err(Error::WaitedEnough { url, limit_seconds: limit.as_secs() }),
+                    None => Ok(!last),
+                }
             }
             Verdict::Passing(_) if last => Ok(false),
             Verdict::Passing(asked) => {

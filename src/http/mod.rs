@@ -17,6 +17,7 @@ mod managed_identity;
 mod oauth2;
 mod objects;
 mod pace;
+mod patience;
 mod request;
 mod token_error;
 mod tokens;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -90,7 +91,7 @@ impl Doors {
         let missing = || Error::NotConfigured { brand: brand.0.clone(), what: "`drive`" };
         let (microsoft, tokens) = self.microsoft()?;
         let place = self.settings_of(brand)?.drive.as_ref().ok_or_else(missing)?;
-        Drive::new(&self.client, tokens, microsoft, place).map_err(Error::Source)
+        Drive::new(&self.patient(), tokens, microsoft, place).map_err(Error::Source)
     }
 
     /// Opens a brand's Dataverse.
@@ -101,7 +102,12 @@ impl Doors {
         let missing = || Error::NotConfigured { brand: brand.0.clone(), what: "`dataverse_url`" };
         let (_, tokens) = self.microsoft()?;
         let url = self.settings_of(brand)?.dataverse_url.as_ref().ok_or_else(missing)?;
-        Dataverse::new(&self.client, tokens, url, self.limits.dataverse_page_size).map_err(Error::Source)
+        Dataverse::new(&self.patient(), tokens, url, self.limits.dataverse_page_size).map_err(Error::Source)
+    }
+
+    /// A source is opened once a run, and its patience is the run's.
+    fn patient(&self) -> Client {
+        self.client.with_patience(Duration::from_secs(self.limits.throttled_limit_seconds))
     }
 
     /// Fetches what was not loaded before, oldest first; with `full` everything

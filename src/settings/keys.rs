@@ -46,6 +46,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("sources.dataverse_page_size", Kind::Number),
     ("sources.concurrent_downloads", Kind::Number),
     ("sources.settle_seconds", Kind::Number),
+    ("sources.throttled_limit_seconds", Kind::Number),
     ("sources.mismatched_text", Kind::Text),
     ("forecast.horizon_days", Kind::Number),
     ("metabase.url", Kind::Text),

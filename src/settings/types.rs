@@ -251,6 +251,9 @@ pub struct Sources {
     /// A file of a drive changed less than so many seconds ago is looked at twice, that
     /// far apart, and read only if it stayed the same. 0: never. Default: 10.
     pub settle_seconds: u32,
+    /// How long a service may keep one run waiting in all, by asking for patience again and
+    /// again, before the run ends with a message. Default: 1800.
+    pub throttled_limit_seconds: u64,
     /// What becomes of a text whose size or hash is not what the drive lists, twice
     /// in a row. Default: `refuse`.
     pub mismatched_text: MismatchedText,

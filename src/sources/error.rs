@@ -173,7 +173,8 @@ impl Error {
         match self {
             Self::SignIn { source, .. } => source.is_passing(),
             Self::Send { source, .. } => {
-                matches!(source, http::Error::Send { .. } | http::Error::WaitTooLong { .. })
+                use http::Error::{Send, WaitTooLong, WaitedEnough};
+                matches!(source, Send { .. } | WaitTooLong { .. } | WaitedEnough { .. })
             }
             Self::Refused { status, .. } | Self::DownloadRefused { status, .. } => {
                 matches!(status, 408 | 423 | 425 | 429 | 500 | 502 | 503 | 504 | 509)

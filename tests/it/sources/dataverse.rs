@@ -1,5 +1,7 @@
 //! Tables of Dataverse: pages, digits, rights.
 
+use std::time::Duration;
+
 use sandbox::dataverse::schema::{Column, ColumnKind, Table};
 use sandbox::dataverse::{Dataverse as Organisation, DataverseOptions};
 use sandbox::faults::{Outcome, Scenario, When};
@@ -148,6 +150,23 @@ async fn throttling_and_a_dead_token_lose_no_row() {
     tables.world.put("a", b"x");
     tables.world.listed("*").await.unwrap();
     assert_eq!(tables.world.tokens_asked(), 3);
+}
+
+#[tokio::test]
+async fn a_service_that_throttles_all_along_ends_the_work_by_name() {
+    let tables = Tables::start();
+    tables.organisation.faults().script(ROWS, When::OneIn(2), Scenario::DataverseRequestLimit(Some("0.06")));
+    let asked = async |patience: u64| {
+        let client = tables.world.client.with_patience(Duration::from_millis(patience));
+        let url = &tables.organisation.base_url;
+        let dataverse = Dataverse::new(&client, &tables.world.tokens, url, 2).unwrap();
+        sendable(dataverse.fetch_table(&query(), tables.world.into.path(), LIMIT_BYTES)).await
+    };
+    let error = asked(100).await.unwrap_err();
+    let text = said(&error);
+    assert!(text.contains("asked to wait again") && error.is_passing(), "{text}");
+    assert!(error.hint().unwrap_or_default().contains("sources.throttled_limit_seconds"), "{error:?}");
+    assert_eq!(content(&asked(60_000).await.unwrap()).split(|byte| *byte == b'\n').count(), 6);
 }
 
 #[tokio::test]
