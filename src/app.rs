@@ -11,7 +11,7 @@ use crate::http::{self, Client, Expiry, Tokens};
 use crate::notify::{self, Mailer};
 use crate::pipelines::{self, Doors, Engine, Pipeline};
 use crate::settings::{MailTransport, Settings};
-use crate::warehouse::{self, Warehouse};
+use crate::warehouse::{self, Kept, Table, Warehouse, WriteDisposition};
 
 /// Why the program could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,7 @@ impl App {
         let program = std::env::current_exe().map_err(Error::Program)?;
         Warehouse::connect(&self.settings.database, &self.settings.installation, &program)
             .await
+            .map(|warehouse| warehouse.analyzing_from(self.settings.warehouse.analyze_rows))
             .map_err(Error::Warehouse)
     }
 
@@ -133,6 +134,38 @@ impl App {
             })
             .collect();
         if unknown.is_empty() { Ok(pipelines) } else { Err(Error::Definitions(unknown)) }
+    }
+
+    /// Every table that pipelines load into, of each brand, with what keeps it.
+    pub fn kept(&self, pipelines: &[Pipeline]) -> Vec<Kept> {
+        let mut tables: BTreeMap<(String, String), Kept> = BTreeMap::new();
+        for brand in self.settings.brands.keys() {
+            let mut add = |table: Table, own: Option<u32>| {
+                let archive_after_months = own.or(self.settings.warehouse.archive_after_months);
+                let name = (table.schema.clone(), table.name.clone());
+                let indexes = table.indexes.clone();
+                let kept = Kept { brand: brand.clone(), table, archive_after_months };
+                let kept = tables.entry(name).or_insert(kept);
+                for index in indexes {
+                    if !kept.table.indexes.contains(&index) {
+                        kept.table.indexes.push(index);
+                    }
+                }
+            };
+            for pipeline in pipelines.iter().filter(|pipeline| pipeline.serves(brand)) {
+                add(pipeline.table(brand), pipeline.definition.destination.archive_after_months);
+                if pipeline.definition.forecast.is_some() {
+                    add(pipelines::forecast_table(brand), None);
+                }
+            }
+        }
+        // A table that each load replaces whole has no old part.
+        for kept in tables.values_mut() {
+            if kept.table.disposition == WriteDisposition::Replace || kept.table.partition_by.is_none() {
+                kept.archive_after_months = None;
+            }
+        }
+        tables.into_values().collect()
     }
 
     /// Builds the way mails leave.

@@ -5,6 +5,7 @@
 //! 4 changes pending (`plan --exit-code`).
 
 mod access;
+mod archive;
 mod arguments;
 mod check;
 mod contract;
@@ -18,6 +19,7 @@ mod report;
 mod run;
 mod runs;
 mod serve;
+mod upkeep;
 
 use std::process::ExitCode;
 
@@ -79,6 +81,7 @@ failures!(
     crate::pipelines::Error,
     crate::pipelines::ExportError,
     crate::scheduler::Error,
+    crate::warehouse::ArchiveError,
     crate::warehouse::EmbeddedError,
     crate::warehouse::MigrateError,
     crate::warehouse::marts::Error,
@@ -139,6 +142,7 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure
         Command::Check(command) => check::run(&app, &command, output).await,
         Command::Contract(command) => contract::run(&app, &command, output).await,
         Command::Db(command) => db::run(&app, &command, output).await,
+        Command::Archive(command) => archive::run(&app, &command, output).await,
         Command::Run(command) => run::run(&app, &command, output).await,
         Command::Runs(command) => runs::run(&app, &command, output).await,
         Command::Quarantine(command) => quarantine::run(&app, &command, output).await,

@@ -1,13 +1,3 @@
-//! Dies on purpose at a named step, so that tests can show what a crash leaves.
+//! The steps at which a test may let a run die.
 
-/// Ends the process, as `kill -9` would, where a test asked for it. Programs built
-/// for use do not look.
-#[cfg(debug_assertions)]
-pub(super) fn point(name: &str) {
-    if std::env::var_os("STOREKEEPER_CRASH_AT").is_some_and(|at| at == name) {
-        std::process::abort();
-    }
-}
-
-#[cfg(not(debug_assertions))]
-pub(super) fn point(_name: &str) {}
+pub(super) use crate::crash::point;

@@ -23,4 +23,5 @@ mod sheets;
 mod sources;
 mod support;
 mod tracking;
+mod upkeep;
 mod worksheets;

@@ -40,6 +40,11 @@ impl Place {
         Self { folder, database, pool }
     }
 
+    /// Where its database is.
+    pub(crate) fn url(&self) -> String {
+        self.database.url().to_owned()
+    }
+
     /// A file's place.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
