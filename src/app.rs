@@ -12,7 +12,7 @@ use crate::http::{self, Client, Expiry, ObjectsConnector, Tokens};
 use crate::notify::{self, Mailer};
 use crate::pipelines::{self, Doors, Engine, Pipeline};
 use crate::settings::{MailTransport, Settings};
-use crate::warehouse::{self, Duty, Endpoint, Located, Warehouse, locate};
+use crate::warehouse::{self, Duty, Endpoint, Kept, Located, Table, Warehouse, WriteDisposition, locate};
 
 /// Why the program could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,7 @@ impl App {
     async fn warehouse_for(&self, duty: Option<Duty>) -> Result<Warehouse, Error> {
         Warehouse::connect_as(&self.settings.database, &self.settings.installation, &self.program()?, duty)
             .await
+            .map(|warehouse| warehouse.analyzing_from(self.settings.warehouse.analyze_rows))
             .map_err(Error::Warehouse)
     }
 
@@ -189,6 +190,38 @@ impl App {
             })
             .collect();
         if unknown.is_empty() { Ok(pipelines) } else { Err(Error::Definitions(unknown)) }
+    }
+
+    /// Every table that pipelines load into, of each brand, with what keeps it.
+    pub fn kept(&self, pipelines: &[Pipeline]) -> Vec<Kept> {
+        let mut tables: BTreeMap<(String, String), Kept> = BTreeMap::new();
+        for brand in self.settings.brands.keys() {
+            let mut add = |table: Table, own: Option<u32>| {
+                let archive_after_months = own.or(self.settings.warehouse.archive_after_months);
+                let name = (table.schema.clone(), table.name.clone());
+                let indexes = table.indexes.clone();
+                let kept = Kept { brand: brand.clone(), table, archive_after_months };
+                let kept = tables.entry(name).or_insert(kept);
+                for index in indexes {
+                    if !kept.table.indexes.contains(&index) {
+                        kept.table.indexes.push(index);
+                    }
+                }
+            };
+            for pipeline in pipelines.iter().filter(|pipeline| pipeline.serves(brand)) {
+                add(pipeline.table(brand), pipeline.definition.destination.archive_after_months);
+                if pipeline.definition.forecast.is_some() {
+                    add(pipelines::forecast_table(brand), None);
+                }
+            }
+        }
+        // A table that each load replaces whole has no old part.
+        for kept in tables.values_mut() {
+            if kept.table.disposition == WriteDisposition::Replace || kept.table.partition_by.is_none() {
+                kept.archive_after_months = None;
+            }
+        }
+        tables.into_values().collect()
     }
 
     /// Builds the way mails leave.

@@ -7,6 +7,7 @@
 
 // 1 leaves: names, options and logging that everything may use
 pub mod clock;
+pub mod crash;
 pub mod digits;
 pub mod ids;
 pub mod pattern;

@@ -9,12 +9,16 @@
 -- "Last year" = "cents"
 -- "Business date" = "date"
 -- ---
+WITH latest AS (
+    SELECT max(x.business_date) AS business_date
+    FROM {{ schema }}.as_of AS x
+    WHERE {{ in_scope("x") }}
+)
 SELECT
     d.business_date AS "Business date",
     d.average_ticket AS "Average ticket",
     round(d.net_sales_last_year / nullif(d.orders_last_year, 0), 2) AS "Last year",
     d.store_id
 FROM {{ schema }}.sales_by_day AS d
-JOIN {{ schema }}.as_of AS a ON a.store_id = d.store_id
-WHERE {{ in_scope("d") }} AND d.business_date > a.business_date - 14
+WHERE {{ in_scope("d") }} AND d.business_date > (SELECT l.business_date FROM latest AS l) - 14
 ORDER BY d.business_date

@@ -10,9 +10,11 @@
 -- "graph.show_values" = true
 -- ---
 WITH latest AS (
-    SELECT max(x.business_date) AS business_date
+    SELECT x.business_date
     FROM {{ schema }}.labor_by_day AS x
     WHERE {{ in_scope("x") }}
+    ORDER BY x.business_date DESC
+    LIMIT 1
 )
 SELECT
     concat_ws(' ', d.store_id, d.store_name) AS "Name",
@@ -20,7 +22,6 @@ SELECT
     round(sum(d.net_sales) / nullif(sum(d.labor_hours), 0), 2) AS "Sales per labor hour",
     d.store_id
 FROM {{ schema }}.labor_by_day AS d
-CROSS JOIN latest AS l
-WHERE {{ in_scope("d") }} AND d.business_date > l.business_date - 7
+WHERE {{ in_scope("d") }} AND d.business_date > (SELECT l.business_date FROM latest AS l) - 7
 GROUP BY d.store_id, d.store_name
 ORDER BY 2 DESC NULLS LAST

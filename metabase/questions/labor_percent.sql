@@ -9,15 +9,22 @@
 -- "Four weeks" = "percent"
 -- "Business date" = "date"
 -- ---
-WITH days AS (
+WITH latest AS (
+    SELECT x.business_date
+    FROM {{ schema }}.labor_by_day AS x
+    WHERE {{ in_scope("x") }}
+    ORDER BY x.business_date DESC
+    LIMIT 1
+),
+days AS (
     SELECT
         l.store_id,
         l.business_date,
         l.labor_percent,
-        sum(l.labor_cost) OVER four_weeks / nullif(sum(l.net_sales) OVER four_weeks, 0) AS four_weeks,
-        max(l.business_date) OVER () AS last_business_date
+        sum(l.labor_cost) OVER four_weeks / nullif(sum(l.net_sales) OVER four_weeks, 0) AS four_weeks
     FROM {{ schema }}.labor_by_day AS l
-    WHERE {{ in_scope("l") }}
+    -- Fourteen days, and the four weeks up to the first of them.
+    WHERE {{ in_scope("l") }} AND l.business_date > (SELECT t.business_date FROM latest AS t) - 41
     WINDOW four_weeks AS (
         PARTITION BY l.store_id ORDER BY l.business_date RANGE BETWEEN '27 days' PRECEDING AND CURRENT ROW
     )
@@ -28,5 +35,5 @@ SELECT
     round(four_weeks, 4) AS "Four weeks",
     store_id
 FROM days
-WHERE business_date > last_business_date - 14
+WHERE business_date > (SELECT t.business_date FROM latest AS t) - 14
 ORDER BY business_date

@@ -17,6 +17,11 @@
 -- "High" = { "line.style" = "dashed", "show_series_values" = false }
 -- "Last year" = { "line.style" = "dotted", "show_series_values" = false }
 -- ---
+WITH latest AS (
+    SELECT max(x.business_date) AS business_date
+    FROM {{ schema }}.as_of AS x
+    WHERE {{ in_scope("x") }}
+)
 SELECT
     f.business_date AS "Business date",
     f.forecast AS "Forecast",
@@ -25,8 +30,13 @@ SELECT
     y.net_sales AS "Last year",
     f.store_id
 FROM {{ schema }}.forecast_by_day AS f
-JOIN {{ schema }}.as_of AS a ON a.store_id = f.store_id
 LEFT JOIN {{ schema }}.calendar AS c ON c.business_date = f.business_date
-LEFT JOIN {{ schema }}.sales_days AS y ON y.store_id = f.store_id AND y.business_date = c.comparable_date
-WHERE {{ in_scope("f") }} AND f.business_date BETWEEN a.business_date + 1 AND a.business_date + 7
+LEFT JOIN LATERAL (
+    SELECT sum(x.net_sales) AS net_sales
+    FROM {{ schema }}.sales_channel AS x
+    WHERE {{ in_scope("x") }} AND x.store_id = f.store_id AND x.business_date = c.comparable_date
+) AS y ON true
+WHERE {{ in_scope("f") }}
+  AND f.business_date > (SELECT l.business_date FROM latest AS l)
+  AND f.business_date <= (SELECT l.business_date FROM latest AS l) + 7
 ORDER BY f.business_date

@@ -16,11 +16,10 @@ WITH latest AS (
 before AS (
     SELECT s.store_id, s.net_sales
     FROM {{ schema }}.sales_days AS s
-    CROSS JOIN latest AS l
     WHERE {{ in_scope("s") }}
-      AND s.business_date < l.business_date
-      AND s.business_date >= l.business_date - 56
-      AND extract(isodow FROM s.business_date) = extract(isodow FROM l.business_date)
+      AND s.business_date < (SELECT l.business_date FROM latest AS l)
+      AND s.business_date >= (SELECT l.business_date FROM latest AS l) - 56
+      AND extract(isodow FROM s.business_date) = (SELECT extract(isodow FROM l.business_date) FROM latest AS l)
 ),
 medians AS (
     SELECT b.store_id, percentile_cont(0.5) WITHIN GROUP (ORDER BY b.net_sales) AS usual
@@ -45,7 +44,6 @@ SELECT
     round((d.net_sales / nullif(p.usual, 0) - 1)::numeric, 4) AS "Difference",
     round(((d.net_sales - p.usual) / nullif(p.deviation, 0))::numeric, 1) AS "Usual deviations"
 FROM {{ schema }}.sales_by_day AS d
-JOIN latest AS l ON l.business_date = d.business_date
 JOIN spreads AS p ON p.store_id = d.store_id
-WHERE {{ in_scope("d") }} AND p.weeks >= 4 AND abs(d.net_sales - p.usual) > 3 * p.deviation
+WHERE {{ in_scope("d") }} AND d.business_date = (SELECT l.business_date FROM latest AS l) AND p.weeks >= 4 AND abs(d.net_sales - p.usual) > 3 * p.deviation
 ORDER BY abs(d.net_sales - p.usual) / nullif(p.deviation, 0) DESC NULLS LAST

@@ -18,16 +18,23 @@
 --   { name = "store_id", enabled = false },
 -- ]
 -- ---
+WITH latest AS (
+    SELECT max(x.business_date) AS business_date
+    FROM {{ schema }}.as_of AS x
+    WHERE {{ in_scope("x") }}
+)
 SELECT
-    h.employee_name AS "Employee",
-    h.total_hours AS "Hours",
-    h.overtime_hours AS "Overtime",
-    h.overtime_pay AS "Overtime pay",
-    greatest(40 - h.total_hours, 0) AS "Left before 40",
-    h.missing_clock_outs AS "Missing clock-outs",
+    max(h.employee_name) AS "Employee",
+    sum(h.total_hours) AS "Hours",
+    sum(h.overtime_hours) AS "Overtime",
+    sum(h.overtime_pay) AS "Overtime pay",
+    greatest(40 - sum(h.total_hours), 0) AS "Left before 40",
+    count(*) FILTER (WHERE h.clocked_out_at IS NULL) AS "Missing clock-outs",
     h.store_id
-FROM {{ schema }}.hours_by_week AS h
-JOIN {{ schema }}.as_of AS a ON a.store_id = h.store_id
-WHERE {{ in_scope("h") }} AND h.week_start = date_trunc('week', a.business_date)::date
-ORDER BY h.overtime_hours DESC, h.total_hours DESC, h.employee_name
+FROM {{ schema }}.clock_in_out AS h
+WHERE {{ in_scope("h") }}
+  AND h.business_date >= (SELECT date_trunc('week', l.business_date)::date FROM latest AS l)
+  AND h.business_date < (SELECT date_trunc('week', l.business_date)::date FROM latest AS l) + 7
+GROUP BY h.store_id, h.user_id
+ORDER BY 3 DESC, 2 DESC, 1
 LIMIT 15

@@ -20,7 +20,8 @@ SELECT
     sum(d.net_sales_last_year) AS "Last year",
     string_agg(DISTINCT d.store_id, ',') AS stores
 FROM {{ schema }}.sales_by_day AS d
-CROSS JOIN latest AS l
-WHERE {{ in_scope("d") }} AND d.business_date >= l.week_start - 91 AND d.business_date < l.week_start
+WHERE {{ in_scope("d") }}
+  AND d.business_date >= (SELECT l.week_start FROM latest AS l) - 91
+  AND d.business_date < (SELECT l.week_start FROM latest AS l)
 GROUP BY 1
 ORDER BY 1

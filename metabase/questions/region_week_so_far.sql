@@ -21,7 +21,8 @@ SELECT
     sum(d.net_sales_last_year) AS "Last year",
     string_agg(d.store_id, ',' ORDER BY d.store_id) AS stores
 FROM {{ schema }}.sales_by_day AS d
-CROSS JOIN latest AS l
-WHERE {{ in_scope("d") }} AND d.business_date BETWEEN date_trunc('week', l.business_date)::date AND l.business_date
+WHERE {{ in_scope("d") }}
+  AND d.business_date >= (SELECT date_trunc('week', l.business_date)::date FROM latest AS l)
+  AND d.business_date <= (SELECT l.business_date FROM latest AS l)
 GROUP BY d.business_date
 ORDER BY d.business_date

@@ -11,6 +11,11 @@
 -- [settings]
 -- "graph.x_axis.scale" = "ordinal"
 -- ---
+WITH latest AS (
+    SELECT max(x.business_date) AS business_date
+    FROM {{ schema }}.as_of AS x
+    WHERE {{ in_scope("x") }}
+)
 SELECT
     to_char(d.business_date, 'Dy DD Mon') AS "Day",
     d.net_sales AS "Net sales",
@@ -18,8 +23,11 @@ SELECT
     d.net_sales_last_year AS "Last year",
     d.store_id
 FROM {{ schema }}.sales_by_day AS d
-JOIN {{ schema }}.as_of AS a ON a.store_id = d.store_id
-LEFT JOIN {{ schema }}.forecast_by_day AS f ON f.store_id = d.store_id AND f.business_date = d.business_date
+LEFT JOIN {{ schema }}.forecast_by_day AS f
+    ON f.store_id = d.store_id AND f.business_date = d.business_date
+    AND f.business_date >= (SELECT date_trunc('week', l.business_date)::date FROM latest AS l)
+    AND f.business_date <= (SELECT l.business_date FROM latest AS l)
 WHERE {{ in_scope("d") }}
-  AND d.business_date BETWEEN date_trunc('week', a.business_date)::date AND a.business_date
+  AND d.business_date >= (SELECT date_trunc('week', l.business_date)::date FROM latest AS l)
+  AND d.business_date <= (SELECT l.business_date FROM latest AS l)
 ORDER BY d.business_date

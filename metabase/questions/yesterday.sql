@@ -10,6 +10,11 @@
 -- "Last week" = "money"
 -- "Last year" = "money"
 -- ---
+WITH latest AS (
+    SELECT max(x.business_date) AS business_date
+    FROM {{ schema }}.as_of AS x
+    WHERE {{ in_scope("x") }}
+)
 SELECT
     d.business_date AS "Business date",
     d.net_sales AS "Net sales",
@@ -18,6 +23,5 @@ SELECT
     d.net_sales_last_year AS "Last year",
     d.store_id
 FROM {{ schema }}.sales_by_day AS d
-JOIN {{ schema }}.as_of AS a ON a.store_id = d.store_id AND a.business_date = d.business_date
 LEFT JOIN {{ schema }}.forecast_by_day AS f ON f.store_id = d.store_id AND f.business_date = d.business_date
-WHERE {{ in_scope("d") }}
+WHERE {{ in_scope("d") }} AND d.business_date = (SELECT l.business_date FROM latest AS l)

@@ -19,5 +19,14 @@ SELECT
 FROM sales_days AS d
 JOIN stores AS s ON s.store_id = d.store_id
 LEFT JOIN calendar AS c ON c.business_date = d.business_date
-LEFT JOIN sales_days AS w ON w.store_id = d.store_id AND w.business_date = d.business_date - 7
-LEFT JOIN sales_days AS y ON y.store_id = d.store_id AND y.business_date = c.comparable_date
+-- Looked up day by day: joined to `sales_days`, all days there are would be summed up first.
+LEFT JOIN LATERAL (
+    SELECT sum(x.net_sales) AS net_sales, sum(x.orders)::bigint AS orders
+    FROM sales_channel AS x
+    WHERE x.store_id = d.store_id AND x.business_date = d.business_date - 7
+) AS w ON true
+LEFT JOIN LATERAL (
+    SELECT sum(x.net_sales) AS net_sales, sum(x.orders)::bigint AS orders
+    FROM sales_channel AS x
+    WHERE x.store_id = d.store_id AND x.business_date = c.comparable_date
+) AS y ON true

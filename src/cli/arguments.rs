@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand};
 
 use super::{
-    Format, access, backup, check, contract, db, export, forecast, metabase, quarantine, report, run, runs, serve, undo,
+    Format, access, archive, backup, check, contract, db, export, forecast, metabase, quarantine, report, run, runs, serve, undo,
 };
 
 const AFTER_HELP: &str = "\
@@ -52,9 +52,12 @@ pub(super) enum Command {
     /// Drafts a pipeline from a file, and tests pipelines by their examples.
     #[command(subcommand)]
     Contract(contract::Command),
-    /// Makes the database's schemas, and shows their state.
+    /// Makes the database's schemas, shows their state, and keeps the tables in order.
     #[command(subcommand)]
     Db(db::Command),
+    /// Moves old months to Parquet files, checks those, and brings months back.
+    #[command(subcommand)]
+    Archive(archive::Command),
     /// Loads what is new, by one pipeline, several, or all.
     Run(run::Command),
     /// Lists runs, or shows one.

@@ -19,6 +19,10 @@ pub(super) enum Command {
     Migrate,
     /// Lists the migrations, and says which this database has.
     Status,
+    /// Makes partitions of the months to come and indexes that lack, and prunes the
+    /// history by `warehouse.history_days`. Loads and readers go on; running it twice
+    /// changes nothing. Ends with 1 where a table could not be kept in order.
+    Maintain,
     /// Keeps the private PostgreSQL until its last user is gone. Nobody types this.
     #[command(hide = true)]
     Supervise {
@@ -28,6 +32,9 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
+    if matches!(command, Command::Maintain) {
+        return super::upkeep::maintain(app, output).await;
+    }
     let warehouse = app.warehouse().await?;
     if matches!(command, Command::Migrate) {
         if !duties::may_own(&warehouse).await.map_err(|error| Failure::new(&error, None))? {

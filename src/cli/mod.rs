@@ -5,6 +5,7 @@
 //! 4 changes pending (`plan --exit-code`).
 
 mod access;
+mod archive;
 mod arguments;
 mod backup;
 mod check;
@@ -21,6 +22,7 @@ mod runs;
 mod serve;
 mod serve_backup;
 mod undo;
+mod upkeep;
 
 use std::process::ExitCode;
 
@@ -84,6 +86,7 @@ failures!(
     crate::pipelines::Error,
     crate::pipelines::ExportError,
     crate::scheduler::Error,
+    crate::warehouse::ArchiveError,
     crate::warehouse::EmbeddedError,
     crate::warehouse::MigrateError,
     crate::warehouse::marts::Error,
@@ -152,6 +155,7 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure
         Command::Check(command) => check::run(&app, &command, output).await,
         Command::Contract(command) => contract::run(&app, &command, output).await,
         Command::Db(command) => db::run(&app, &command, output).await,
+        Command::Archive(command) => archive::run(&app, &command, output).await,
         Command::Run(command) => run::run(&app, &command, output).await,
         Command::Runs(command) => runs::run(&app, &command, output).await,
         Command::Undo(command) => undo::run(&app, &command, output).await,

@@ -53,6 +53,8 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
     let face = tokio::spawn(ops::serve(listener, state, stopping.clone()));
     let outbox = tokio::spawn(keep_sending(app.clone(), warehouse.clone(), stopping.clone()));
     let backups = tokio::spawn(serve_backup::keep(app.clone(), backed_up, stopping.clone()));
+    let upkeep = super::upkeep::daily(app.clone(), pipelines.clone(), warehouse.clone(), stopping.clone());
+    let upkeep = tokio::spawn(upkeep);
     let scheduler = if enabled {
         let engine = app.engine(&warehouse)?;
         let app_of_runs = app.clone();
@@ -90,6 +92,7 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
         scheduler.await.map_err(|error| Failure::new(&error, None))??;
     }
     backups.await.map_err(|error| Failure::new(&error, None))?;
+    upkeep.await.map_err(|error| Failure::new(&error, None))?;
     outbox.await.map_err(|error| Failure::new(&error, None))?;
     face.await.map_err(|error| Failure::new(&error, None))?.map_err(|error| Failure::new(&error, None))?;
     warehouse.close().await;

@@ -153,6 +153,12 @@ pub struct Destination {
     /// Names of checks in `sql/checks`.
     #[serde(default)]
     pub checks: Vec<String>,
+    /// Columns of each index besides the key's: what dashboards ask by.
+    #[serde(default)]
+    pub indexes: Vec<Vec<String>>,
+    /// Months after which a partition goes to a file. Default: as `[warehouse]` says;
+    /// 0: never.
+    pub archive_after_months: Option<u32>,
 }
 
 /// `[schedule]`
@@ -245,6 +251,7 @@ impl Pipeline {
             partition_by: destination.partition_by.clone(),
             window: destination.window.clone(),
             disposition: destination.write_disposition,
+            indexes: destination.indexes.clone(),
         }
     }
 
@@ -468,6 +475,22 @@ fn destination_problems(definition: &Definition, columns: &[(String, String)]) -
             problems.push(format!("`partition_by` names `{column}`, which does not reach the destination"));
         } else if !key.is_empty() && !key.contains(column) {
             problems.push(format!("`partition_by` names `{column}`, which must be part of the key"));
+        }
+    }
+    for index in &destination.indexes {
+        if index.is_empty() {
+            problems.push("an index needs a column".to_owned());
+        }
+        for name in index.iter().filter(|name| !there(name)) {
+            problems.push(format!("index column `{name}` does not reach the destination"));
+        }
+    }
+    if destination.archive_after_months.is_some_and(|months| months > 0) {
+        if destination.partition_by.is_none() {
+            problems.push("`archive_after_months` needs `partition_by`: partitions are what is archived".to_owned());
+        }
+        if destination.write_disposition == WriteDisposition::Replace {
+            problems.push("`archive_after_months` does not go with `replace`: each load is the whole table".to_owned());
         }
     }
     let needs_key = matches!(destination.write_disposition, WriteDisposition::Merge | WriteDisposition::ReplaceWindow);

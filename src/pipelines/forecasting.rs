@@ -150,6 +150,11 @@ fn schema() -> SchemaRef {
     ]))
 }
 
+/// The table of a brand's forecasts.
+pub fn forecast_table(brand: &BrandId) -> Table {
+    table(brand, &schema())
+}
+
 fn table(brand: &BrandId, schema: &Schema) -> Table {
     Table {
         schema: brand.schema(),
@@ -159,6 +164,7 @@ fn table(brand: &BrandId, schema: &Schema) -> Table {
         partition_by: Some("business_date".to_owned()),
         window: Vec::new(),
         disposition: WriteDisposition::Merge,
+        indexes: vec![["business_date", "store_id"].map(str::to_owned).to_vec()],
     }
 }
 

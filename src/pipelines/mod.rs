@@ -38,7 +38,7 @@ pub use drafting::{DraftError, DraftOrder, Drafted, DraftedColumn, draft};
 pub use error::Error;
 pub use examples::{Difference, ExampleOutcome, ExampleReport, test_example};
 pub use export::{ExportOrder, ExportPlan, ExportTo, Follows, Missing, list_rejects};
-pub use forecasting::{Forecast, TABLE as FORECAST_TABLE};
+pub use forecasting::{Forecast, TABLE as FORECAST_TABLE, forecast_table};
 pub use quarantine::{
     ExportError, Exported, QuarantineFilter, QuarantineState, RefusedCount, dismiss_quarantine, export_quarantine,
     list_quarantine, quarantine_counts, quarantined_pairs,

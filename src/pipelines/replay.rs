@@ -30,7 +30,7 @@ use super::turn_tables::Turn;
 use crate::contracts::{self, Reference, RuleKind, SHAPE_RULE, Severity};
 use crate::ids::{BrandId, ROW};
 use crate::transforms::{self, Transform};
-use crate::warehouse::{Load, LoadError, WriteDisposition};
+use crate::warehouse::{ARCHIVED_RULE, Load, LoadError, WriteDisposition};
 
 /// The rule of rows that cannot be replayed at all.
 const RULE: &str = "replay";
@@ -115,8 +115,11 @@ impl Engine {
             for row in lost {
                 let (column, reason) = missing(pipeline, &row).unwrap_or_default();
                 // The rule says what the row is, for the next replay too.
-                let rule =
-                    if [UNIQUE, SHAPE_RULE].contains(&row.rule.as_str()) { row.rule.clone() } else { RULE.to_owned() };
+                let rule = if [UNIQUE, SHAPE_RULE, ARCHIVED_RULE].contains(&row.rule.as_str()) {
+                    row.rule.clone()
+                } else {
+                    RULE.to_owned()
+                };
                 verdicts.push(stays(report, &row, column, &rule, reason, None));
             }
             let passed =
@@ -145,6 +148,11 @@ impl Engine {
             load.check(name, sql).await.map_err(failed)?;
         }
         let counts = load.merge().await.map_err(failed)?;
+        for aside in load.set_aside() {
+            let Some(row) = staged.remove(&(aside.file_id, aside.source_row)) else { continue };
+            let (column, reason) = (load.month_column().to_owned(), aside.reason.clone());
+            verdicts.push(stays(report, &row, column, ARCHIVED_RULE, reason, None));
+        }
         report.count(counts);
         let replayed = |row: &Refused| Verdict { id: row.id, state: QuarantineState::Replayed, refusal: None };
         verdicts.extend(staged.values().map(replayed));
@@ -240,7 +248,7 @@ fn missing(pipeline: &Pipeline, row: &Refused) -> Option<(String, String)> {
         // Which of its cells is missing only the file's author can tell.
         return Some((row.column.clone(), row.reason.clone()));
     }
-    if row.rule == UNIQUE && pipeline.transform.is_some() {
+    if [UNIQUE, ARCHIVED_RULE].contains(&row.rule.as_str()) && pipeline.transform.is_some() {
         return Some((row.column.clone(), "it was kept as the transform made it: load its file again".to_owned()));
     }
     let contract = &pipeline.definition.contract;

@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::contracts::Reference;
 use crate::ids::{BrandId, PipelineName};
 use crate::telemetry::chain;
-use crate::warehouse::{Load, LoadError, Table, Warehouse, WriteDisposition};
+use crate::warehouse::{ARCHIVED_RULE, Load, LoadError, Table, Warehouse, WriteDisposition};
 
 /// Runs pipelines. Clones share the doors and the warehouse.
 #[derive(Debug, Clone)]
@@ -191,6 +191,11 @@ impl Engine {
         }
         crash::point("before_merge");
         let mut counts = load.merge().await.map_err(failed)?;
+        for aside in load.set_aside() {
+            report.rows_quarantined += 1;
+            let file = names.get(&aside.file_id).map_or("", |staged| &staged.shown);
+            report.add_samples([sample(file, aside.source_row, load.month_column(), ARCHIVED_RULE, &aside.reason)]);
+        }
         if let Some(tracked) = &acquired.tracked {
             counts.deleted += tracked.sweep(&mut load, &pipeline.name, brand, &table).await?;
         }

@@ -21,6 +21,8 @@ pub struct Settings {
     pub log: Log,
     /// `[database]`
     pub database: Database,
+    /// `[warehouse]`
+    pub warehouse: Warehouse,
     /// `[http]`
     pub http: Http,
     /// `[microsoft]`; needed as soon as a pipeline reads a drive or Dataverse.
@@ -91,6 +93,23 @@ pub struct Database {
     pub url: Option<SecretString>,
     /// Connections kept at most. Default: 8.
     pub max_connections: u32,
+}
+
+/// `[warehouse]`: the upkeep of the tables.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Warehouse {
+    /// Monthly partitions made ahead. Default: 3.
+    pub partitions_ahead: u32,
+    /// A load that changes so many rows has its partitions analysed. Default: 10000.
+    pub analyze_rows: u64,
+    /// Days for which the rows that loads replaced are kept; 0: for ever. Default: 800.
+    pub history_days: u32,
+    /// Months after which a partition goes to a file; a pipeline may say otherwise.
+    /// Without one, none does.
+    pub archive_after_months: Option<u32>,
+    /// Folder of the archived partitions. Default: `var/archive`.
+    pub archive_dir: PathBuf,
 }
 
 /// `[http]`: how patient the one way out is.

@@ -11,6 +11,9 @@ use super::embedded::{self, Embedded};
 use super::endpoint::Endpoint;
 use crate::settings;
 
+/// Fewer changed rows than this move no plan.
+const ANALYZE_ROWS: u64 = 10_000;
+
 /// Why there is no warehouse.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -94,6 +97,8 @@ pub struct Warehouse {
     pool: PgPool,
     address: Address,
     installation: String,
+    /// How many rows a load changes for its partitions to be analysed.
+    analyze_rows: u64,
     // Keeps the private server running for as long as somebody uses it.
     _embedded: Option<Arc<Embedded>>,
 }
@@ -161,7 +166,23 @@ impl Warehouse {
                 address: format!("{}:{}/{}", address.host, address.port, address.database),
                 source,
             })?;
-        Ok(Self { pool, address, installation: installation.name.clone(), _embedded: embedded })
+        Ok(Self {
+            pool,
+            address,
+            installation: installation.name.clone(),
+            analyze_rows: ANALYZE_ROWS,
+            _embedded: embedded,
+        })
+    }
+
+    /// The same, with another number of rows from which a load has statistics made.
+    #[must_use]
+    pub fn analyzing_from(self, rows: u64) -> Self {
+        Self { analyze_rows: rows, ..self }
+    }
+
+    pub(super) fn analyze_rows(&self) -> u64 {
+        self.analyze_rows
     }
 
     /// The pool.

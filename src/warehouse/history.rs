@@ -5,7 +5,12 @@
 //! The table holds the versions that are visible now, its history all others. So a
 //! load is undone from here, and `<table>_as_of(timestamptz)` reads the table as it
 //! was known at a moment.
+//!
+//! Versions that were superseded long ago are pruned. The latest moment before which
+//! some were is the brand's horizon: asked for an earlier one, `_as_of` fails, and no
+//! load from before can be undone.
 
+use chrono::{DateTime, Utc};
 use sqlx::{Executor as _, PgConnection};
 
 use super::duties::make_schema;
@@ -16,14 +21,20 @@ use crate::ids::{BrandId, LoadId};
 
 /// The view of a history schema that says when loads became known.
 pub const KNOWN_LOADS: &str = "known_loads";
+/// Its table of one row at most: from when on versions are kept.
+const HORIZON: &str = "horizon";
+/// Its function that refuses a moment before the horizon.
+const IS_KEPT: &str = "is_kept";
 
 /// Makes a brand's history schema where there is none.
 pub(super) async fn ensure_schema(connection: &mut PgConnection, brand: &BrandId) -> Result<(), Error> {
     let query = Error::query("make the history's schema");
     let schema = Ident::known(&brand.history_schema());
     let view = format!("{schema}.{KNOWN_LOADS}");
-    let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+    let horizon = format!("{schema}.{HORIZON}");
+    let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL")
         .bind(&view)
+        .bind(&horizon)
         .fetch_one(&mut *connection)
         .await
         .map_err(query)?;
@@ -45,13 +56,66 @@ pub(super) async fn ensure_schema(connection: &mut PgConnection, brand: &BrandId
             literal(&brand.0)
         ),
         format!("COMMENT ON VIEW {view} IS 'rights: owner; shows nothing that belongs to a store'"),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {horizon} (one boolean PRIMARY KEY DEFAULT true CHECK (one), \
+             since timestamptz NOT NULL)"
+        ),
+        // With its owner's rights: whoever may read a table may learn how far back.
+        format!(
+            "CREATE OR REPLACE FUNCTION {schema}.{IS_KEPT}(timestamptz) RETURNS boolean \
+             LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+             DECLARE kept_since timestamptz := (SELECT h.since FROM {horizon} h);
+             BEGIN
+                 IF $1 < kept_since THEN
+                     RAISE EXCEPTION 'what was known at % is no longer kept: the history begins at %', $1, kept_since
+                     USING HINT = 'warehouse.history_days says how long replaced rows are kept';
+                 END IF;
+                 RETURN true;
+             END $$"
+        ),
     ] {
         connection.execute(Statement::new(statement).safe()).await.map_err(query)?;
     }
     Ok(())
 }
 
+/// From when on a brand's replaced rows are all there: `_as_of` answers for no earlier
+/// moment, and a load that was committed before cannot be undone. `None`: nothing was
+/// pruned so far. Who is about to undo asks while the table is locked.
+///
+/// # Errors
+/// When PostgreSQL refuses.
+pub async fn horizon(connection: &mut PgConnection, brand: &BrandId) -> Result<Option<DateTime<Utc>>, Error> {
+    ensure_schema(connection, brand).await?;
+    let select = format!("SELECT since FROM {}.{HORIZON}", Ident::known(&brand.history_schema()));
+    sqlx::query_scalar(Statement::new(select).safe())
+        .fetch_optional(connection)
+        .await
+        .map_err(Error::query("look up how far back the history goes"))
+}
+
 impl Table {
+    /// Forgets versions that were superseded before a moment, and moves the horizon
+    /// there. Answers with how many. While the table is locked.
+    pub(super) async fn prune(&self, connection: &mut PgConnection, before: DateTime<Utc>) -> Result<u64, Error> {
+        let query = Error::query("prune the history");
+        let prune = format!(
+            "DELETE FROM {} t USING ops.loads l WHERE l.load_id = t.superseded_by AND l.committed_at < $1",
+            self.history()
+        );
+        let pruned = sqlx::query(Statement::new(prune).safe()).bind(before).execute(&mut *connection).await;
+        let pruned = pruned.map_err(query)?.rows_affected();
+        if pruned > 0 {
+            let horizon = format!("{}.{HORIZON}", Ident::known(&self.history_schema()));
+            let mark = format!(
+                "INSERT INTO {horizon} AS h (since) VALUES ($1)
+                 ON CONFLICT (one) DO UPDATE SET since = greatest(h.since, EXCLUDED.since)"
+            );
+            sqlx::query(Statement::new(mark).safe()).bind(before).execute(connection).await.map_err(query)?;
+        }
+        Ok(pruned)
+    }
+
     /// The history's name with its schema, quoted.
     pub(super) fn history(&self) -> String {
         format!("{}.{}", Ident::known(&self.history_schema()), Ident::known(&self.name))
@@ -89,7 +153,7 @@ impl Table {
             .filter(|(_, _, there)| !there)
             .map(|(name, kind, _)| format!("{} {kind}", Ident::known(name)))
             .collect();
-        if lacking.is_empty() {
+        if lacking.is_empty() && self.asks_for_the_horizon(connection).await? {
             return Ok(());
         }
         let history = self.history();
@@ -101,7 +165,7 @@ impl Table {
             if !self.key.is_empty() {
                 statements.push(format!("CREATE INDEX ON {history} ({})", list(&self.key)));
             }
-        } else {
+        } else if !lacking.is_empty() {
             let added: Vec<String> = lacking.iter().map(|column| format!("ADD COLUMN {column}")).collect();
             statements.push(format!("ALTER TABLE {history} {}", added.join(", ")));
         }
@@ -113,17 +177,33 @@ impl Table {
         Ok(())
     }
 
+    /// Whether the function that reads the table as it was known heeds the horizon; those
+    /// of earlier versions do not.
+    async fn asks_for_the_horizon(&self, connection: &mut PgConnection) -> Result<bool, Error> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                            WHERE n.nspname = $1 AND p.proname = $2 AND strpos(p.prosrc, $3) > 0)",
+        )
+        .bind(&self.schema)
+        .bind(format!("{}_as_of", self.name))
+        .bind(format!(".{IS_KEPT}("))
+        .fetch_one(connection)
+        .await
+        .map_err(Error::query("look up how the table's past is read"))
+    }
+
     /// The function that reads the table as it was known at a moment. It asks with
     /// its reader's rights, and is simple enough for the planner to see through.
     fn as_of(&self, columns: &[String]) -> String {
         let name = format!("{}.{}", Ident::known(&self.schema), Ident::known(&format!("{}_as_of", self.name)));
-        let loads = format!("{}.{KNOWN_LOADS}", Ident::known(&self.history_schema()));
+        let schema = Ident::known(&self.history_schema());
+        let loads = format!("{schema}.{KNOWN_LOADS}");
         let known = format!("IN (SELECT l.load_id FROM {loads} l WHERE l.committed_at <= $1)");
         format!(
             "CREATE OR REPLACE FUNCTION {name}(timestamptz) RETURNS SETOF {path} LANGUAGE sql STABLE AS $$
-             SELECT {columns} FROM {path} t WHERE coalesce(t.restored_by, t.load_id) {known}
+             SELECT {columns} FROM {path} t WHERE {schema}.{IS_KEPT}($1) AND coalesce(t.restored_by, t.load_id) {known}
              UNION ALL
-             SELECT {columns} FROM {history} t WHERE coalesce(t.restored_by, t.load_id) {known}
+             SELECT {columns} FROM {history} t WHERE {schema}.{IS_KEPT}($1) AND coalesce(t.restored_by, t.load_id) {known}
                 AND t.superseded_by IN (SELECT l.load_id FROM {loads} l WHERE l.committed_at > $1) $$",
             path = self.path(),
             history = self.history(),
@@ -162,6 +242,7 @@ mod tests {
             partition_by: None,
             window: Vec::new(),
             disposition: WriteDisposition::Replace,
+            indexes: Vec::new(),
         };
         insta::assert_snapshot!(table.remove(LoadId(7), "WHERE false"), @r#"WITH gone AS (DELETE FROM "mart_harbor"."stores" t WHERE false RETURNING t."store_id", t."load_id", t."file_id", t."source_row", t."restored_by") INSERT INTO "history_harbor"."stores" ("store_id", "load_id", "file_id", "source_row", "restored_by", superseded_by) SELECT "store_id", "load_id", "file_id", "source_row", "restored_by", 7 FROM gone"#);
     }

@@ -15,6 +15,7 @@ use super::commit::commit;
 use super::copy;
 use super::ident::{Ident, Statement};
 use super::part::with_json_versions;
+use super::set_aside::SetAside;
 use super::table::{Table, list};
 use crate::ids::{BrandId, LoadId, PipelineName, ROW, RunId};
 
@@ -47,6 +48,16 @@ pub enum Error {
     /// The connection broke in the middle of a commit.
     #[error("the connection broke while the load was committed, and the server does not say what became of it")]
     Unknown(#[source] sqlx::Error),
+    /// A month's rows are in a file.
+    #[error("{month} of `{table}` is archived")]
+    Archived {
+        /// Table.
+        table: String,
+        /// Month.
+        month: String,
+        /// Whose.
+        brand: String,
+    },
     /// A check found rows that must not be.
     #[error("check `{name}` found {found}")]
     Check {
@@ -67,6 +78,7 @@ impl Error {
             Self::Query { .. } => None,
             Self::Unknown(_) => Some("run it again: what was committed is known then and not loaded twice"),
             Self::ColumnType { .. } => Some("give the column a new name, or change the table by a migration"),
+            Self::Archived { .. } => Some("bring the month back first: `storekeeper archive restore TABLE MONTH`"),
             Self::Check { .. } => Some("nothing was loaded; mend the file at its source, or the check"),
         }
     }
@@ -125,6 +137,10 @@ pub struct Load {
     pub(super) confirmed: Vec<i64>,
     /// Of which part of the table this load is the whole truth.
     pub(super) covers: Option<serde_json::Value>,
+    /// The months it speaks of, where the table is partitioned.
+    pub(super) months: Vec<NaiveDate>,
+    pub(super) set_aside: Vec<SetAside>,
+    warehouse: Warehouse,
 }
 
 impl Load {
@@ -180,6 +196,9 @@ impl Load {
             counts: Counts::default(),
             confirmed: Vec::new(),
             covers: None,
+            months: Vec::new(),
+            set_aside: Vec::new(),
+            warehouse: warehouse.clone(),
         })
     }
 
@@ -396,6 +415,9 @@ impl Load {
         .execute(&mut *self.transaction)
         .await
         .map_err(query)?;
-        commit(&self.warehouse, self.transaction).await
+        commit(&self.warehouse, self.transaction).await?;
+        let changed = self.counts.inserted + self.counts.updated + self.counts.deleted;
+        super::upkeep::analyze_changed(&self.warehouse, &self.table, &self.months, changed).await;
+        Ok(())
     }
 }

@@ -29,16 +29,12 @@ impl Load {
     /// # Errors
     /// When PostgreSQL refuses.
     pub async fn merge(&mut self) -> Result<Counts, Error> {
-        let query = Error::query("wait for others who load into the table");
         // Two pipelines may share a table: the second finds it made.
-        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))")
-            .bind(self.table.path())
-            .execute(&mut *self.transaction)
-            .await
-            .map_err(query)?;
+        self.table.lock(&mut self.transaction).await?;
         super::history::ensure_schema(&mut self.transaction, &self.brand).await?;
         self.table.ensure(&mut self.transaction).await?;
         self.table.ensure_history(&mut self.transaction).await?;
+        self.set_archived_aside().await?;
         let days = self.days().await?;
         let merge = Merge { table: &self.table, load_id: self.load_id, days };
         let merged = merge.run(&mut self.transaction).await?;
@@ -61,6 +57,7 @@ impl Load {
         let rows = sqlx::query(Statement::new(months).safe()).fetch_all(&mut *self.transaction).await.map_err(query)?;
         let months: Vec<NaiveDate> = rows.iter().map(|row| row.get("month")).collect();
         self.table.ensure_partitions(&mut self.transaction, &months).await?;
+        self.months = months;
         Ok(rows.first().zip(rows.last()).map(|(first, last)| (first.get("first"), last.get("last"))))
     }
 }

@@ -3,6 +3,11 @@
 //! Invariants: identifiers pass through [`Ident`], values are bound; a [`Load`]
 //! is one transaction.
 
+mod archive;
+mod archive_file;
+mod archive_ledger;
+mod archive_rows;
+mod archive_table;
 mod commit;
 mod connect;
 mod copy;
@@ -13,11 +18,13 @@ mod embedded;
 mod endpoint;
 mod history;
 mod ident;
+mod indexes;
 mod load;
 pub mod marts;
 mod merge;
 mod migrate;
 mod part;
+mod partitions;
 mod policies;
 pub mod probe;
 pub mod programs;
@@ -26,23 +33,29 @@ mod rights;
 pub mod roles;
 mod scratch;
 pub mod snapshot;
+mod set_aside;
 mod table;
 mod undo;
 mod unions;
+mod upkeep;
 pub mod walk;
 
+pub use archive::{Archived, Error as ArchiveError, archive, due, restore, verify};
+pub use archive_ledger::{Archive, archived_months, list as list_archives};
 pub use commit::commit;
 pub use connect::{Address, Error, Located, Warehouse, locate};
 pub(crate) use digest::{hexadecimal, hmac_sha256};
 pub use duties::{Duty, make_schema};
 pub use embedded::{Embedded, Error as EmbeddedError, supervise};
 pub use endpoint::Endpoint;
-pub use history::KNOWN_LOADS;
+pub use history::{KNOWN_LOADS, horizon};
 pub use ident::{Ident, Statement};
 pub use load::{Counts, Error as LoadError, FileEntry, Load};
 pub use migrate::{Error as MigrateError, Migration, migrate, migration_status, newest_migration};
 pub use part::Part;
 pub use replay::GaveWay;
 pub use scratch::Scratch;
+pub use set_aside::{ARCHIVED_RULE, SetAside};
 pub use table::{Table, WriteDisposition, columns_of};
 pub use undo::{Because, LoadEntry, TakenBack, UndoStep, find_load, plan_undo, take_back};
+pub use upkeep::{Kept, Maintained, maintain};

@@ -1,7 +1,6 @@
 //! A destination table: its shape, and making it what a definition says.
 
 use arrow::datatypes::{DataType, Schema, TimeUnit};
-use chrono::{Datelike as _, Months, NaiveDate};
 use sqlx::{Executor as _, PgConnection, Row as _};
 
 use super::ident::{Ident, Statement};
@@ -39,6 +38,8 @@ pub struct Table {
     pub window: Vec<String>,
     /// How a load meets the rows that are there.
     pub disposition: WriteDisposition,
+    /// Columns of each index besides the key's.
+    pub indexes: Vec<Vec<String>>,
 }
 
 /// Lists the columns that a schema makes, without [`ROW`]; answers with the
@@ -111,6 +112,9 @@ impl Table {
             for statement in self.create() {
                 connection.execute(Statement::new(statement).safe()).await.map_err(&query)?;
             }
+            if self.key.is_empty() {
+                self.make_indexes(connection).await?;
+            }
             return Ok(());
         }
         // Tables of earlier versions know of no undoing.
@@ -159,7 +163,7 @@ impl Table {
         ]
     }
 
-    /// Gives the table its primary key, if it has none. A first load brings its rows
+    /// Gives the table its primary key and its other indexes, if it has no key. A first load brings its rows
     /// before: one index made at once is cheaper than one grown row by row.
     pub(super) async fn ensure_key(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let query = Error::query("give the table its key");
@@ -176,37 +180,7 @@ impl Table {
         if !there {
             let key = format!("ALTER TABLE {} ADD PRIMARY KEY ({})", self.path(), list(&self.key));
             connection.execute(Statement::new(key).safe()).await.map_err(query)?;
-        }
-        Ok(())
-    }
-
-    /// Makes the partitions that a set of months needs. Attaching, unlike
-    /// creating in place, does not lock readers out.
-    pub(super) async fn ensure_partitions(
-        &self,
-        connection: &mut PgConnection,
-        months: &[NaiveDate],
-    ) -> Result<(), Error> {
-        let query = Error::query("make a partition");
-        for month in months {
-            let name = format!("{}_{:04}{:02}", self.name, month.year(), month.month());
-            let path = format!("{}.{}", Ident::known(&self.schema), Ident::known(&name));
-            let there: Option<String> = sqlx::query_scalar("SELECT to_regclass($1)::text")
-                .bind(&path)
-                .fetch_one(&mut *connection)
-                .await
-                .map_err(&query)?;
-            if there.is_some() {
-                continue;
-            }
-            let next = *month + Months::new(1);
-            let create = format!("CREATE TABLE {path} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)", self.path());
-            connection.execute(Statement::new(create).safe()).await.map_err(&query)?;
-            let attach = format!(
-                "ALTER TABLE {} ATTACH PARTITION {path} FOR VALUES FROM ('{month}') TO ('{next}')",
-                self.path()
-            );
-            connection.execute(Statement::new(attach).safe()).await.map_err(&query)?;
+            self.make_indexes(connection).await?;
         }
         Ok(())
     }
@@ -237,6 +211,7 @@ mod tests {
             partition_by: Some("sold_on".into()),
             window: Vec::new(),
             disposition: WriteDisposition::Merge,
+            indexes: Vec::new(),
         };
         insta::assert_snapshot!(table.create().join("\n"), @r#"
         CREATE TABLE "mart_harbor"."sales" ("store_id" text NOT NULL, "sold_on" date NOT NULL, "load_id" bigint NOT NULL, "file_id" bigint NOT NULL, "source_row" bigint, "restored_by" bigint) PARTITION BY RANGE ("sold_on")

@@ -29,4 +29,5 @@ mod sources;
 mod support;
 mod tracking;
 mod undo;
+mod upkeep;
 mod worksheets;

@@ -546,11 +546,12 @@ async fn a_mistake_in_a_question_is_found_without_metabase() {
     copy(&definitions().join("metabase"), &folder.path().join("metabase"));
     let file = folder.path().join("metabase/questions/overtime.sql");
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replace("WHERE {{ in_scope(\"h\") }} AND", "WHERE")).unwrap();
+    let wrong = text.replace("WHERE {{ in_scope(\"h\") }}\n  AND", "WHERE").replace("WHERE {{ in_scope(\"x\") }}", "");
+    std::fs::write(&file, wrong).unwrap();
     let board = folder.path().join("metabase/dashboards/region.toml");
     let text = std::fs::read_to_string(&board).unwrap();
     let content = metabase::read(folder.path()).unwrap();
-    insta::assert_snapshot!(metabase::check(&content)[0].to_string(), @r#"metabase/questions/overtime.sql:21: `as_of` (`a`) is read without its scope: add WHERE {{ in_scope("a") }}; `hours_by_week` (`h`) is read without its scope: add WHERE {{ in_scope("h") }}"#);
+    insta::assert_snapshot!(metabase::check(&content)[0].to_string(), @r#"metabase/questions/overtime.sql:21: `as_of` (`x`) is read without its scope: add WHERE {{ in_scope("x") }}; `clock_in_out` (`h`) is read without its scope: add WHERE {{ in_scope("h") }}"#);
     std::fs::write(&board, text.replace("\"outliers\"", "\"outlier\"").replace("full tall", "full huge")).unwrap();
     let problems = metabase::read(folder.path()).unwrap_err();
     insta::assert_snapshot!(problems[0].to_string(), @"metabase/dashboards/region.toml:16: `full huge` is no size: write a width (full, two_thirds, half, third, quarter) and a height (line, small, medium, tall)");

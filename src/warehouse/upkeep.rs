@@ -1,0 +1,152 @@
+//! What keeps the tables in order: partitions made ahead, indexes that lack, old
+//! versions pruned; and statistics after a load that changed much.
+//!
+//! Each table has its turn, in short transactions that queue with the loads into it.
+//! A second process finds less to do; killed in between, the next one goes on.
+
+use chrono::{DateTime, Days, Months, NaiveDate, Utc};
+use serde::Serialize;
+use sqlx::Executor as _;
+use tracing::{info, warn};
+
+use super::Warehouse;
+use super::ident::Statement;
+use super::load::Error;
+use super::partitions::{month_of, shown};
+use super::table::Table;
+use crate::ids::BrandId;
+use crate::settings;
+use crate::telemetry::chain;
+
+/// A table, and what its definition says of keeping it.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Whose.
+    pub brand: BrandId,
+    /// The table.
+    pub table: Table,
+    /// Months after which a partition goes to a file, where any does.
+    pub archive_after_months: Option<u32>,
+}
+
+/// What was done to a table.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Maintained {
+    /// Schema and name.
+    pub table: String,
+    /// Partitions that were made, as months.
+    pub partitions_made: Vec<String>,
+    /// Indexes that were made or finished, by their columns.
+    pub indexes_made: Vec<String>,
+    /// Versions that were pruned from the history.
+    pub versions_pruned: u64,
+    /// Why it was not finished, if it was not.
+    pub error: Option<String>,
+}
+
+/// Keeps tables in order; those that no load has made yet are left out. What fails for
+/// one table keeps no other from its turn.
+pub async fn maintain(
+    warehouse: &Warehouse,
+    tables: &[Kept],
+    settings: &settings::Warehouse,
+    now: DateTime<Utc>,
+) -> Vec<Maintained> {
+    let mut all = Vec::new();
+    for kept in tables {
+        let table = format!("{}.{}", kept.table.schema, kept.table.name);
+        let mut done = Maintained { table, ..Maintained::default() };
+        match one(warehouse, kept, settings, now, &mut done).await {
+            Ok(false) => continue,
+            Ok(true) => {}
+            Err(error) => {
+                warn!(table = done.table, error = %chain(&error), "table was not kept in order");
+                done.error = Some(chain(&error));
+            }
+        }
+        if !done.partitions_made.is_empty() || !done.indexes_made.is_empty() || done.versions_pruned > 0 {
+            info!(
+                table = done.table,
+                partitions_made = done.partitions_made.len(),
+                indexes_made = done.indexes_made.len(),
+                versions_pruned = done.versions_pruned,
+                "kept in order"
+            );
+        }
+        all.push(done);
+    }
+    all
+}
+
+/// Says whether the table is there.
+async fn one(
+    warehouse: &Warehouse,
+    kept: &Kept,
+    settings: &settings::Warehouse,
+    now: DateTime<Utc>,
+    done: &mut Maintained,
+) -> Result<bool, Error> {
+    let query = Error::query("keep a table in order");
+    let table = &kept.table;
+    let mut transaction = warehouse.pool().begin().await.map_err(query)?;
+    table.lock(&mut transaction).await?;
+    let kind: Option<String> = sqlx::query_scalar("SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)")
+        .bind(table.path())
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(query)?;
+    let Some(kind) = kind else { return Ok(false) };
+    if kind == "p" {
+        let first = month_of(now.date_naive());
+        let ahead: Vec<NaiveDate> = (0..=settings.partitions_ahead).map(|months| first + Months::new(months)).collect();
+        let made = table.ensure_partitions(&mut transaction, &ahead).await?;
+        done.partitions_made = made.into_iter().map(shown).collect();
+    }
+    super::history::ensure_schema(&mut transaction, &kept.brand).await?;
+    table.ensure_history(&mut transaction).await?;
+    if settings.history_days > 0 {
+        let before = now - Days::new(settings.history_days.into());
+        done.versions_pruned = table.prune(&mut transaction, before).await?;
+    }
+    transaction.commit().await.map_err(query)?;
+    done.indexes_made = table.ensure_indexes(warehouse).await?;
+    Ok(true)
+}
+
+/// After a load that changed many rows: statistics of the partitions that it changed,
+/// and of the whole table where those lack, or fell behind by a tenth. The load stands
+/// whatever becomes of it; who reads meanwhile waits for nothing.
+pub(super) async fn analyze_changed(warehouse: &Warehouse, table: &Table, months: &[NaiveDate], rows: u64) {
+    if rows < warehouse.analyze_rows() {
+        return;
+    }
+    if let Err(error) = analyze(warehouse, table, months).await {
+        warn!(table = table.name, error = %chain(&error), "statistics were not brought up to date");
+    }
+}
+
+async fn analyze(warehouse: &Warehouse, table: &Table, months: &[NaiveDate]) -> Result<(), Error> {
+    let query = Error::query("bring statistics up to date");
+    let mut connection = warehouse.pool().acquire().await.map_err(query)?;
+    for month in months {
+        // What another one locks right now will have its turn with the next load.
+        let partition = format!("ANALYZE (SKIP_LOCKED) {}", table.partition_path(*month));
+        connection.execute(Statement::new(partition).safe()).await.map_err(query)?;
+    }
+    let behind: bool = sqlx::query_scalar(
+        "SELECT c.relkind <> 'p' OR c.reltuples < 0 OR c.reltuples * 1.1 < (
+             SELECT coalesce(sum(greatest(p.reltuples, 0)), 0)
+             FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhrelid WHERE i.inhparent = c.oid)
+         FROM pg_class c WHERE c.oid = to_regclass($1)",
+    )
+    .bind(table.path())
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(query)?;
+    if behind {
+        let whole = format!("ANALYZE (SKIP_LOCKED) {}", table.path());
+        connection.execute(Statement::new(whole).safe()).await.map_err(query)?;
+    }
+    info!(table = table.name, partitions = months.len(), whole = behind, "brought statistics up to date");
+    Ok(())
+}
