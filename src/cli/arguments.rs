@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand};
 
-use super::{Format, access, check, contract, db, export, forecast, metabase, quarantine, report, run, runs, serve};
+use super::{
+    Format, access, check, contract, db, explain, export, forecast, metabase, quarantine, report, restatements, run,
+    runs, serve,
+};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -60,6 +63,10 @@ pub(super) enum Command {
     Runs(runs::Command),
     /// Lists refused rows with their reasons, exports, replays or dismisses them.
     Quarantine(quarantine::Group),
+    /// Follows a value back to its cell: load, run, file, sheet, row, and what it was before.
+    Explain(explain::Command),
+    /// Lists what sources said differently of business dates that were over.
+    Restatements(restatements::Command),
     /// Forecasts what the pipelines' tables hold.
     #[command(subcommand)]
     Forecast(forecast::Command),

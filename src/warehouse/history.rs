@@ -14,18 +14,20 @@ use super::table::{LINEAGE, Table, list};
 use crate::ids::{BrandId, LoadId};
 
 /// The view of a history schema that says when loads became known.
-const LOADS: &str = "known_loads";
+pub(super) const LOADS: &str = "known_loads";
 
 /// Makes a brand's history schema where there is none.
 pub(super) async fn ensure_schema(connection: &mut PgConnection, brand: &BrandId) -> Result<(), Error> {
     let query = Error::query("make the history's schema");
     let schema = Ident::known(&brand.history_schema());
     let view = format!("{schema}.{LOADS}");
-    let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-        .bind(&view)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(query)?;
+    let there: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = 'undoes')",
+    )
+    .bind(&view)
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(query)?;
     if there {
         return Ok(());
     }
@@ -40,7 +42,7 @@ pub(super) async fn ensure_schema(connection: &mut PgConnection, brand: &BrandId
         format!("CREATE SCHEMA IF NOT EXISTS {schema}"),
         format!(
             "CREATE OR REPLACE VIEW {view} WITH (security_barrier = true) AS \
-             SELECT load_id, pipeline, committed_at FROM ops.loads WHERE brand = {}",
+             SELECT load_id, pipeline, committed_at, made_on, undoes FROM ops.loads WHERE brand = {}",
             literal(&brand.0)
         ),
         format!("COMMENT ON VIEW {view} IS 'rights: owner; shows nothing that belongs to a store'"),
@@ -56,7 +58,7 @@ impl Table {
         format!("{}.{}", Ident::known(&self.history_schema()), Ident::known(&self.name))
     }
 
-    fn history_schema(&self) -> String {
+    pub(super) fn history_schema(&self) -> String {
         format!("history_{}", self.schema.strip_prefix("mart_").unwrap_or(&self.schema))
     }
 
@@ -89,7 +91,7 @@ impl Table {
             .map(|(name, kind, _)| format!("{} {kind}", Ident::known(name)))
             .collect();
         if lacking.is_empty() {
-            return Ok(());
+            return self.ensure_restatements(connection, false).await;
         }
         let history = self.history();
         let mut statements = Vec::new();
@@ -109,7 +111,7 @@ impl Table {
         for statement in statements {
             connection.execute(Statement::new(statement).safe()).await.map_err(query)?;
         }
-        Ok(())
+        self.ensure_restatements(connection, true).await
     }
 
     /// The function that reads the table as it was known at a moment. It asks with

@@ -3,12 +3,16 @@
 //! Invariants: identifiers pass through [`Ident`], values are bound; a [`Load`]
 //! is one transaction.
 
+pub mod basis;
 mod connect;
+pub mod contents;
 mod copy;
 mod digest;
 mod embedded;
+pub mod file_rows;
 mod history;
 mod ident;
+pub mod lineage;
 mod load;
 pub mod marts;
 mod merge;
@@ -17,6 +21,7 @@ mod part;
 mod policies;
 pub mod probe;
 mod replay;
+pub mod restatements;
 pub mod roles;
 mod table;
 mod unions;

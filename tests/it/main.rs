@@ -8,6 +8,7 @@ mod contract;
 mod contracts;
 mod docker;
 mod examples;
+mod explain;
 mod export;
 mod faults;
 mod layers;
