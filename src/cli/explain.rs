@@ -36,7 +36,7 @@ A row that was refused is found in quarantine, with the reason. Texts of cells a
 kept bytes of the file (`warehouse.keep_files_days`), by the definition as it reads now. Columns
 that a contract calls personal are withheld unless --with-personal.
 
-Exit codes: 0 every row was found; 1 some row was not found, or something failed; 2 wrong use;
+Exit codes: 0 every row was found, be it removed by now; 1 some row was not found, or something failed; 2 wrong use;
 3 some row is in quarantine and not in the table.";
 
 #[derive(Debug, Args)]

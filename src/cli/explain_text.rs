@@ -11,7 +11,7 @@ use crate::pipelines::{
     Answer, Basis, Change, Earlier, FileAnswer, Found, RefusedRow, RowAnswer, Standing, TransformAnswer, Value,
     ViewAnswer,
 };
-use crate::warehouse::lineage::{FileFacts, LoadFacts};
+use crate::warehouse::origins::{FileFacts, LoadFacts};
 
 const WITHHELD: &str = "(personal)";
 const NOTHING: &str = "(none)";

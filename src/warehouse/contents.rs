@@ -8,11 +8,13 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use chrono::{DateTime, Days, Utc};
 use futures::TryStreamExt as _;
 use sqlx::Row as _;
 use tokio::sync::mpsc;
+use tracing::debug;
 
 use super::Warehouse;
 use super::load::Load;
@@ -128,6 +130,7 @@ impl Load {
         .fetch_one(self.connection())
         .await
         .map_err(query)?;
+        let started = Instant::now();
         let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
         let reader = tokio::task::spawn_blocking(move || cut(file, compressed, &sender));
         let mut stored = 0;
@@ -153,6 +156,8 @@ impl Load {
             .execute(self.connection())
             .await
             .map_err(query)?;
+        let duration_ms = started.elapsed().as_millis();
+        debug!(size_bytes = size, stored_bytes = stored, duration_ms, "kept the bytes of a file");
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ mod load;
 pub mod marts;
 mod merge;
 mod migrate;
+pub mod origins;
 mod part;
 mod policies;
 pub mod probe;

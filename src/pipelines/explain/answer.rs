@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Map;
 
 use crate::ids::BrandId;
-use crate::warehouse::lineage::{FileFacts, LoadFacts};
+use crate::warehouse::origins::{FileFacts, LoadFacts};
 
 /// The answer to one question.
 #[derive(Debug, Clone, Serialize)]

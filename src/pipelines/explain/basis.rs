@@ -8,7 +8,8 @@ use crate::ids::BrandId;
 use crate::pipelines::definition::Pipeline;
 use crate::pipelines::forecasting::SEASONS_KEPT;
 use crate::warehouse::basis::{Series, last_load_before};
-use crate::warehouse::lineage::{self, LoadFacts, Relation, Version};
+use crate::warehouse::lineage::{Relation, Version};
+use crate::warehouse::origins::{self, LoadFacts};
 
 /// Rows that are shown.
 const SHOWN: i64 = 12;
@@ -38,7 +39,7 @@ impl Explainer<'_> {
         let (Some(day), Some(last_day)) = (date("business_date"), date("made_on")) else { return Ok(None) };
         let relation = Relation::find(self.warehouse, brand, table).await.map_err(ExplainError::Lineage)?;
         let Some(relation) = relation.filter(|relation| relation.loaded) else { return Ok(None) };
-        let inputs = lineage::loads(self.warehouse, &load.inputs).await.map_err(ExplainError::Lineage)?;
+        let inputs = origins::loads(self.warehouse, &load.inputs).await.map_err(ExplainError::Lineage)?;
         let noted = inputs.into_iter().filter(|input| input.table == *table).max_by_key(|input| input.load_id);
         let is_noted = noted.is_some();
         let up_to = match noted {
@@ -46,7 +47,7 @@ impl Explainer<'_> {
             None => {
                 let last = last_load_before(self.warehouse, brand, table, load.load_id).await;
                 let last: Vec<i64> = last.map_err(ExplainError::Lineage)?.into_iter().collect();
-                lineage::loads(self.warehouse, &last).await.map_err(ExplainError::Lineage)?.pop()
+                origins::loads(self.warehouse, &last).await.map_err(ExplainError::Lineage)?.pop()
             }
         };
         let kept = u64::from(of.season_days * SEASONS_KEPT);
@@ -63,7 +64,7 @@ impl Explainer<'_> {
         let season = i32::try_from(of.season_days.max(1)).unwrap_or(i32::MAX);
         let (held, rows) = series.read(self.warehouse, day, season, SHOWN).await.map_err(ExplainError::Lineage)?;
         let ids: Vec<i64> = rows.iter().map(|row| row.file_id).collect();
-        let files = lineage::files(self.warehouse, &ids).await.map_err(ExplainError::Lineage)?;
+        let files = origins::files(self.warehouse, &ids).await.map_err(ExplainError::Lineage)?;
         let one = |row: crate::warehouse::basis::HeldRow| {
             let file = files.iter().find(|file| file.file_id == row.file_id);
             BasisRow {

@@ -14,7 +14,7 @@ use crate::pipelines::columns::{any_of, same};
 use crate::pipelines::reading::format_of;
 use crate::pipelines::{Error, Pipeline};
 use crate::warehouse::contents::{self, Kept};
-use crate::warehouse::lineage::FileFacts;
+use crate::warehouse::origins::FileFacts;
 
 /// What came of looking for cells.
 pub(super) enum Cells {

@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use serde_json::Map;
 
-use super::answer::{Answer, Cell, Earlier, Found, RowAnswer, Standing, TransformAnswer, Value};
+use super::answer::{Answer, Found, RowAnswer, Standing, TransformAnswer};
+use super::assemble::{Draft, Known, earlier, one};
 use super::cells::Cells;
 use super::personal::Shown;
 use super::question::Question;
-use super::rows::{Row, changes, rows};
+use super::rows::rows;
 use super::{refused, tables};
 use crate::ids::{BrandId, PipelineName};
 use crate::pipelines::{Error, FORECAST_TABLE, Pipeline, columns};
 use crate::telemetry::chain;
 use crate::transforms::{self, Feed};
-use crate::warehouse::lineage::{self, FileFacts, LoadFacts, Relation};
+use crate::warehouse::lineage::{self, Relation};
+use crate::warehouse::origins::{self, FileFacts, LoadFacts};
 use crate::warehouse::{Warehouse, contents};
 
 /// Versions that are read for one question.
@@ -79,22 +80,6 @@ pub struct Explainer<'a> {
     pub with_personal: bool,
     /// Rows shown for one question.
     pub limit: usize,
-}
-
-/// Rows of one table, on their way to an answer.
-pub(super) struct Draft {
-    pub(super) brand: BrandId,
-    pub(super) relation: Relation,
-    pub(super) key: Vec<String>,
-    pub(super) columns: Vec<String>,
-    pub(super) rows: Vec<Row>,
-    pub(super) more: bool,
-}
-
-/// A definition as a brand has it, with what feeds its columns.
-struct Known {
-    pipeline: Pipeline,
-    feeds: Result<Vec<Feed>, String>,
 }
 
 impl Explainer<'_> {
@@ -226,7 +211,7 @@ impl Explainer<'_> {
 
     async fn loads(&self, ids: &BTreeSet<i64>) -> Result<BTreeMap<i64, LoadFacts>, ExplainError> {
         let ids: Vec<i64> = ids.iter().copied().collect();
-        let loads = lineage::loads(self.warehouse, &ids).await.map_err(ExplainError::Lineage)?;
+        let loads = origins::loads(self.warehouse, &ids).await.map_err(ExplainError::Lineage)?;
         Ok(loads.into_iter().map(|load| (load.load_id, load)).collect())
     }
 
@@ -242,7 +227,7 @@ impl Explainer<'_> {
         }
         let loads = self.loads(&load_ids).await?;
         let file_ids: Vec<i64> = file_ids.into_iter().collect();
-        let files = lineage::files(self.warehouse, &file_ids).await.map_err(ExplainError::Lineage)?;
+        let files = origins::files(self.warehouse, &file_ids).await.map_err(ExplainError::Lineage)?;
         let files: BTreeMap<i64, FileFacts> = files.into_iter().map(|file| (file.file_id, file)).collect();
         let mut known: BTreeMap<(BrandId, String), Option<Known>> = BTreeMap::new();
         let mut shown: BTreeMap<(BrandId, String), Shown> = BTreeMap::new();
@@ -391,129 +376,4 @@ impl Found {
         let asked = asked.iter().map(|(column, value)| (column.clone(), value.clone().into())).collect();
         Self { brand: brand.clone(), asked, rows: Vec::new(), more_rows: false, refused: Vec::new(), view: None }
     }
-}
-
-/// A row with everything but its past.
-fn one(
-    draft: &Draft,
-    row: &Row,
-    shown: &Shown,
-    known: Option<&Known>,
-    loads: &BTreeMap<i64, LoadFacts>,
-    file: Option<&FileFacts>,
-    cells: Option<&Cells>,
-) -> RowAnswer {
-    let version = &row.meant;
-    let load = |id: i64| loads.get(&id).cloned();
-    let there = row.standing != Standing::NotYet;
-    let pipeline = known.map(|known| &known.pipeline);
-    let no_cells = match (cells, version.source_row) {
-        _ if !there || draft.relation.name == FORECAST_TABLE => None,
-        (_, None) => Some("the transform keeps no row numbers (`_row`): only the file is known".to_owned()),
-        (Some(Cells::Not(why)), _) => Some(why.clone()),
-        (Some(Cells::Read(read)), Some(row)) if !read.has(row) => {
-            Some("the definition as it is now no longer takes that row of the file for one".to_owned())
-        }
-        (Some(Cells::Read(_)), _) => None,
-        (None, _) => Some("the ledger no longer has the file".to_owned()),
-    };
-    let read = match cells {
-        Some(Cells::Read(read)) if no_cells.is_none() => Some(read),
-        _ => None,
-    };
-    let cell = |column: &String| {
-        let declared = pipeline
-            .and_then(|pipeline| pipeline.definition.contract.columns.iter().find(|declared| declared.name == *column));
-        let withheld = !shown.is_everything() && declared.is_none_or(|declared| declared.personal);
-        let text = read.zip(version.source_row).and_then(|(read, row)| read.text(row, column));
-        let first = declared.and_then(|declared| declared.names().first().map(|name| (*name).to_owned()));
-        Cell {
-            source_column: match read {
-                Some(read) => read.source_column(column),
-                None => first,
-            },
-            column: column.clone(),
-            text: text.filter(|_| !withheld),
-            read: read.is_some(),
-            withheld,
-        }
-    };
-    let value = |(name, _): &(String, String)| {
-        let open = shown.has(name);
-        let (inputs, expression) = inputs_of(known, name);
-        let text = version.values.get(name).and_then(|value| value.as_str().map(str::to_owned));
-        Value {
-            column: name.clone(),
-            value: text.filter(|_| open && there),
-            withheld: !open,
-            cells: inputs.map(|inputs| inputs.iter().map(cell).collect()),
-            expression,
-        }
-    };
-    let wanted = |(name, _): &&(String, String)| draft.columns.is_empty() || draft.columns.contains(name);
-    let key: Map<String, serde_json::Value> = draft
-        .key
-        .iter()
-        .filter(|name| shown.has(name))
-        .filter_map(|name| Some((name.clone(), version.values.get(name)?.clone())))
-        .collect();
-    RowAnswer {
-        key,
-        standing: row.standing,
-        values: if there { draft.relation.columns.iter().filter(wanted).map(value).collect() } else { Vec::new() },
-        load: load(version.load_id),
-        restored_by: version.restored_by.and_then(load),
-        removed_by: if row.standing == Standing::Removed { version.superseded_by.and_then(load) } else { None },
-        file: file.cloned(),
-        source_row: version.source_row,
-        no_cells,
-        transform: None,
-        earlier: Vec::new(),
-        later_versions: row.later,
-        forecast: None,
-    }
-}
-
-/// The contract's columns that a value is made of, and how.
-fn inputs_of(known: Option<&Known>, column: &str) -> (Option<Vec<String>>, Option<String>) {
-    let Some(known) = known else { return (None, None) };
-    if known.pipeline.transform.is_none() {
-        return (Some(vec![column.to_owned()]), None);
-    }
-    let feed = known.feeds.as_ref().ok().and_then(|feeds| feeds.iter().find(|feed| feed.column == column));
-    match feed {
-        None => (None, None),
-        Some(feed) => {
-            let inputs = feed.inputs.as_ref().map(|inputs| inputs.iter().cloned().collect());
-            (inputs, feed.expression.clone())
-        }
-    }
-}
-
-/// What a row was before.
-fn earlier(
-    draft: &Draft,
-    row: &Row,
-    shown: &Shown,
-    loads: &BTreeMap<i64, LoadFacts>,
-    files: &BTreeMap<i64, FileFacts>,
-) -> Vec<Earlier> {
-    let load = |id: i64| loads.get(&id).cloned();
-    let mut next = &row.meant;
-    let mut all = Vec::new();
-    for version in &row.earlier {
-        let mut values = shown.of(&version.values);
-        values.retain(|name, _| draft.columns.is_empty() || draft.columns.contains(name));
-        all.push(Earlier {
-            load: load(version.load_id),
-            restored_by: version.restored_by.and_then(load),
-            until: version.superseded_by.and_then(load),
-            file: files.get(&version.file_id).cloned(),
-            source_row: version.source_row,
-            values,
-            changed: changes(version, next, shown, &draft.columns),
-        });
-        next = version;
-    }
-    all
 }

@@ -11,7 +11,8 @@ use super::explainer::{ExplainError, Explainer};
 use super::tables;
 use crate::warehouse::contents::{self, Kept};
 use crate::warehouse::file_rows::{FileRows, made_of};
-use crate::warehouse::lineage::{self, FileFacts, LoadFacts, Relation};
+use crate::warehouse::lineage::Relation;
+use crate::warehouse::origins::{self, FileFacts, LoadFacts};
 
 /// Keys that are shown.
 const SAMPLE: i64 = 10;
@@ -51,7 +52,7 @@ impl Explainer<'_> {
     /// # Errors
     /// When PostgreSQL refuses.
     pub async fn explain_file(&self, wanted: &str) -> Result<Vec<FileAnswer>, ExplainError> {
-        let files = lineage::files_called(self.warehouse, &self.brands, wanted).await.map_err(ExplainError::Lineage)?;
+        let files = origins::files_called(self.warehouse, &self.brands, wanted).await.map_err(ExplainError::Lineage)?;
         let mut answers = Vec::new();
         for file in files.into_iter().take(self.limit) {
             answers.push(self.one_file(file).await?);
@@ -60,7 +61,7 @@ impl Explainer<'_> {
     }
 
     async fn one_file(&self, file: FileFacts) -> Result<FileAnswer, ExplainError> {
-        let load = lineage::loads(self.warehouse, &[file.load_id]).await.map_err(ExplainError::Lineage)?.pop();
+        let load = origins::loads(self.warehouse, &[file.load_id]).await.map_err(ExplainError::Lineage)?.pop();
         let table = load.as_ref().map(|load| load.table.clone());
         let brand = file.brand.as_str().into();
         let relation = match &table {

@@ -7,6 +7,7 @@
 //! Invariant: what a contract calls personal is shown only to who asks for it.
 
 mod answer;
+mod assemble;
 mod basis;
 mod cells;
 mod explainer;

@@ -7,7 +7,8 @@ use serde_json::Map;
 
 use super::answer::{Change, Standing};
 use super::personal::Shown;
-use crate::warehouse::lineage::{LoadFacts, Version};
+use crate::warehouse::lineage::Version;
+use crate::warehouse::origins::LoadFacts;
 
 /// A row of which every version is known.
 #[derive(Debug, Clone)]
