@@ -80,10 +80,10 @@ fn row_text(row: &RowAnswer, definitions: &Path, indent: &str) -> String {
         }
     }
     if let Some(load) = &row.restored_by {
-        facts.push(("restored", format!("by {}", load_text(load))));
+        facts.push(("restored", format!("by load {}", load_text(load))));
     }
     if let Some(load) = &row.removed_by {
-        facts.push(("removed", format!("by {}", load_text(load))));
+        facts.push(("removed", format!("by load {}", load_text(load))));
     }
     facts.extend(row.transform.iter().map(|transform| ("made by", relative(definitions, Path::new(&transform.file)))));
     if row.later_versions > 0 {
@@ -127,7 +127,7 @@ fn values(values: &[Value]) -> String {
         }
         rows.push(row);
         if let Some(expression) = &value.expression {
-            rows.push(vec![String::new(), format!("= {expression}")]);
+            rows.push(vec![String::new(), format!("{} = {expression}", value.column)]);
         }
     }
     // A long expression is not a column of its own.
@@ -171,7 +171,7 @@ fn earlier_text(earlier: &Earlier) -> String {
         text.extend(undone(load).map(|line| format!("           {line}\n")));
     }
     if let Some(load) = &earlier.restored_by {
-        text.push_str(&format!("  restored by {}\n", load_text(load)));
+        text.push_str(&format!("  restored by load {}\n", load_text(load)));
     }
     text
 }
@@ -189,7 +189,7 @@ fn basis_text(basis: &Basis) -> String {
     );
     if let Some(load) = &basis.up_to_load {
         let how = if basis.noted { "" } else { " (told by time: the forecast noted none)" };
-        text.push_str(&format!("as known up to {}{how}\n", load_text(load)));
+        text.push_str(&format!("as known up to load {}{how}\n", load_text(load)));
     }
     let mut rows = vec![["day", basis.value.as_str(), "load", "file", "row"].map(str::to_owned).to_vec()];
     rows.extend(basis.same_season_day.iter().map(|row| {

@@ -156,7 +156,7 @@ impl Load {
             .execute(self.connection())
             .await
             .map_err(query)?;
-        let duration_ms = started.elapsed().as_millis();
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         debug!(size_bytes = size, stored_bytes = stored, duration_ms, "kept the bytes of a file");
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Questions answered, many at once: each file is read once, however many ask for it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
@@ -82,6 +83,13 @@ pub struct Explainer<'a> {
     pub limit: usize,
 }
 
+/// A row that is looked for in quarantine, and the answer that it belongs to.
+struct Sought {
+    answer: usize,
+    found: usize,
+    asked: Vec<(String, Option<String>)>,
+}
+
 impl Explainer<'_> {
     /// Answers questions, in their order.
     ///
@@ -123,7 +131,7 @@ impl Explainer<'_> {
                 }
                 let draft = self.draft(brand, relation, &key, &asked, question.as_of, &question.columns).await?;
                 if draft.rows.iter().all(|row| row.standing != Standing::There) || questions.len() == 1 {
-                    sought.push((at, found, asked));
+                    sought.push(Sought { answer: at, found, asked });
                 }
                 places.push((at, found));
                 drafts.push(draft);
@@ -235,13 +243,13 @@ impl Explainer<'_> {
             let readers = draft.rows.iter().filter_map(|row| Some(files.get(&row.meant.file_id)?.pipeline.clone()));
             for name in readers.collect::<BTreeSet<String>>() {
                 let place = (draft.brand.clone(), name.clone());
-                if !known.contains_key(&place) {
-                    known.insert(place, self.known(&draft.brand, &PipelineName(name)).await?);
+                if let Entry::Vacant(vacant) = known.entry(place) {
+                    vacant.insert(self.known(&draft.brand, &PipelineName(name)).await?);
                 }
             }
             let place = (draft.brand.clone(), draft.relation.name.clone());
-            if !shown.contains_key(&place) {
-                shown.insert(place, self.shown(&draft.brand, &draft.relation).await?);
+            if let Entry::Vacant(vacant) = shown.entry(place) {
+                vacant.insert(self.shown(&draft.brand, &draft.relation).await?);
             }
         }
         let cells = self.read_files(&drafts, &files, &known).await?;
@@ -337,15 +345,10 @@ impl Explainer<'_> {
     }
 
     /// Looks for rows in quarantine; each table's is gone through once.
-    async fn seek(
-        &self,
-        answers: &mut [Answer],
-        sought: &[(usize, usize, Vec<(String, Option<String>)>)],
-    ) -> Result<(), ExplainError> {
-        type Sought<'s> = &'s (usize, usize, Vec<(String, Option<String>)>);
-        let mut by_table: BTreeMap<(BrandId, String), Vec<Sought<'_>>> = BTreeMap::new();
+    async fn seek(&self, answers: &mut [Answer], sought: &[Sought]) -> Result<(), ExplainError> {
+        let mut by_table: BTreeMap<(BrandId, String), Vec<&Sought>> = BTreeMap::new();
         for one in sought {
-            let place = (answers[one.0].found[one.1].brand.clone(), answers[one.0].table.clone());
+            let place = (answers[one.answer].found[one.found].brand.clone(), answers[one.answer].table.clone());
             by_table.entry(place).or_default().push(one);
         }
         for ((brand, table), sought) in by_table {
@@ -355,7 +358,7 @@ impl Explainer<'_> {
                 let Some(pipeline) = loaders.iter().find(|pipeline| pipeline.name.0 == refusal.pipeline) else {
                     return;
                 };
-                for (answer, found, asked) in &sought {
+                for Sought { answer, found, asked } in &sought {
                     let list = &mut answers[*answer].found[*found].refused;
                     if list.len() >= self.limit {
                         continue;

@@ -112,7 +112,7 @@ impl Question {
             let value = (!value.is_empty()).then(|| store_number(pipelines, &column, value));
             asked.push((column, value));
         }
-        for column in self.columns.iter().filter(|column| relation.type_of(column).is_none()) {
+        if let Some(column) = self.columns.iter().find(|column| relation.type_of(column).is_none()) {
             return Err(ExplainError::asked(
                 format!("`{}` has no column `{column}`", relation.name),
                 format!("it has {}", names(relation)),

@@ -1,5 +1,7 @@
 //! Rows that are looked for and were refused.
 
+use serde_json::Map;
+
 use super::answer::RefusedRow;
 use super::tables::Refusal;
 use crate::contracts::spelled;
@@ -53,6 +55,12 @@ pub(super) fn shown(
     // What is said of a row as a whole, or of its key, shows no value.
     let tells = refusal.column.is_empty() || refusal.column == contract.key.join(", ") || open(&refusal.column);
     let reason = if tells { refusal.reason } else { format!("breaks rule `{}`", refusal.rule) };
+    // In the order of the contract; then what it no longer names, which only is open with everything.
+    let mut kept = refusal.values;
+    let declared = contract.columns.iter().filter_map(|column| kept.remove_entry(&column.name));
+    let mut values: Map<String, serde_json::Value> = declared.collect();
+    values.extend(kept);
+    values.retain(|name, _| open(name));
     RefusedRow {
         id: refusal.id,
         run_id: refusal.run_id,
@@ -65,7 +73,7 @@ pub(super) fn shown(
         reason,
         state: refusal.state,
         handled_why: refusal.handled_why,
-        values: refusal.values.into_iter().filter(|(name, _)| open(name)).collect(),
+        values,
         not_compared,
     }
 }
