@@ -16,7 +16,7 @@ use crate::ids::{BrandId, StoreId};
 use crate::settings::{self, Wall};
 use crate::warehouse::duties::OPS_WITHHOLDS;
 use crate::warehouse::walk::{Kind, Rows, Saw, Thing, Walk};
-use crate::warehouse::{Duty, KNOWN_LOADS, Warehouse};
+use crate::warehouse::{Duty, HORIZON, KNOWN_LOADS, Warehouse};
 
 /// Roles that count at the same time.
 const AT_ONCE: usize = 4;
@@ -340,8 +340,8 @@ fn rule(thing: &Thing, shared: &BTreeMap<String, String>) -> Rule {
     } else if thing.by_store && (thing.brand.is_some() || thing.by_brand) {
         Rule::ByStore
     } else {
-        let ours = (thing.schema.starts_with("history_") && name == KNOWN_LOADS)
-            .then(|| "tells when the brand's loads became known, and nothing of a store".to_owned());
+        let ours = (thing.schema.starts_with("history_") && [KNOWN_LOADS, HORIZON].contains(&name))
+            .then(|| "tells when the brand's loads became known and how far back, and nothing of a store".to_owned());
         ours.or_else(|| shared.get(name).cloned()).map_or(Rule::Unclassified, Rule::Shared)
     }
 }

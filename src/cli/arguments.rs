@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand};
 
 use super::{
-    Format, access, archive, backup, check, contract, db, export, forecast, metabase, quarantine, report, run, runs, serve, undo,
+    Format, access, archive, backup, check, contract, db, explain, export, forecast, metabase, quarantine, report,
+    restatements, run, runs, serve, undo,
 };
 
 const AFTER_HELP: &str = "\
@@ -67,6 +68,10 @@ pub(super) enum Command {
     Undo(undo::Command),
     /// Lists refused rows with their reasons, exports, replays or dismisses them.
     Quarantine(quarantine::Group),
+    /// Follows a value back to its cell: load, run, file, sheet, row, and what it was before.
+    Explain(explain::Command),
+    /// Lists what sources said differently of business dates that were over.
+    Restatements(restatements::Command),
     /// Forecasts what the pipelines' tables hold.
     #[command(subcommand)]
     Forecast(forecast::Command),

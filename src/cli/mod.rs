@@ -1,7 +1,8 @@
 //! The commands. Each parses its arguments, calls one thing, prints the answer.
 //!
 //! Exit codes: 0 done; 1 something failed; 2 wrong use or configuration;
-//! 3 finished, but more rows were quarantined than a pipeline allows;
+//! 3 finished, but more rows were quarantined than a pipeline allows (`explain`: the
+//! row is in quarantine, not in the table);
 //! 4 changes pending (`plan --exit-code`).
 
 mod access;
@@ -11,12 +12,15 @@ mod backup;
 mod check;
 mod contract;
 mod db;
+mod explain;
+mod explain_text;
 mod export;
 mod forecast;
 mod metabase;
 mod output;
 mod quarantine;
 mod report;
+mod restatements;
 mod run;
 mod runs;
 mod serve;
@@ -89,6 +93,7 @@ failures!(
     crate::warehouse::ArchiveError,
     crate::warehouse::EmbeddedError,
     crate::warehouse::MigrateError,
+    crate::warehouse::contents::Error,
     crate::warehouse::marts::Error,
 );
 
@@ -160,6 +165,8 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure
         Command::Runs(command) => runs::run(&app, &command, output).await,
         Command::Undo(command) => undo::run(&app, &command, output).await,
         Command::Quarantine(command) => quarantine::run(&app, &command, output).await,
+        Command::Explain(command) => explain::run(&app, &command, output).await,
+        Command::Restatements(command) => restatements::run(&app, &command, output).await,
         Command::Forecast(command) => forecast::run(&app, &command, output).await,
         Command::Export(command) => export::run(&app, &command, output).await,
         Command::Access(command) => access::run(&app, &command, output).await,

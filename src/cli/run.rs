@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::ids::BrandId;
 use crate::pipelines::{Follows, Order, Pipeline, RunReport, Status, Trigger};
 use crate::settings::Wall;
-use crate::warehouse::{Warehouse, duties, marts};
+use crate::warehouse::{Warehouse, contents, duties, marts};
 
 #[derive(Debug, Args)]
 pub(super) struct Command {
@@ -67,7 +67,7 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     Ok(exit_of(&runs))
 }
 
-/// What loads bring along: views over new tables, and walls around them.
+/// What loads bring along: views over new tables, walls around them, old files' bytes removed.
 pub(super) async fn follow_up(app: &App, warehouse: &Warehouse) -> Result<(), Failure> {
     let owns = duties::may_own(warehouse).await.map_err(|error| Failure::new(&error, None))?;
     if !owns {
@@ -80,6 +80,10 @@ pub(super) async fn follow_up(app: &App, warehouse: &Warehouse) -> Result<(), Fa
     }
     let data_dir = &app.settings.installation.data_dir;
     access::reconcile_roles(warehouse, &app.settings.brands, data_dir, wall(app)).await?;
+    let pruned = contents::prune(warehouse, app.settings.warehouse.keep_files_days, app.clock.now()).await?;
+    if pruned.files > 0 {
+        tracing::info!(files = pruned.files, bytes = pruned.bytes, "pruned the bytes of old files");
+    }
     Ok(())
 }
 

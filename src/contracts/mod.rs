@@ -38,3 +38,4 @@ pub use drift::{Drift, Renamed, SeenColumn, looks_like, plain_name};
 pub use rules::{Rule, RuleKind, Severity};
 pub use survey::{Survey, Undecidable, undecided};
 pub use totals::{ControlFailure, ControlSums, TotalRow};
+pub use typed::spelled;

@@ -1,6 +1,7 @@
 //! A column of texts as a column of values, by everything its definition says.
 
-use arrow::array::{ArrayRef, BooleanArray, StringArray};
+use arrow::array::{Array as _, ArrayRef, BooleanArray, StringArray};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::contract::{Column, Contract};
 use super::convert::{Broken, convert, of_type};
@@ -30,10 +31,19 @@ pub(super) fn typed(contract: &Contract, column: &Column, texts: &StringArray) -
     (array, broken)
 }
 
+/// What a text means in a column, in one spelling: dates as `2025-11-28`, a store's
+/// number with its zeros. `None` where it means nothing, or is no such value.
+pub fn spelled(contract: &Contract, column: &Column, text: &str) -> Option<String> {
+    let (array, broken) = typed(contract, column, &StringArray::from(vec![text]));
+    if !broken.is_empty() || array.is_null(0) {
+        return None;
+    }
+    let options = FormatOptions::default();
+    Some(ArrayFormatter::try_new(array.as_ref(), &options).ok()?.value(0).to_string())
+}
+
 #[cfg(test)]
 mod tests {
-    use arrow::util::display::{ArrayFormatter, FormatOptions};
-
     use super::*;
 
     /// Each text as its value, or as the reason why it is none.

@@ -103,7 +103,7 @@ async fn columns_of(pipeline: &Pipeline) -> Result<Vec<(String, String)>, Error>
 }
 
 /// Names are compared as headers are read.
-fn same(left: &str, right: &str) -> bool {
+pub(super) fn same(left: &str, right: &str) -> bool {
     let folded = |name: &str| name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     folded(left) == folded(right)
 }
@@ -208,7 +208,7 @@ fn header_of(pipeline: &Pipeline, facts: &Facts) -> Vec<String> {
 }
 
 /// The contract's columns, none of which must be there, and others besides.
-fn any_of(pipeline: &Pipeline, unknown: &[String]) -> Wanted {
+pub(super) fn any_of(pipeline: &Pipeline, unknown: &[String]) -> Wanted {
     let mut wanted = Wanted { freeze: false, ..pipeline.wanted() };
     for (_, _, optional) in &mut wanted.columns {
         *optional = true;

@@ -100,6 +100,14 @@ pub enum Error {
         /// Why.
         source: warehouse::LoadError,
     },
+    /// The bytes of a file could not be kept with its rows, or read back.
+    #[error("failed to keep the bytes of `{name}`")]
+    Contents {
+        /// The file.
+        name: String,
+        /// Why.
+        source: warehouse::contents::Error,
+    },
     /// The run could not be noted.
     #[error("failed to {action}")]
     Ledger {
@@ -252,6 +260,7 @@ impl Error {
             Self::NoReference { .. } => Some("run the pipeline that loads that table first, or `run --all`"),
             Self::Transform { source, .. } => source.hint(),
             Self::Load { source, .. } => source.hint(),
+            Self::Contents { source, .. } => source.hint(),
             Self::Ledger { .. } => Some("check that PostgreSQL runs and that `storekeeper db migrate` was run"),
             Self::Local { .. } => Some("check the path, the disk and the rights"),
             Self::Worker { .. } => Some("this is a defect of ours: please report it with the file's layout"),

@@ -23,7 +23,7 @@ pub const TABLE: &str = "forecast";
 /// A series that ended so long before the others is not forecast: its store is closed.
 const STALE_DAYS: i64 = 28;
 /// Seasons of history that a forecast rests on.
-const SEASONS_KEPT: u32 = 26;
+pub(super) const SEASONS_KEPT: u32 = 26;
 const MODEL: &str = "seasonal_naive";
 
 /// What a forecast came to.

@@ -17,6 +17,7 @@ mod drafting;
 mod drive_files;
 mod error;
 mod examples;
+mod explain;
 mod export;
 mod forecasting;
 mod item_tables;
@@ -26,6 +27,7 @@ mod quarantine;
 mod reading;
 mod replay;
 mod report;
+mod restating;
 mod runner;
 mod tables;
 mod tracking;
@@ -37,6 +39,10 @@ pub use definition::{CatchUp, Definition, ForecastOf, Overlap, Pipeline, Problem
 pub use drafting::{DraftError, DraftOrder, Drafted, DraftedColumn, draft};
 pub use error::Error;
 pub use examples::{Difference, ExampleOutcome, ExampleReport, test_example};
+pub use explain::{
+    Answer, BaseAnswer, Basis, Cell, Change, Earlier, ExplainError, Explainer, FileAnswer, Found, KeyPart, Question,
+    RefusedRow, RowAnswer, Standing, TransformAnswer, Value, ViewAnswer,
+};
 pub use export::{ExportOrder, ExportPlan, ExportTo, Follows, Missing, list_rejects};
 pub use forecasting::{Forecast, TABLE as FORECAST_TABLE, forecast_table};
 pub use quarantine::{
@@ -44,6 +50,7 @@ pub use quarantine::{
     list_quarantine, quarantine_counts, quarantined_pairs,
 };
 pub use report::{FileReport, QuarantineSample, RunReport, Status, Trigger};
+pub use restating::{Restated, restatements};
 pub use runner::{Engine, Order};
 pub use tables::{list_runs, reports_since, show_run};
 pub use undo::{UndoOrder, UndoWhat, Undone, UndoneLoad};

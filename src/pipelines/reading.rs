@@ -107,6 +107,15 @@ impl Engine {
         Ok((sheets, reading, learned))
     }
 
+    /// Keeps the bytes of a file that is in staging, to become visible with its rows.
+    pub(super) async fn keep_bytes(&self, file: &Fetched, load: &mut Load) -> Result<(), Error> {
+        if self.keeping.keep_files_days == 0 {
+            return Ok(());
+        }
+        let kept = load.keep_contents(&file.path, &file.content_hash, self.clock.now()).await;
+        kept.map_err(|source| Error::Contents { name: file.name.clone(), source })
+    }
+
     /// Takes a file apart into the sheets that its format asks for.
     async fn parts(&self, pipeline: &Pipeline, file: &Fetched) -> Result<Vec<Option<Format>>, Error> {
         let Some(format) = pipeline.definition.source.format.clone().filter(|format| !format.sheets.is_empty()) else {

@@ -22,6 +22,7 @@ use super::{columns, crash};
 use crate::clock::Clock;
 use crate::contracts::Reference;
 use crate::ids::{BrandId, PipelineName};
+use crate::settings;
 use crate::telemetry::chain;
 use crate::warehouse::{ARCHIVED_RULE, Load, LoadError, Table, Warehouse, WriteDisposition};
 
@@ -31,6 +32,7 @@ pub struct Engine {
     pub(super) warehouse: Warehouse,
     pub(super) doors: Doors,
     pub(super) clock: Clock,
+    pub(super) keeping: settings::Warehouse,
 }
 
 /// What is asked of a run.
@@ -46,8 +48,8 @@ pub struct Order {
 
 impl Engine {
     /// Puts the engine together.
-    pub fn new(warehouse: Warehouse, doors: Doors, clock: Clock) -> Self {
-        Self { warehouse, doors, clock }
+    pub fn new(warehouse: Warehouse, doors: Doors, clock: Clock, keeping: settings::Warehouse) -> Self {
+        Self { warehouse, doors, clock, keeping }
     }
 
     /// The warehouse it loads into.
@@ -309,6 +311,7 @@ impl Engine {
         for file in &acquired.files {
             let failure = match self.stage(pipeline, reference, file, &mut before, load).await {
                 Ok(sheets) => {
+                    self.keep_bytes(file, load).await?;
                     let mut rows_read = 0;
                     let mut first: Option<FileReport> = None;
                     for staged in sheets {

@@ -53,6 +53,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("sources.settle_seconds", Kind::Number),
     ("sources.throttled_limit_seconds", Kind::Number),
     ("sources.mismatched_text", Kind::Text),
+    ("warehouse.keep_files_days", Kind::Number),
     ("forecast.horizon_days", Kind::Number),
     ("metabase.url", Kind::Text),
     ("metabase.site_url", Kind::Text),

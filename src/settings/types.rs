@@ -32,6 +32,8 @@ pub struct Settings {
     pub brands: BTreeMap<BrandId, Brand>,
     /// `[sources]`
     pub sources: Sources,
+    /// `[warehouse]`
+    pub warehouse: Warehouse,
     /// `[forecast]`
     pub forecast: Forecast,
     /// `[metabase]`; needed by `plan`, `apply` and `audit`.
@@ -286,6 +288,14 @@ pub enum MismatchedText {
     Refuse,
     /// It is read, with a note.
     Accept,
+}
+
+/// `[warehouse]`: what is kept besides the rows.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Warehouse {
+    /// Days for which the bytes of loaded files are kept; 0 keeps none. Default: 400.
+    pub keep_files_days: u32,
 }
 
 /// `[forecast]`

@@ -4,6 +4,8 @@
 //! and [`ROW`](crate::ids::ROW). It knows no machine and no file, so that the
 //! same text could run on a cluster. Rows stream through it.
 
+mod feeds;
 mod run;
 
+pub use feeds::{Feed, feeds};
 pub use run::{Error, INPUT, Transform, output_schema};

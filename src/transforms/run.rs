@@ -106,6 +106,11 @@ impl Transform {
         &self.schema
     }
 
+    /// How it is computed.
+    pub(super) fn plan(&self) -> &LogicalPlan {
+        self.frame.logical_plan()
+    }
+
     /// Runs it.
     ///
     /// # Errors

@@ -62,11 +62,13 @@ pub struct Worker {
 /// The tables of `ops` that its watchers read, each with the columns they do not: what is
 /// about people, what quotes a row, and a source's own marks. A table that is not here
 /// is closed to them.
-pub const OPS_WITHHOLDS: [(&str, &[&str]); 17] = [
+pub const OPS_WITHHOLDS: [(&str, &[&str]); 19] = [
     ("runs", &["error", "report"]),
     ("loads", &[]),
     ("load_inputs", &[]),
     ("stale", &[]),
+    ("archives", &[]),
+    ("file_contents", &[]),
     ("files", &["modified_by"]),
     ("quarantine", &["value", "row_values", "handled_by", "handled_why"]),
     ("metabase_objects", &["key"]),

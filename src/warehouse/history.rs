@@ -22,9 +22,7 @@ use crate::ids::{BrandId, LoadId};
 /// The view of a history schema that says when loads became known.
 pub const KNOWN_LOADS: &str = "known_loads";
 /// Its table of one row at most: from when on versions are kept.
-const HORIZON: &str = "horizon";
-/// Its function that refuses a moment before the horizon.
-const IS_KEPT: &str = "is_kept";
+pub const HORIZON: &str = "horizon";
 
 /// Makes a brand's history schema where there is none.
 pub(super) async fn ensure_schema(connection: &mut PgConnection, brand: &BrandId) -> Result<(), Error> {
@@ -32,12 +30,15 @@ pub(super) async fn ensure_schema(connection: &mut PgConnection, brand: &BrandId
     let schema = Ident::known(&brand.history_schema());
     let view = format!("{schema}.{KNOWN_LOADS}");
     let horizon = format!("{schema}.{HORIZON}");
-    let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL")
-        .bind(&view)
-        .bind(&horizon)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(query)?;
+    let there: bool = sqlx::query_scalar(
+        "SELECT to_regclass($2) IS NOT NULL
+            AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = 'undoes')",
+    )
+    .bind(&view)
+    .bind(&horizon)
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(query)?;
     if there {
         return Ok(());
     }
@@ -52,26 +53,13 @@ pub(super) async fn ensure_schema(connection: &mut PgConnection, brand: &BrandId
     for statement in [
         format!(
             "CREATE OR REPLACE VIEW {view} WITH (security_barrier = true) AS \
-             SELECT load_id, pipeline, committed_at FROM ops.loads WHERE brand = {}",
+             SELECT load_id, pipeline, committed_at, made_on, undoes FROM ops.loads WHERE brand = {}",
             literal(&brand.0)
         ),
         format!("COMMENT ON VIEW {view} IS 'rights: owner; shows nothing that belongs to a store'"),
         format!(
             "CREATE TABLE IF NOT EXISTS {horizon} (one boolean PRIMARY KEY DEFAULT true CHECK (one), \
              since timestamptz NOT NULL)"
-        ),
-        // With its owner's rights: whoever may read a table may learn how far back.
-        format!(
-            "CREATE OR REPLACE FUNCTION {schema}.{IS_KEPT}(timestamptz) RETURNS boolean \
-             LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
-             DECLARE kept_since timestamptz := (SELECT h.since FROM {horizon} h);
-             BEGIN
-                 IF $1 < kept_since THEN
-                     RAISE EXCEPTION 'what was known at % is no longer kept: the history begins at %', $1, kept_since
-                     USING HINT = 'warehouse.history_days says how long replaced rows are kept';
-                 END IF;
-                 RETURN true;
-             END $$"
         ),
     ] {
         connection.execute(Statement::new(statement).safe()).await.map_err(query)?;
@@ -121,7 +109,7 @@ impl Table {
         format!("{}.{}", Ident::known(&self.history_schema()), Ident::known(&self.name))
     }
 
-    fn history_schema(&self) -> String {
+    pub(super) fn history_schema(&self) -> String {
         format!("history_{}", self.schema.strip_prefix("mart_").unwrap_or(&self.schema))
     }
 
@@ -154,7 +142,7 @@ impl Table {
             .map(|(name, kind, _)| format!("{} {kind}", Ident::known(name)))
             .collect();
         if lacking.is_empty() && self.asks_for_the_horizon(connection).await? {
-            return Ok(());
+            return self.ensure_restatements(connection, false).await;
         }
         let history = self.history();
         let mut statements = Vec::new();
@@ -174,7 +162,7 @@ impl Table {
         for statement in statements {
             connection.execute(Statement::new(statement).safe()).await.map_err(query)?;
         }
-        Ok(())
+        self.ensure_restatements(connection, true).await
     }
 
     /// Whether the function that reads the table as it was known heeds the horizon; those
@@ -186,7 +174,7 @@ impl Table {
         )
         .bind(&self.schema)
         .bind(format!("{}_as_of", self.name))
-        .bind(format!(".{IS_KEPT}("))
+        .bind(format!(".{HORIZON} "))
         .fetch_one(connection)
         .await
         .map_err(Error::query("look up how the table's past is read"))
@@ -199,11 +187,18 @@ impl Table {
         let schema = Ident::known(&self.history_schema());
         let loads = format!("{schema}.{KNOWN_LOADS}");
         let known = format!("IN (SELECT l.load_id FROM {loads} l WHERE l.committed_at <= $1)");
+        // A text that is no boolean: SQL has no other way to refuse, and a function that had one would hide the
+        // query from the planner.
+        let kept = format!(
+            "coalesce((SELECT CASE WHEN $1 < h.since THEN
+                 ('what was known then is no longer kept: the history begins at ' || h.since)::boolean ELSE true END
+                 FROM {schema}.{HORIZON} h), true)"
+        );
         format!(
             "CREATE OR REPLACE FUNCTION {name}(timestamptz) RETURNS SETOF {path} LANGUAGE sql STABLE AS $$
-             SELECT {columns} FROM {path} t WHERE {schema}.{IS_KEPT}($1) AND coalesce(t.restored_by, t.load_id) {known}
+             SELECT {columns} FROM {path} t WHERE {kept} AND coalesce(t.restored_by, t.load_id) {known}
              UNION ALL
-             SELECT {columns} FROM {history} t WHERE {schema}.{IS_KEPT}($1) AND coalesce(t.restored_by, t.load_id) {known}
+             SELECT {columns} FROM {history} t WHERE {kept} AND coalesce(t.restored_by, t.load_id) {known}
                 AND t.superseded_by IN (SELECT l.load_id FROM {loads} l WHERE l.committed_at > $1) $$",
             path = self.path(),
             history = self.history(),

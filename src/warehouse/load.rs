@@ -48,6 +48,12 @@ pub enum Error {
     /// The connection broke in the middle of a commit.
     #[error("the connection broke while the load was committed, and the server does not say what became of it")]
     Unknown(#[source] sqlx::Error),
+    /// What a load replaced is no longer kept.
+    #[error("what load {load_id} replaced is no longer kept")]
+    Pruned {
+        /// Which.
+        load_id: LoadId,
+    },
     /// A month's rows are in a file.
     #[error("{month} of `{table}` is archived")]
     Archived {
@@ -78,6 +84,9 @@ impl Error {
             Self::Query { .. } => None,
             Self::Unknown(_) => Some("run it again: what was committed is known then and not loaded twice"),
             Self::ColumnType { .. } => Some("give the column a new name, or change the table by a migration"),
+            Self::Pruned { .. } => {
+                Some("`warehouse.history_days` says how long that is; load a corrected file: its rows replace the wrong ones")
+            }
             Self::Archived { .. } => Some("bring the month back first: `storekeeper archive restore TABLE MONTH`"),
             Self::Check { .. } => Some("nothing was loaded; mend the file at its source, or the check"),
         }

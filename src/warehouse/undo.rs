@@ -15,6 +15,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, Row as _};
 
+use super::archive_ledger::archived_months;
+use super::history::horizon;
 use super::ident::{Ident, Statement};
 use super::load::Error;
 use super::merge::pairs;
@@ -259,6 +261,18 @@ pub async fn take_back(
     let query = Error::query("take the load back");
     let UndoStep { load, because, .. } = step;
     let stored = Stored::read(connection, load).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))")
+        .bind(&stored.path)
+        .execute(&mut *connection)
+        .await
+        .map_err(query)?;
+    if let Some(month) = archived_months(connection, &load.brand, &load.table, load.load_id).await?.first() {
+        let (table, month) = (load.table.clone(), month.format("%Y-%m").to_string());
+        return Err(Error::Archived { table, month, brand: load.brand.0.clone() });
+    }
+    if horizon(connection, &load.brand).await?.is_some_and(|since| load.committed_at < since) {
+        return Err(Error::Pruned { load_id: load.load_id });
+    }
     let by: i64 = sqlx::query_scalar(
         "INSERT INTO ops.loads (run_id, pipeline, brand, table_name, committed_at, undoes, kept_history)
          VALUES ($1, $2, $3, $4, $5, $6, true) RETURNING load_id",

@@ -77,27 +77,31 @@ const BRAND: [(&str, &str); 25] = [
     ("table stores", "by store"),
     ("function stores_as_of", "by store"),
 ];
-const HISTORY: [(&str, &str); 9] = [
+const HISTORY: [(&str, &str); 10] = [
     ("table calendar", "every reader of the brand"),
     ("table clock_in_out", "by store"),
     ("table daily_store_metrics", "by store"),
     ("table forecast", "by store"),
+    ("table horizon", "every reader of the brand"),
     ("view known_loads", "every reader of the brand"),
     ("table labor_plan", "by store"),
     ("table sales_channel", "by store"),
     ("table store_hours", "by store"),
     ("table stores", "by store"),
 ];
-const INSTALLATION: [(&str, &str); 24] = [
+const INSTALLATION: [(&str, &str); 27] = [
     ("table access.grants", "closed"),
     ("table access.imports", "closed"),
     ("table access.people", "closed"),
+    ("table ops.archives", "ops"),
     ("table ops.cursors", "ops"),
     ("table ops.drive_items", "ops"),
     ("table ops.evolved_columns", "ops"),
     ("table ops.export_rejects", "ops"),
     ("table ops.exported", "ops"),
     ("table ops.file_columns", "ops"),
+    ("table ops.file_contents", "ops"),
+    ("table ops.file_pieces", "closed"),
     ("table ops.files", "ops"),
     ("table ops.load_inputs", "ops"),
     ("table ops.loads", "ops"),

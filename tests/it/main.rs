@@ -12,6 +12,7 @@ mod contracts;
 mod crashes;
 mod docker;
 mod examples;
+mod explain;
 mod export;
 mod faults;
 mod fuzz_seeds;
