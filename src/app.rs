@@ -169,7 +169,7 @@ impl App {
     /// # Errors
     /// When a client cannot be built.
     pub fn engine(&self, warehouse: &Warehouse) -> Result<Engine, Error> {
-        Ok(Engine::new(warehouse.clone(), self.doors()?, self.clock, self.settings.warehouse))
+        Ok(Engine::new(warehouse.clone(), self.doors()?, self.clock, self.settings.warehouse.clone()))
     }
 
     /// Reads all pipelines, in the order in which they must run.

@@ -32,8 +32,6 @@ pub struct Settings {
     pub brands: BTreeMap<BrandId, Brand>,
     /// `[sources]`
     pub sources: Sources,
-    /// `[warehouse]`
-    pub warehouse: Warehouse,
     /// `[forecast]`
     pub forecast: Forecast,
     /// `[metabase]`; needed by `plan`, `apply` and `audit`.
@@ -97,7 +95,7 @@ pub struct Database {
     pub max_connections: u32,
 }
 
-/// `[warehouse]`: the upkeep of the tables.
+/// `[warehouse]`: the upkeep of the tables, and what is kept besides their rows.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Warehouse {
@@ -112,6 +110,8 @@ pub struct Warehouse {
     pub archive_after_months: Option<u32>,
     /// Folder of the archived partitions. Default: `var/archive`.
     pub archive_dir: PathBuf,
+    /// Days for which the bytes of loaded files are kept; 0 keeps none. Default: 400.
+    pub keep_files_days: u32,
 }
 
 /// `[http]`: how patient the one way out is.
@@ -288,14 +288,6 @@ pub enum MismatchedText {
     Refuse,
     /// It is read, with a note.
     Accept,
-}
-
-/// `[warehouse]`: what is kept besides the rows.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Warehouse {
-    /// Days for which the bytes of loaded files are kept; 0 keeps none. Default: 400.
-    pub keep_files_days: u32,
 }
 
 /// `[forecast]`

@@ -84,9 +84,9 @@ impl Error {
             Self::Query { .. } => None,
             Self::Unknown(_) => Some("run it again: what was committed is known then and not loaded twice"),
             Self::ColumnType { .. } => Some("give the column a new name, or change the table by a migration"),
-            Self::Pruned { .. } => {
-                Some("`warehouse.history_days` says how long that is; load a corrected file: its rows replace the wrong ones")
-            }
+            Self::Pruned { .. } => Some(
+                "`warehouse.history_days` says how long that is; load a corrected file: its rows replace the wrong ones",
+            ),
             Self::Archived { .. } => Some("bring the month back first: `storekeeper archive restore TABLE MONTH`"),
             Self::Check { .. } => Some("nothing was loaded; mend the file at its source, or the check"),
         }
@@ -149,7 +149,6 @@ pub struct Load {
     /// The months it speaks of, where the table is partitioned.
     pub(super) months: Vec<NaiveDate>,
     pub(super) set_aside: Vec<SetAside>,
-    warehouse: Warehouse,
 }
 
 impl Load {
@@ -207,7 +206,6 @@ impl Load {
             covers: None,
             months: Vec::new(),
             set_aside: Vec::new(),
-            warehouse: warehouse.clone(),
         })
     }
 

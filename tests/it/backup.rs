@@ -6,7 +6,7 @@ mod failures;
 mod objects;
 mod ways_back;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};

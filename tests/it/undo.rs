@@ -262,13 +262,14 @@ fn model(disposition: &str, loads: &[&Rows]) -> Model {
 struct Bench<'a> {
     place: &'a Place,
     doors: Doors,
+    keeping: settings::Warehouse,
     warehouse: Warehouse,
     pipeline: Pipeline,
 }
 
 impl Bench<'_> {
     fn engine(&self, now: DateTime<Utc>) -> Engine {
-        Engine::new(self.warehouse.clone(), self.doors.clone(), Clock::Fixed(now))
+        Engine::new(self.warehouse.clone(), self.doors.clone(), Clock::Fixed(now), self.keeping.clone())
     }
 
     async fn load(&self, brand: &BrandId, rows: &Rows, now: DateTime<Utc>) -> LoadId {
@@ -305,7 +306,13 @@ async fn the_table_is_always_what_the_kept_loads_make() {
         let app = App { settings, clock: Clock::Fixed(start), definitions: place.path("") };
         let pipeline = pipelines::read_all(&app.definitions).await.unwrap().remove(0);
         let warehouse = app.warehouse().await.unwrap();
-        let bench = Bench { place: &place, doors: app.doors().unwrap(), warehouse, pipeline };
+        let bench = Bench {
+            place: &place,
+            doors: app.doors().unwrap(),
+            keeping: app.settings.warehouse.clone(),
+            warehouse,
+            pipeline,
+        };
         for (seed, (brand, replayed)) in brands.iter().enumerate() {
             let mut random = StdRng::seed_from_u64((at * 100 + seed) as u64);
             let path = format!("{}.sales", brand.schema());

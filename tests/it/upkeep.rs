@@ -59,7 +59,7 @@ impl Place {
     }
 
     /// Loads rows that were written at a moment.
-    fn load_at(&self, now: &str, name: &str, rows: &str) -> Value {
+    fn load_on(&self, now: &str, name: &str, rows: &str) -> Value {
         let file = self.write(name, format!("store_id,day,ticket,amount\n{rows}"));
         let said = self.at(now, &["run", "sales", "--file", file.to_str().unwrap()]);
         let run = said.json["runs"][0].clone();
@@ -83,7 +83,7 @@ impl Place {
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_are_made_ahead_once_and_lock_no_reader_out() {
     let place = place("").await;
-    place.load_at(NOW, "one.csv", "A,2025-11-03,1,10\n");
+    place.load_on(NOW, "one.csv", "A,2025-11-03,1,10\n");
     assert_eq!(place.partitions().await, "202511");
     // A dashboard that is in the middle of its query, and one that asks meanwhile.
     let mut reader = place.pool.begin().await.unwrap();
@@ -104,7 +104,7 @@ async fn partitions_are_made_ahead_once_and_lock_no_reader_out() {
     assert_eq!(made(&one) + made(&two), 1);
     assert_eq!(place.partitions().await, "202511 202512 202601 202602 202603");
     // Rows go where they belong, and no CHECK of the making is left.
-    place.load_at(NOW, "two.csv", "A,2026-01-31,1,10\n");
+    place.load_on(NOW, "two.csv", "A,2026-01-31,1,10\n");
     assert_eq!(
         place.text("SELECT tableoid::regclass FROM mart_harbor.sales WHERE day > '2026-01-01'").await,
         "mart_harbor.sales_202601"
@@ -115,7 +115,7 @@ async fn partitions_are_made_ahead_once_and_lock_no_reader_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_comes_to_a_table_that_is_there_bit_by_bit() {
     let place = place("").await;
-    place.load_at(NOW, "one.csv", "A,2025-09-03,1,10\nA,2025-10-03,1,10\nA,2025-11-03,1,10\n");
+    place.load_on(NOW, "one.csv", "A,2025-09-03,1,10\nA,2025-10-03,1,10\nA,2025-11-03,1,10\n");
     place.maintain(NOW);
     place.write(
         "pipelines/sales/pipeline.toml",
@@ -130,7 +130,7 @@ async fn an_index_comes_to_a_table_that_is_there_bit_by_bit() {
     assert_eq!(status.code(), None);
     assert_eq!(place.text(valid).await, "1 of 0", "the table's own, which does not count yet");
     // A load in between brings a partition of its own.
-    place.load_at(NOW, "two.csv", "A,2025-08-03,1,10\n");
+    place.load_on(NOW, "two.csv", "A,2025-08-03,1,10\n");
     // Readers are not waited for.
     let mut reader = place.pool.begin().await.unwrap();
     reader.execute("SELECT * FROM mart_harbor.sales").await.unwrap();
@@ -140,7 +140,7 @@ async fn an_index_comes_to_a_table_that_is_there_bit_by_bit() {
     assert_eq!(place.text(valid).await, "8 of 8", "one of the table, seven of partitions");
     assert_eq!(place.maintain(NOW)["indexes_made"], json!([]));
     // New tables have it from their first load on, new partitions too.
-    place.load_at(NOW, "three.csv", "A,2025-07-03,1,10\n");
+    place.load_on(NOW, "three.csv", "A,2025-07-03,1,10\n");
     assert_eq!(place.text(valid).await, "9 of 9");
     // The last partition that lacked it went away: nothing is left to make the whole count.
     let broken = "DROP INDEX mart_harbor.sales_day_store_id_idx; SET search_path = mart_harbor;
@@ -187,9 +187,9 @@ async fn a_load_that_changes_much_has_its_partitions_analysed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_past_is_told_back_to_the_horizon_and_refused_before() {
     let place = place("").await;
-    place.load_at("2023-01-10T11:00:00Z", "one.csv", "A,2023-01-03,1,10\nA,2023-01-03,2,20\n");
-    place.load_at("2023-02-10T11:00:00Z", "two.csv", "A,2023-01-03,1,11\n");
-    place.load_at("2025-02-10T11:00:00Z", "three.csv", "A,2023-01-03,1,12\n");
+    place.load_on("2023-01-10T11:00:00Z", "one.csv", "A,2023-01-03,1,10\nA,2023-01-03,2,20\n");
+    place.load_on("2023-02-10T11:00:00Z", "two.csv", "A,2023-01-03,1,11\n");
+    place.load_on("2025-02-10T11:00:00Z", "three.csv", "A,2023-01-03,1,12\n");
     let known =
         |at: &str| format!("SELECT string_agg(amount::text, ' ' ORDER BY ticket) FROM mart_harbor.sales_as_of('{at}')");
     assert_eq!(place.text(&known("2023-01-15Z")).await, "10.00 20.00");
@@ -213,7 +213,7 @@ async fn the_past_is_told_back_to_the_horizon_and_refused_before() {
     let plan = lines.join("\n");
     assert!(plan.contains("sales_202301") && !plan.contains("Function Scan"), "{plan}");
     // For ever, where somebody wants that.
-    place.load_at(NOW, "four.csv", "A,2023-01-03,1,13\n");
+    place.load_on(NOW, "four.csv", "A,2023-01-03,1,13\n");
     let mut command = place.command(&["--now", "2035-01-01T00:00:00Z", "db", "maintain"]);
     let output = command.env("STOREKEEPER__WAREHOUSE__HISTORY_DAYS", "0").output().unwrap();
     assert!(output.status.success());

@@ -23,8 +23,8 @@ const LIVE: &str =
 async fn old_sales() -> Place {
     let place = place(KEEP_A_YEAR).await;
     let rows = "A,2024-09-03,1,10\nA,2024-09-03,2,-20.50\nB,2024-10-31,1,\nA,2025-11-03,1,40\n";
-    place.load_at("2024-11-02T11:00:00Z", "one.csv", rows);
-    place.load_at("2024-11-03T11:00:00Z", "two.csv", "A,2024-09-03,1,11\n");
+    place.load_on("2024-11-02T11:00:00Z", "one.csv", rows);
+    place.load_on("2024-11-03T11:00:00Z", "two.csv", "A,2024-09-03,1,11\n");
     place
 }
 
@@ -96,7 +96,7 @@ async fn a_month_goes_to_a_file_and_the_same_rows_come_back() {
         "[[contract.columns]]\nname = \"note\"\ntype = \"text\"\noptional = true\n[destination]",
     );
     place.write("pipelines/sales/pipeline.toml", with_note);
-    place.load_at(NOW, "three.csv", "A,2025-11-03,2,50\n");
+    place.load_on(NOW, "three.csv", "A,2025-11-03,2,50\n");
     for month in ["2024-09", "2024-10"] {
         let back = place.at(NOW, &["archive", "restore", "sales", month]);
         assert_eq!(back.code, Some(0), "{} {}", back.json, back.log);
@@ -174,7 +174,7 @@ async fn who_cannot_get_the_lock_or_the_disk_leaves_everything_as_it_was() {
 async fn rows_of_an_archived_month_are_set_aside_until_it_is_back() {
     let place = old_sales().await;
     assert_eq!(place.at(NOW, &["archive", "run"]).code, Some(0));
-    let run = place.load_at(NOW, "late.csv", "A,2024-09-03,1,12\nA,2024-09-04,1,5\nA,2025-11-04,1,60\n");
+    let run = place.load_on(NOW, "late.csv", "A,2024-09-03,1,12\nA,2024-09-04,1,5\nA,2025-11-04,1,60\n");
     assert_eq!((&run["rows_quarantined"], &run["rows_inserted"]), (&json!(2), &json!(1)), "{run:#}");
     let reason = run["quarantine"][0]["reason"].as_str().unwrap();
     assert!(
@@ -203,7 +203,7 @@ async fn rows_of_an_archived_month_are_set_aside_until_it_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_archived_says_so_before() {
     let place = place("").await;
-    place.load_at(NOW, "one.csv", "A,2020-01-03,1,10\n");
+    place.load_on(NOW, "one.csv", "A,2020-01-03,1,10\n");
     assert_eq!(place.at(NOW, &["archive", "run"]).json["archived"], json!([]), "off until somebody says so");
     let mistake = |more: &str, disposition: &str| {
         let text = definition(more).replace("\"merge\"", disposition);

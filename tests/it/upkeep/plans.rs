@@ -122,6 +122,7 @@ async fn every_question_of_a_dashboard_reads_the_months_it_is_about_by_index() {
         partitions_ahead: 2,
         analyze_rows: 1,
         history_days: 0,
+        keep_files_days: 0,
         archive_after_months: None,
         archive_dir: "nowhere".into(),
     };
