@@ -56,7 +56,7 @@ fn month(text: &str) -> Result<NaiveDate, String> {
 
 pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
     let tables = app.kept(&app.pipelines().await?);
-    let warehouse = app.warehouse().await?;
+    let warehouse = app.warehouse_to_load().await?;
     let dir = &app.settings.warehouse.archive_dir;
     let exit = match command {
         Command::Run { chosen, dry_run } => {

@@ -9,12 +9,12 @@ use super::output::{Output, table};
 use super::run::follow_up;
 use super::{Exit, Failure};
 use crate::app::App;
-use crate::warehouse::{Duty, duties, migrate, migration_status};
+use crate::warehouse::{Duty, duties, migrate, migration_status, prepare};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Brings the schemas up to date, then roles, owners, views and walls. Running it
-    /// twice changes nothing. The user in `database.url` needs CREATEROLE, and CREATE on
+    /// Brings the schemas up to date, then roles, owners, tables of every brand, views and
+    /// walls. Running it twice changes nothing. The user in `database.url` needs CREATEROLE, and CREATE on
     /// the database; it becomes a member of the role that owns everything.
     Migrate,
     /// Lists the migrations, and says which this database has.
@@ -36,6 +36,7 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
         return super::upkeep::maintain(app, output).await;
     }
     let warehouse = app.warehouse().await?;
+    let mut made = Vec::new();
     if matches!(command, Command::Migrate) {
         if !duties::may_own(&warehouse).await.map_err(|error| Failure::new(&error, None))? {
             let owner = Duty::Owner.role(warehouse.installation());
@@ -45,17 +46,25 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
         }
         migrate(&warehouse, &app.definitions).await?;
         follow_up(app, &warehouse).await?;
+        // Whoever loads owns the tables. They get their walls behind that.
+        let loader = app.warehouse_to_load().await?;
+        made = prepare(&loader, &app.kept(&app.pipelines().await?)).await?;
+        loader.close().await;
+        if !made.is_empty() {
+            follow_up(app, &warehouse).await?;
+        }
     }
     let migrations = migration_status(&warehouse, &app.definitions).await?;
     let address = warehouse.address();
     let place = format!("{}:{}/{}", address.host, address.port, address.database);
-    output.answer(&json!({ "database": place, "migrations": migrations }), || {
+    output.answer(&json!({ "database": place, "migrations": migrations, "tables_made": made }), || {
         let mut rows = vec![vec!["migration".to_owned(), "for".to_owned(), "state".to_owned()]];
         rows.extend(migrations.iter().map(|migration| {
             let state = if migration.applied { "applied" } else { "pending" };
             vec![migration.version.to_string(), migration.description.clone(), state.to_owned()]
         }));
-        format!("{}\n{place}", table(&rows, &[]))
+        let tables = if made.is_empty() { String::new() } else { format!("\ntables made: {}\n", made.join(", ")) };
+        format!("{}{tables}\n{place}", table(&rows, &[]))
     });
     warehouse.close().await;
     Ok(Exit::Done)

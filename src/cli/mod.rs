@@ -92,6 +92,7 @@ failures!(
     crate::scheduler::Error,
     crate::warehouse::ArchiveError,
     crate::warehouse::EmbeddedError,
+    crate::warehouse::LoadError,
     crate::warehouse::MigrateError,
     crate::warehouse::contents::Error,
     crate::warehouse::marts::Error,

@@ -59,7 +59,7 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
         (None, None) => return Err(Failure::usage("name a run, or a load with --load", None)),
     };
     let pipelines = app.pipelines().await?;
-    let warehouse = app.warehouse().await?;
+    let warehouse = app.warehouse_to_load().await?;
     let engine = app.engine(&warehouse)?;
     if command.dry_run {
         let plan = engine.plan_undo(what).await?;

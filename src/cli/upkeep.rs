@@ -18,7 +18,7 @@ const EVERY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 /// Keeps every table in order, and says what was done.
 pub(super) async fn maintain(app: &App, output: &Output) -> Result<Exit, Failure> {
     let tables = app.kept(&app.pipelines().await?);
-    let warehouse = app.warehouse().await?;
+    let warehouse = app.warehouse_to_load().await?;
     let done = warehouse::maintain(&warehouse, &tables, &app.settings.warehouse, app.clock.now()).await;
     output.answer(&json!({ "maintained": done }), || text(&done));
     warehouse.close().await;

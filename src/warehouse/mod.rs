@@ -64,4 +64,4 @@ pub use scratch::Scratch;
 pub use set_aside::{ARCHIVED_RULE, SetAside};
 pub use table::{Table, WriteDisposition, columns_of};
 pub use undo::{Because, LoadEntry, TakenBack, UndoStep, find_load, plan_undo, take_back};
-pub use upkeep::{Kept, Maintained, maintain};
+pub use upkeep::{Kept, Maintained, maintain, prepare};

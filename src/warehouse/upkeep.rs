@@ -10,6 +10,7 @@ use sqlx::Executor as _;
 use tracing::{info, warn};
 
 use super::Warehouse;
+use super::duties::make_schema;
 use super::ident::Statement;
 use super::load::Error;
 use super::partitions::{month_of, shown};
@@ -76,6 +77,36 @@ pub async fn maintain(
         all.push(done);
     }
     all
+}
+
+/// Makes the tables that are not there yet, empty, so that a brand has the same as the
+/// others before its first load: what unites the brands holds what all of them have.
+/// Running it twice changes nothing.
+///
+/// # Errors
+/// When PostgreSQL refuses, or a column is there with another type. Tables before it stay.
+pub async fn prepare(warehouse: &Warehouse, tables: &[Kept]) -> Result<Vec<String>, Error> {
+    let query = Error::query("make a table");
+    let mut made = Vec::new();
+    for Kept { table, brand, .. } in tables {
+        let mut transaction = warehouse.pool().begin().await.map_err(query)?;
+        table.lock(&mut transaction).await?;
+        let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+            .bind(table.path())
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(query)?;
+        make_schema(&mut transaction, &table.schema).await.map_err(query)?;
+        super::history::ensure_schema(&mut transaction, brand).await?;
+        table.ensure(&mut transaction).await?;
+        table.ensure_history(&mut transaction).await?;
+        table.ensure_key(&mut transaction).await?;
+        transaction.commit().await.map_err(query)?;
+        if !there {
+            made.push(format!("{}.{}", table.schema, table.name));
+        }
+    }
+    Ok(made)
 }
 
 /// Says whether the table is there.

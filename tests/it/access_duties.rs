@@ -261,7 +261,7 @@ async fn ops_reads_what_ran_and_nothing_about_people_or_stores() {
     let withheld: Vec<String> = sqlx::query_scalar(columns).bind(&ops).fetch_all(chain.warehouse.pool()).await.unwrap();
     // What is new in a table of `ops` is open to its watchers unless it is put here.
     let wanted = "cursors.value export_rejects.reason export_rejects.row_key exported.body_hash exported.row_key \
-        files.modified_by mail_outbox.eml mail_outbox.eml_path mail_outbox.html_path mail_outbox.reason \
+        file_pieces.bytes file_pieces.content_id file_pieces.piece files.modified_by mail_outbox.eml mail_outbox.eml_path mail_outbox.html_path mail_outbox.reason \
         mail_outbox.recipients mail_outbox.sender mail_outbox.subject metabase_objects.key quarantine.handled_by \
         quarantine.handled_why quarantine.row_values quarantine.value runs.error runs.report source_keys.brand \
         source_keys.key source_keys.pipeline source_keys.source_id";

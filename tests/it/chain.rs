@@ -106,6 +106,21 @@ async fn a_bad_row_is_kept_aside_with_file_sheet_row_column_and_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_brand_has_every_table_before_its_first_load_and_head_office_keeps_reading() {
+    let world = World::start(12).await;
+    let made = world.storekeeper(&["db", "migrate"]);
+    let tables = made.json["tables_made"].as_array().unwrap();
+    assert_eq!((made.code, tables.len()), (0, 2 * (PIPELINES.len() + 1)), "{}", made.json);
+    assert_eq!(world.text("SELECT count(*) FROM mart_all.sales_channel").await, "0");
+    assert_eq!(world.storekeeper(&["db", "migrate"]).json["tables_made"], Value::from(Vec::<Value>::new()));
+    let run = world.storekeeper(&["run", "stores", "sales_channel", "--brand", "mesa"]);
+    assert_eq!(run.code, 0, "{}", run.json);
+    let brands = "SELECT string_agg(DISTINCT brand, ' ') FROM mart_all.sales_channel";
+    assert_eq!(world.text(brands).await, "mesa");
+    assert_eq!(world.storekeeper(&["access", "audit"]).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_known_by_its_content() {
     let world = World::start(12).await;
     assert_eq!(world.storekeeper(&["run", "stores", "sales_channel", "--brand", "mesa"]).code, 0);

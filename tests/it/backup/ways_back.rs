@@ -155,7 +155,7 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 async fn a_plain_owner_backs_up_all_rows_behind_the_walls_and_restores_them() {
     let place = Place::with_rows("").await;
     let name = place.url().rsplit('/').next().unwrap().to_owned();
-    let owner = format!("{name}_owner");
+    let owner = format!("{name}_plain");
     place.maintenance(&format!("CREATE ROLE {owner} LOGIN CREATEROLE CREATEDB PASSWORD 'p w'")).await;
     place.maintenance(&format!("CREATE DATABASE {name}_own OWNER {owner}")).await;
     let url = place.sibling("_own").replace("postgres@", &format!("{owner}:p%20w@"));

@@ -215,8 +215,9 @@ pub(super) fn refusals(reports: &[RunReport]) -> Vec<String> {
     said
 }
 
-/// Requests that a service got inside a time it had asked for. The same moment
-/// counts as outside: such a request was on its way already.
+/// Requests that a service got inside a time it had asked for. As many as run side by
+/// side may have been on their way already, in the first half of it, before the answer
+/// was read.
 pub(super) fn inside_a_wait(log: &[Recorded]) -> Vec<String> {
     let mut found = Vec::new();
     for (index, asked) in log.iter().enumerate() {
@@ -224,11 +225,21 @@ pub(super) fn inside_a_wait(log: &[Recorded]) -> Vec<String> {
         let Some(seconds) = seconds.filter(|_| matches!(asked.status, Some(429 | 503))) else { continue };
         let until = asked.received_at + chrono::TimeDelta::milliseconds((seconds * 1000.0) as i64);
         let later = log[index + 1..].iter().filter(|other| other.origin == asked.origin && host(other) == host(asked));
-        let inside = later.filter(|other| other.received_at > asked.received_at && other.received_at < until);
-        found.extend(inside.map(|other| format!("{} inside {seconds} s after {}", other.line(), asked.line())));
+        let inside: Vec<&Recorded> =
+            later.filter(|other| other.received_at > asked.received_at && other.received_at < until).collect();
+        let half = asked.received_at + (until - asked.received_at) / 2;
+        let on_their_way = inside.iter().take_while(|other| other.received_at < half).count().min(SIDE_BY_SIDE - 1);
+        found.extend(
+            inside[on_their_way..]
+                .iter()
+                .map(|other| format!("{} inside {seconds} s after {}", other.line(), asked.line())),
+        );
     }
     found
 }
+
+/// Files that are fetched at once: the default of `sources.concurrent_downloads`.
+const SIDE_BY_SIDE: usize = 4;
 
 fn host(request: &Recorded) -> &str {
     request.header("host").unwrap_or_default()
