@@ -302,46 +302,8 @@ pub async fn take_back(
         *rows = done.execute(&mut *connection).await.map_err(query)?.rows_affected();
     }
     let [removed, restored] = changed;
-    sqlx::query("UPDATE ops.loads SET undone_by = $2 WHERE load_id = $1")
-        .bind(load.load_id.0)
-        .bind(by)
-        .execute(&mut *connection)
-        .await
-        .map_err(query)?;
-    sqlx::query("UPDATE ops.loads SET rows_inserted = $2, rows_deleted = $3 WHERE load_id = $1")
-        .bind(by)
-        .bind(i64::try_from(restored).unwrap_or(i64::MAX))
-        .bind(i64::try_from(removed).unwrap_or(i64::MAX))
-        .execute(&mut *connection)
-        .await
-        .map_err(query)?;
-    // Its file stays known where somebody wanted it gone; one that only stood in the way
-    // is to be loaded again.
-    sqlx::query("UPDATE ops.files SET released = $2 WHERE load_id = $1")
-        .bind(load.load_id.0)
-        .bind(*because != Because::Asked)
-        .execute(&mut *connection)
-        .await
-        .map_err(query)?;
-    // What a replay had settled is open again; what the load itself refused is gone with it.
-    sqlx::query(
-        "UPDATE ops.quarantine SET state = 'open', handled_at = NULL, handled_run_id = NULL
-         WHERE handled_run_id = $1 AND state IN ('replayed', 'superseded')",
-    )
-    .bind(load.run_id.0)
-    .execute(&mut *connection)
-    .await
-    .map_err(query)?;
-    sqlx::query(
-        "UPDATE ops.quarantine SET state = 'undone', handled_at = $3, handled_run_id = $2
-         WHERE load_id = $1 AND state = 'open'",
-    )
-    .bind(load.load_id.0)
-    .bind(run.0)
-    .bind(now)
-    .execute(&mut *connection)
-    .await
-    .map_err(query)?;
+    note_undone(connection, step, by, TakenBack { removed, restored }).await.map_err(query)?;
+    settle_refused(connection, load, run, now).await.map_err(query)?;
     // How far the source was read lies behind what was taken back: it is read anew.
     sqlx::query("DELETE FROM ops.cursors WHERE pipeline = $1 AND brand = $2")
         .bind(&load.pipeline.0)
@@ -358,11 +320,66 @@ pub async fn take_back(
         .bind(&load.brand.0)
         .bind(by)
         .bind(now)
-        .execute(&mut *connection)
+        .execute(connection)
         .await
         .map_err(query)?;
     }
     Ok((LoadId(by), TakenBack { removed, restored }))
+}
+
+/// Notes on both loads what was done.
+async fn note_undone(
+    connection: &mut PgConnection,
+    step: &UndoStep,
+    by: i64,
+    rows: TakenBack,
+) -> Result<(), sqlx::Error> {
+    let load_id = step.load.load_id.0;
+    sqlx::query("UPDATE ops.loads SET undone_by = $2 WHERE load_id = $1")
+        .bind(load_id)
+        .bind(by)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("UPDATE ops.loads SET rows_inserted = $2, rows_deleted = $3 WHERE load_id = $1")
+        .bind(by)
+        .bind(i64::try_from(rows.restored).unwrap_or(i64::MAX))
+        .bind(i64::try_from(rows.removed).unwrap_or(i64::MAX))
+        .execute(&mut *connection)
+        .await?;
+    // Its file stays known where somebody wanted it gone; one that only stood in the way
+    // is to be loaded again.
+    sqlx::query("UPDATE ops.files SET released = $2 WHERE load_id = $1")
+        .bind(load_id)
+        .bind(step.because != Because::Asked)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// What a replay had settled is open again; what the load itself refused is gone with it.
+async fn settle_refused(
+    connection: &mut PgConnection,
+    load: &LoadEntry,
+    run: RunId,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE ops.quarantine SET state = 'open', handled_at = NULL, handled_run_id = NULL
+         WHERE handled_run_id = $1 AND state IN ('replayed', 'superseded')",
+    )
+    .bind(load.run_id.0)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "UPDATE ops.quarantine SET state = 'undone', handled_at = $3, handled_run_id = $2
+         WHERE load_id = $1 AND state = 'open'",
+    )
+    .bind(load.load_id.0)
+    .bind(run.0)
+    .bind(now)
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 /// A table and its history as the catalog has them; its definition may be gone.
