@@ -167,11 +167,15 @@ impl Load {
     ) -> Result<Self, Error> {
         let query = Error::query("open the load");
         let mut transaction = warehouse.pool().begin().await.map_err(query)?;
-        sqlx::query("SELECT set_config('storekeeper.today', $1, true)")
-            .bind(today.to_string())
-            .execute(&mut *transaction)
-            .await
-            .map_err(query)?;
+        // A load sorts and hashes all its rows: with what a server gives each question, on disk.
+        sqlx::query(
+            "SELECT set_config('storekeeper.today', $1, true), set_config('work_mem', '128MB', true),
+                    set_config('maintenance_work_mem', '256MB', true), set_config('jit', 'off', true)",
+        )
+        .bind(today.to_string())
+        .execute(&mut *transaction)
+        .await
+        .map_err(query)?;
         let load_id: i64 = sqlx::query_scalar(
             "INSERT INTO ops.loads (run_id, pipeline, brand, table_name, committed_at)
              VALUES ($1, $2, $3, $4, $5) RETURNING load_id",
@@ -326,8 +330,17 @@ impl Load {
         if self.table.key.is_empty() {
             return Ok(Vec::new());
         }
-        self.transaction.execute("ANALYZE pg_temp.staging").await.map_err(query)?;
         let key = list(&self.table.key);
+        // Mostly there are none: that is found by a hash of the keys, without sorting rows.
+        let repeated = format!("SELECT EXISTS (SELECT FROM pg_temp.staging GROUP BY {key} HAVING count(*) > 1)");
+        let repeated: bool = sqlx::query_scalar(Statement::new(repeated).safe())
+            .fetch_one(&mut *self.transaction)
+            .await
+            .map_err(query)?;
+        if !repeated {
+            return Ok(Vec::new());
+        }
+        self.transaction.execute("ANALYZE pg_temp.staging").await.map_err(query)?;
         // A transform that keeps no row numbers has made the rows itself.
         let statement = format!(
             "WITH ranked AS (

@@ -145,6 +145,7 @@ impl Merge<'_> {
     /// Compares staging with the table: `pg_temp.met` lists what is new and what is
     /// changed. Answers with the loads whose rows came again, and how many.
     async fn compare(&self, connection: &mut PgConnection) -> Result<Vec<(i64, i64)>, sqlx::Error> {
+        connection.execute("ANALYZE pg_temp.staging").await?;
         let met = "CREATE TEMPORARY TABLE met (seq bigint NOT NULL, changed boolean NOT NULL) ON COMMIT DROP";
         connection.execute(met).await?;
         let values = self.values();

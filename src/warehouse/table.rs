@@ -109,10 +109,9 @@ impl Table {
         .await
         .map_err(&query)?;
         if found.is_empty() {
-            for statement in self.create() {
-                connection.execute(Statement::new(statement).safe()).await.map_err(&query)?;
-            }
+            connection.execute(Statement::new(self.create()).safe()).await.map_err(&query)?;
             if self.key.is_empty() {
+                self.index_lineage(connection).await?;
                 self.make_indexes(connection).await?;
             }
             return Ok(());
@@ -142,7 +141,7 @@ impl Table {
         Ok(())
     }
 
-    fn create(&self) -> [String; 2] {
+    fn create(&self) -> String {
         let mut lines: Vec<String> = self
             .columns
             .iter()
@@ -156,11 +155,7 @@ impl Table {
             Some(column) => format!(" PARTITION BY RANGE ({})", Ident::known(column)),
             None => String::new(),
         };
-        [
-            format!("CREATE TABLE {} ({}){partition}", self.path(), lines.join(", ")),
-            // Loads and files come in their order: a few bytes a page find their rows.
-            format!("CREATE INDEX ON {} USING brin (load_id, file_id)", self.path()),
-        ]
+        format!("CREATE TABLE {} ({}){partition}", self.path(), lines.join(", "))
     }
 
     /// Gives the table its primary key and its other indexes, if it has no key. A first load brings its rows
@@ -180,9 +175,20 @@ impl Table {
         if !there {
             let key = format!("ALTER TABLE {} ADD PRIMARY KEY ({})", self.path(), list(&self.key));
             connection.execute(Statement::new(key).safe()).await.map_err(query)?;
+            self.index_lineage(connection).await?;
             self.make_indexes(connection).await?;
         }
         Ok(())
+    }
+
+    /// Loads and files come in their order: a few bytes a page find their rows.
+    async fn index_lineage(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        let index = format!("CREATE INDEX ON {} USING brin (load_id, file_id)", self.path());
+        connection
+            .execute(Statement::new(index).safe())
+            .await
+            .map(drop)
+            .map_err(Error::query("index the table by load"))
     }
 }
 
@@ -213,10 +219,7 @@ mod tests {
             disposition: WriteDisposition::Merge,
             indexes: Vec::new(),
         };
-        insta::assert_snapshot!(table.create().join("\n"), @r#"
-        CREATE TABLE "mart_harbor"."sales" ("store_id" text NOT NULL, "sold_on" date NOT NULL, "load_id" bigint NOT NULL, "file_id" bigint NOT NULL, "source_row" bigint, "restored_by" bigint) PARTITION BY RANGE ("sold_on")
-        CREATE INDEX ON "mart_harbor"."sales" USING brin (load_id, file_id)
-        "#);
+        insta::assert_snapshot!(table.create(), @r#"CREATE TABLE "mart_harbor"."sales" ("store_id" text NOT NULL, "sold_on" date NOT NULL, "load_id" bigint NOT NULL, "file_id" bigint NOT NULL, "source_row" bigint, "restored_by" bigint) PARTITION BY RANGE ("sold_on")"#);
         assert_eq!(canonical("timestamp with time zone"), canonical("timestamptz"));
         assert_eq!(canonical("numeric(14, 2)"), canonical("numeric(14,2)"));
     }

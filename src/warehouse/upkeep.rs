@@ -41,6 +41,8 @@ pub struct Maintained {
     pub indexes_made: Vec<String>,
     /// Versions that were pruned from the history.
     pub versions_pruned: u64,
+    /// Whether its statistics as a whole were brought up to date.
+    pub analyzed: bool,
     /// Why it was not finished, if it was not.
     pub error: Option<String>,
 }
@@ -59,7 +61,12 @@ pub async fn maintain(
         let mut done = Maintained { table, ..Maintained::default() };
         match one(warehouse, kept, settings, now, &mut done).await {
             Ok(false) => continue,
-            Ok(true) => {}
+            Ok(true) => match analyze_whole(warehouse, &kept.table).await {
+                Ok(analyzed) => done.analyzed = analyzed,
+                Err(error) => {
+                    warn!(table = done.table, error = %chain(&error), "statistics were not brought up to date")
+                }
+            },
             Err(error) => {
                 warn!(table = done.table, error = %chain(&error), "table was not kept in order");
                 done.error = Some(chain(&error));
@@ -79,7 +86,8 @@ pub async fn maintain(
     all
 }
 
-/// Makes the tables that are not there yet, empty, so that a brand has the same as the
+/// Makes the tables that are not there yet, empty and without their keys, which come with
+/// the first load, so that a brand has the same as the
 /// others before its first load: what unites the brands holds what all of them have.
 /// Running it twice changes nothing.
 ///
@@ -100,7 +108,6 @@ pub async fn prepare(warehouse: &Warehouse, tables: &[Kept]) -> Result<Vec<Strin
         super::history::ensure_schema(&mut transaction, brand).await?;
         table.ensure(&mut transaction).await?;
         table.ensure_history(&mut transaction).await?;
-        table.ensure_key(&mut transaction).await?;
         transaction.commit().await.map_err(query)?;
         if !there {
             made.push(format!("{}.{}", table.schema, table.name));
@@ -145,7 +152,7 @@ async fn one(
 }
 
 /// After a load that changed many rows: statistics of the partitions that it changed,
-/// and of the whole table where those lack, or fell behind by a tenth. The load stands
+/// or of the table where it has none. The load stands
 /// whatever becomes of it; who reads meanwhile waits for nothing.
 pub(super) async fn analyze_changed(warehouse: &Warehouse, table: &Table, months: &[NaiveDate], rows: u64) {
     if rows < warehouse.analyze_rows() {
@@ -159,25 +166,38 @@ pub(super) async fn analyze_changed(warehouse: &Warehouse, table: &Table, months
 async fn analyze(warehouse: &Warehouse, table: &Table, months: &[NaiveDate]) -> Result<(), Error> {
     let query = Error::query("bring statistics up to date");
     let mut connection = warehouse.pool().acquire().await.map_err(query)?;
-    for month in months {
-        // What another one locks right now will have its turn with the next load.
-        let partition = format!("ANALYZE (SKIP_LOCKED) {}", table.partition_path(*month));
-        connection.execute(Statement::new(partition).safe()).await.map_err(query)?;
+    let mut parts: Vec<String> = months.iter().map(|month| table.partition_path(*month)).collect();
+    if table.partition_by.is_none() {
+        parts.push(table.path());
     }
-    let behind: bool = sqlx::query_scalar(
-        "SELECT c.relkind <> 'p' OR c.reltuples < 0 OR c.reltuples * 1.1 < (
-             SELECT coalesce(sum(greatest(p.reltuples, 0)), 0)
-             FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhrelid WHERE i.inhparent = c.oid)
-         FROM pg_class c WHERE c.oid = to_regclass($1)",
+    for part in &parts {
+        // What another one locks right now will have its turn with the next load.
+        let analyze = format!("ANALYZE (SKIP_LOCKED) {part}");
+        connection.execute(Statement::new(analyze).safe()).await.map_err(query)?;
+    }
+    info!(table = table.name, parts = parts.len(), "brought statistics up to date");
+    Ok(())
+}
+
+/// Brings the statistics of a partitioned table as a whole up to date, where it never had
+/// any or grew by a tenth. That reads all its partitions: nothing for a load to wait for.
+async fn analyze_whole(warehouse: &Warehouse, table: &Table) -> Result<bool, Error> {
+    let query = Error::query("bring statistics up to date");
+    let mut connection = warehouse.pool().acquire().await.map_err(query)?;
+    let behind: Option<bool> = sqlx::query_scalar(
+        "SELECT coalesce(p.rows, 0) > 0 AND (c.reltuples < 0 OR c.reltuples * 1.1 < p.rows)
+         FROM pg_class c, LATERAL (
+             SELECT sum(greatest(p.reltuples, 0)) AS rows
+             FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhrelid WHERE i.inhparent = c.oid) AS p
+         WHERE c.oid = to_regclass($1) AND c.relkind = 'p'",
     )
     .bind(table.path())
-    .fetch_one(&mut *connection)
+    .fetch_optional(&mut *connection)
     .await
     .map_err(query)?;
-    if behind {
+    if behind == Some(true) {
         let whole = format!("ANALYZE (SKIP_LOCKED) {}", table.path());
         connection.execute(Statement::new(whole).safe()).await.map_err(query)?;
     }
-    info!(table = table.name, partitions = months.len(), whole = behind, "brought statistics up to date");
-    Ok(())
+    Ok(behind == Some(true))
 }
