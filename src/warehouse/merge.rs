@@ -13,6 +13,11 @@ use super::load::{Counts, Error, Load};
 use super::table::{Table, WriteDisposition, list};
 use crate::ids::LoadId;
 
+/// From so many rows on each is found by hashing all of them, whatever the planner expects:
+/// looking each up by the key costs several times as much, and so does sorting by keys
+/// that begin with one of a few stores.
+const MANY: i64 = 20_000;
+
 /// What a merge came to, besides its counts.
 #[derive(Debug, Default)]
 pub(super) struct Merged {
@@ -90,17 +95,40 @@ impl Merge<'_> {
             merged.counts.inserted = self.insert(connection, "").await.map_err(query)?;
             return Ok(merged);
         }
-        let same = self.compare(connection).await.map_err(query)?;
+        if staged >= MANY {
+            connection
+                .execute("SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoin = off")
+                .await
+                .map_err(query)?;
+        }
+        let merged = self.meet(connection, staged, merged).await.map_err(query)?;
+        if staged >= MANY {
+            connection
+                .execute("SET LOCAL enable_nestloop = on; SET LOCAL enable_mergejoin = on")
+                .await
+                .map_err(query)?;
+        }
+        Ok(merged)
+    }
+
+    /// Compares staging with rows that are there, and writes what is new or changed.
+    async fn meet(
+        &self,
+        connection: &mut PgConnection,
+        staged: i64,
+        mut merged: Merged,
+    ) -> Result<Merged, sqlx::Error> {
+        let same = self.compare(connection).await?;
         merged.confirmed = same.iter().map(|(load_id, _)| *load_id).collect();
         merged.counts.unchanged = same.iter().map(|(_, rows)| *rows as u64).sum();
-        let changed = count(connection, "SELECT count(*) FROM pg_temp.met WHERE changed").await.map_err(query)?;
+        let changed = count(connection, "SELECT count(*) FROM pg_temp.met WHERE changed").await?;
         if changed > 0 {
-            merged.counts.updated = self.update(connection).await.map_err(query)?;
+            merged.counts.updated = self.update(connection).await?;
         }
         let new = staged as u64 - merged.counts.unchanged - changed as u64;
         if new > 0 {
             let only = if new == staged as u64 { "" } else { " JOIN pg_temp.met m ON m.seq = s.seq AND NOT m.changed" };
-            merged.counts.inserted = self.insert(connection, only).await.map_err(query)?;
+            merged.counts.inserted = self.insert(connection, only).await?;
         }
         Ok(merged)
     }
