@@ -200,7 +200,7 @@ async fn the_past_is_told_back_to_the_horizon_and_refused_before() {
     let known =
         |at: &str| format!("SELECT string_agg(amount::text, ' ' ORDER BY ticket) FROM mart_harbor.sales_as_of('{at}')");
     assert_eq!(place.text(&known("2023-01-15Z")).await, "10.00 20.00");
-    let mut connection = PgConnection::connect(&place.url()).await.unwrap();
+    let mut connection = PgConnection::connect(place.url()).await.unwrap();
     assert_eq!(horizon(&mut connection, &"harbor".into()).await.unwrap(), None);
     // 800 days before that moment the first version was superseded, the second was not.
     assert_eq!(place.maintain(NOW)["versions_pruned"], 1);

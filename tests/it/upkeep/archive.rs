@@ -67,7 +67,7 @@ async fn a_month_goes_to_a_file_and_the_same_rows_come_back() {
     let verified = place.at(NOW, &["archive", "verify"]);
     assert_eq!((verified.code, verified.json["verified"].as_array().unwrap().len()), (Some(0), 2), "{}", verified.json);
     // Which loads an undo would need these months for.
-    let mut connection = PgConnection::connect(&place.url()).await.unwrap();
+    let mut connection = PgConnection::connect(place.url()).await.unwrap();
     let months = archived_months(&mut connection, &"harbor".into(), "sales", LoadId(2)).await.unwrap();
     assert_eq!(months.iter().map(ToString::to_string).collect::<Vec<_>>(), ["2024-09-01"]);
 
