@@ -36,6 +36,28 @@ impl Output {
         let _closed = writeln!(std::io::stdout(), "{}", text.trim_end());
     }
 
+    /// Prints what was done before something failed, and what failed: the answer's
+    /// `error` and `hint`. What was done stays done, so it is told either way.
+    pub(super) fn answer_until(
+        &self,
+        mut json: serde_json::Value,
+        failed: Option<&Failure>,
+        text: impl FnOnce() -> String,
+    ) {
+        let Some(failure) = failed else { return self.answer(&json, text) };
+        match self.format {
+            Format::Json => {
+                json["error"] = failure.message.clone().into();
+                json["hint"] = failure.hint.clone().into();
+                self.answer(&json, String::new);
+            }
+            Format::Text => {
+                self.answer(&json, text);
+                self.failure(failure);
+            }
+        }
+    }
+
     /// Says what went wrong.
     pub(super) fn failure(&self, failure: &Failure) {
         let mut out = std::io::stderr();

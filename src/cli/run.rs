@@ -12,7 +12,7 @@ use super::{Exit, Failure};
 use crate::access;
 use crate::app::App;
 use crate::ids::BrandId;
-use crate::pipelines::{Follows, Order, Pipeline, RunReport, Status, Trigger};
+use crate::pipelines::{Engine, Follows, Order, Pipeline, RunReport, Status, Trigger};
 use crate::settings::Wall;
 use crate::warehouse::{Warehouse, contents, duties, marts};
 
@@ -51,20 +51,32 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     let trigger = if command.file.is_some() { Trigger::Upload } else { Trigger::Manual };
     let order = Order { trigger, file: command.file.clone(), full: command.full };
     let mut runs = Vec::new();
+    let ended = load(app, &engine, &pairs, &order, &mut runs).await;
+    output.answer_until(json!({ "runs": runs }), ended.as_ref().err(), || text(&runs));
+    warehouse.close().await;
+    Ok(if ended.is_err() { Exit::Failed } else { exit_of(&runs) })
+}
+
+/// Runs one pair after the other; `runs` holds those that ended, also when this fails.
+async fn load(
+    app: &App,
+    engine: &Engine,
+    pairs: &[(&Pipeline, &BrandId)],
+    order: &Order,
+    runs: &mut Vec<RunReport>,
+) -> Result<(), Failure> {
     for (pipeline, brand) in pairs {
-        let run = engine.run(pipeline, brand, &order).await?;
+        let run = engine.run(pipeline, brand, order).await?;
         let stands = run.status.is_fine() || run.status.has_loaded();
         runs.push(run);
         if stands {
-            runs.extend(export_after(&engine, pipeline, brand, Follows::Load, trigger).await?);
+            runs.extend(export_after(engine, pipeline, brand, Follows::Load, order.trigger).await?);
         }
     }
     if runs.iter().any(|run| run.status.has_loaded()) {
-        follow_up(app, &warehouse).await?;
+        follow_up(app, engine.warehouse()).await?;
     }
-    output.answer(&json!({ "runs": runs }), || text(&runs));
-    warehouse.close().await;
-    Ok(exit_of(&runs))
+    Ok(())
 }
 
 /// What loads bring along: views over new tables, walls around them, old files' bytes removed.

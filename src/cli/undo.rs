@@ -10,7 +10,7 @@ use super::run::{exit_of, follow_up, text};
 use super::{Exit, Failure};
 use crate::app::App;
 use crate::ids::{LoadId, RunId};
-use crate::pipelines::{Follows, Trigger, UndoOrder, UndoWhat, Undone};
+use crate::pipelines::{Engine, Follows, Pipeline, RunReport, Trigger, UndoOrder, UndoWhat, Undone};
 use crate::warehouse::Because;
 
 const HELP: &str = "\
@@ -69,16 +69,10 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     }
     let order = UndoOrder { what, cascade: command.cascade, why: command.why.clone() };
     let undone = engine.undo(&order).await?;
-    // Also where it was taken back before: that process may have ended here.
-    let mut again = make_stale_again(app, &engine, &pipelines).await?;
-    for load in undone.run.iter().filter(|run| run.status.has_loaded()) {
-        if let Some(pipeline) = pipelines.iter().find(|pipeline| pipeline.name == load.pipeline) {
-            again.extend(export_after(&engine, pipeline, &load.brand, Follows::Load, Trigger::Undo).await?);
-        }
-    }
-    follow_up(app, &warehouse).await?;
+    let mut again = Vec::new();
+    let ended = make_again(app, &engine, &pipelines, &undone, &mut again).await;
     let json = json!({ "what": what.to_string(), "loads": undone.loads, "run": undone.run, "runs": again });
-    output.answer(&json, || {
+    output.answer_until(json, ended.as_ref().err(), || {
         let mut answer = undone_text(what, &undone);
         if !again.is_empty() {
             answer.push_str("\nmade again, or sent again, because of what left\n");
@@ -88,7 +82,25 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     });
     warehouse.close().await;
     let runs: Vec<_> = undone.run.into_iter().chain(again).collect();
-    Ok(exit_of(&runs))
+    Ok(if ended.is_err() { Exit::Failed } else { exit_of(&runs) })
+}
+
+/// Makes and sends again what was made of what left; `again` holds the runs that ended.
+async fn make_again(
+    app: &App,
+    engine: &Engine,
+    pipelines: &[Pipeline],
+    undone: &Undone,
+    again: &mut Vec<RunReport>,
+) -> Result<(), Failure> {
+    // Also where it was taken back before: that process may have ended here.
+    again.extend(make_stale_again(app, engine, pipelines).await?);
+    for load in undone.run.iter().filter(|run| run.status.has_loaded()) {
+        if let Some(pipeline) = pipelines.iter().find(|pipeline| pipeline.name == load.pipeline) {
+            again.extend(export_after(engine, pipeline, &load.brand, Follows::Load, Trigger::Undo).await?);
+        }
+    }
+    follow_up(app, engine.warehouse()).await
 }
 
 fn plan_text(what: UndoWhat, plan: &Undone) -> String {
