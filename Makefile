@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 DEMO := var/demo
 
-.PHONY: help demo demo-serve demo-clean test chaos crashes fault-table serve fmt lint build bench bench-large bench-load fuzz clients
+.PHONY: help demo demo-serve demo-clean test chaos crashes explain-demo fault-table serve fmt lint build bench bench-large bench-load fuzz clients
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -41,6 +41,10 @@ chaos: ## 200 seeded storms of faults over all sources: the rows must be those o
 crashes: ## kill the program and its server 500 times in the middle of loads, before 20 readers
 	@scripts/install-debian.sh test
 	cargo test --workspace --locked --test it -- --ignored --nocapture five_hundred_random_kills
+
+explain-demo: ## hold a thousand values of the demo's world against the cells they came from
+	@scripts/install-debian.sh test
+	cargo test --workspace --locked --test it -- --ignored --nocapture a_thousand_values_of_the_demo
 
 fault-table: ## play every fault by name and write docs/faults.md
 	@scripts/install-debian.sh test

@@ -331,8 +331,10 @@ impl Load {
             return Ok(Vec::new());
         }
         let key = list(&self.table.key);
-        // Mostly there are none: that is found by a hash of the keys, without sorting rows.
-        let repeated = format!("SELECT EXISTS (SELECT FROM pg_temp.staging GROUP BY {key} HAVING count(*) > 1)");
+        // Mostly there are none. That is found by eight bytes a row, in half the time and a
+        // fraction of the memory of the keys; two keys with one hash cost a look at them all.
+        let repeated =
+            format!("SELECT count(*) > count(DISTINCT hash_record_extended(ROW({key}), 0)) FROM pg_temp.staging");
         let repeated: bool = sqlx::query_scalar(Statement::new(repeated).safe())
             .fetch_one(&mut *self.transaction)
             .await

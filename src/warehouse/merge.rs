@@ -55,8 +55,8 @@ impl Load {
         let Some(column) = self.table.partition_by.clone() else { return Ok(None) };
         let query = Error::query("list the months");
         let months = format!(
-            "SELECT date_trunc('month', {0})::date AS month, min({0}) AS first, max({0}) AS last \
-             FROM pg_temp.staging WHERE {0} IS NOT NULL GROUP BY 1 ORDER BY 1",
+            "SELECT date_trunc('month', day)::date AS month, min(day) AS first, max(day) AS last \
+             FROM (SELECT {0} AS day FROM pg_temp.staging WHERE {0} IS NOT NULL GROUP BY 1) AS days GROUP BY 1 ORDER BY 1",
             Ident::known(&column)
         );
         let rows = sqlx::query(Statement::new(months).safe()).fetch_all(&mut *self.transaction).await.map_err(query)?;

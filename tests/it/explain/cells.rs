@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use calamine::{Data, Reader as _};
+use sandbox::generator;
 use serde_json::{Map, Value, json};
 
 use crate::support::world::World;
@@ -120,7 +121,17 @@ const ASKED: [(&str, usize); 7] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_values_lead_back_to_the_cells_that_the_generator_wrote() {
-    let world = World::start(40).await;
+    a_thousand_values_lead_back(40).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute: `make explain-demo`"]
+async fn a_thousand_values_of_the_demo_lead_back_to_the_cells_that_the_generator_wrote() {
+    a_thousand_values_lead_back(generator::Options::demo().days).await;
+}
+
+async fn a_thousand_values_lead_back(days: u32) {
+    let world = World::start(days).await;
     let run = world.storekeeper(&["run", "--all"]);
     assert_eq!(run.code, 0, "{}", run.log);
     let mut files: BTreeMap<(&str, String), BTreeMap<String, Sheet>> = BTreeMap::new();
@@ -192,6 +203,7 @@ async fn a_thousand_values_lead_back_to_the_cells_that_the_generator_wrote() {
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
+    println!("{} values of {days} days lead back to their cells", asked.len());
 }
 
 type Columns = [(String, Vec<String>)];
