@@ -79,7 +79,8 @@ impl Merge<'_> {
     async fn run(&self, connection: &mut PgConnection) -> Result<Merged, Error> {
         let query = Error::query("merge the rows");
         let mut merged = Merged::default();
-        let staged = count(connection, "SELECT count(*) FROM pg_temp.staging").await.map_err(query)?;
+        let staged = format!("SELECT count(*) FROM (SELECT FROM pg_temp.staging LIMIT {MANY}) AS some");
+        let staged = count(connection, &staged).await.map_err(query)?;
         if staged == 0 {
             // Every row was refused: that is no order to empty the table.
             return Ok(merged);
@@ -101,7 +102,7 @@ impl Merge<'_> {
                 .await
                 .map_err(query)?;
         }
-        let merged = self.meet(connection, staged, merged).await.map_err(query)?;
+        let merged = self.meet(connection, merged).await.map_err(query)?;
         if staged >= MANY {
             connection
                 .execute("SET LOCAL enable_nestloop = on; SET LOCAL enable_mergejoin = on")
@@ -112,22 +113,18 @@ impl Merge<'_> {
     }
 
     /// Compares staging with rows that are there, and writes what is new or changed.
-    async fn meet(
-        &self,
-        connection: &mut PgConnection,
-        staged: i64,
-        mut merged: Merged,
-    ) -> Result<Merged, sqlx::Error> {
+    async fn meet(&self, connection: &mut PgConnection, mut merged: Merged) -> Result<Merged, sqlx::Error> {
         let same = self.compare(connection).await?;
         merged.confirmed = same.iter().map(|(load_id, _)| *load_id).collect();
         merged.counts.unchanged = same.iter().map(|(_, rows)| *rows as u64).sum();
         let changed = count(connection, "SELECT count(*) FROM pg_temp.met WHERE changed").await?;
+        let new = count(connection, "SELECT count(*) FROM pg_temp.met WHERE NOT changed").await?;
         if changed > 0 {
             merged.counts.updated = self.update(connection).await?;
         }
-        let new = staged as u64 - merged.counts.unchanged - changed as u64;
         if new > 0 {
-            let only = if new == staged as u64 { "" } else { " JOIN pg_temp.met m ON m.seq = s.seq AND NOT m.changed" };
+            let all = changed == 0 && merged.counts.unchanged == 0;
+            let only = if all { "" } else { " JOIN pg_temp.met m ON m.seq = s.seq AND NOT m.changed" };
             merged.counts.inserted = self.insert(connection, only).await?;
         }
         Ok(merged)

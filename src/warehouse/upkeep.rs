@@ -5,8 +5,9 @@
 //! A second process finds less to do; killed in between, the next one goes on.
 
 use chrono::{DateTime, Days, Months, NaiveDate, Utc};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
-use sqlx::{Connection as _, Executor as _};
+use sqlx::Executor as _;
 use tracing::{info, warn};
 
 use super::Warehouse;
@@ -156,6 +157,9 @@ async fn one(
 /// table as a whole is looked at with the server's own setting, by `db maintain`.
 const SAMPLED: &str = "SET LOCAL default_statistics_target = 25";
 
+/// How many months are looked at at once.
+const AT_ONCE: usize = 2;
+
 /// After a load that changed many rows: statistics of the partitions that it changed,
 /// or of the table where it has none. The load stands
 /// whatever becomes of it; who reads meanwhile waits for nothing.
@@ -170,19 +174,19 @@ pub(super) async fn analyze_changed(warehouse: &Warehouse, table: &Table, months
 
 async fn analyze(warehouse: &Warehouse, table: &Table, months: &[NaiveDate]) -> Result<(), Error> {
     let query = Error::query("bring statistics up to date");
-    let mut connection = warehouse.pool().acquire().await.map_err(query)?;
     let mut parts: Vec<String> = months.iter().map(|month| table.partition_path(*month)).collect();
     if table.partition_by.is_none() {
         parts.push(table.path());
     }
-    for part in &parts {
-        let mut transaction = connection.begin().await.map_err(query)?;
-        transaction.execute(SAMPLED).await.map_err(query)?;
+    let one = async |part: &String| {
+        let mut transaction = warehouse.pool().begin().await?;
+        transaction.execute(SAMPLED).await?;
         // What another one locks right now will have its turn with the next load.
         let analyze = format!("ANALYZE (SKIP_LOCKED) {part}");
-        transaction.execute(Statement::new(analyze).safe()).await.map_err(query)?;
-        transaction.commit().await.map_err(query)?;
-    }
+        transaction.execute(Statement::new(analyze).safe()).await?;
+        transaction.commit().await
+    };
+    stream::iter(&parts).map(one).buffer_unordered(AT_ONCE).try_collect::<()>().await.map_err(query)?;
     info!(table = table.name, parts = parts.len(), "brought statistics up to date");
     Ok(())
 }
