@@ -3,11 +3,16 @@
 
 pub mod accuracy;
 pub mod arima;
+pub mod calendar;
 mod fit_error;
+#[cfg(test)]
+mod generator;
 mod linear;
 mod optimize;
+pub mod panel;
 #[cfg(test)]
 mod random;
+pub mod regression;
 mod seasonal_naive;
 
 pub use fit_error::FitError;
