@@ -3,12 +3,15 @@
 
 pub mod accuracy;
 pub mod arima;
+pub mod correlation;
 mod fit_error;
 mod linear;
 mod optimize;
 #[cfg(test)]
 mod random;
 mod seasonal_naive;
+pub mod stationarity;
+pub mod stl;
 
 pub use fit_error::FitError;
 pub use seasonal_naive::{Error, Point, seasonal_naive};
