@@ -48,7 +48,7 @@ impl Space {
             most: 5,
             most_seasonal: 2,
             most_together: 6,
-            fits: 80,
+            fits: 120,
             constant: true,
         }
     }
@@ -58,6 +58,9 @@ impl Space {
 const ROOTS: f64 = 1.001;
 /// AR and MA roots closer than this say the same twice.
 const CANCELLING: f64 = 0.05;
+
+/// Series up to this length are searched widely.
+const WIDE: usize = 500;
 
 /// A candidate and what became of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -127,12 +130,23 @@ pub fn search(
     if best.is_none() {
         walk.consider(with(0, 0, 0, 0).with_constant(constant), &mut best);
     }
+    let mut wide = walk.observations <= WIDE;
     while let Some(order) = best.as_ref().map(|best| best.order) {
         for neighbour in neighbours(order, constant) {
             walk.consider(neighbour, &mut best);
         }
-        if best.as_ref().is_some_and(|best| best.order == order) || walk.tried.len() >= space.fits {
+        if best.as_ref().is_some_and(|best| best.order != order) {
+            continue;
+        }
+        if !wide {
             break;
+        }
+        // Short series are cheap, and their criterion has many hollows: all small models are looked at.
+        wide = false;
+        for (seasonal_p, seasonal_q) in [(order.seasonal_p, order.seasonal_q), (0, 1), (0, 0)] {
+            for (p, q) in (0..=4).flat_map(|p| (0..=4 - p).map(move |q| (p, q))) {
+                walk.consider(with(p, q, seasonal_p, seasonal_q).with_constant(order.constant), &mut best);
+            }
         }
     }
     walk.finish()
