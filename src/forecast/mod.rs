@@ -4,6 +4,7 @@
 pub mod accuracy;
 pub mod arima;
 pub mod calendar;
+pub mod correlation;
 mod fit_error;
 #[cfg(test)]
 mod generator;
@@ -14,6 +15,8 @@ pub mod panel;
 mod random;
 pub mod regression;
 mod seasonal_naive;
+pub mod stationarity;
+pub mod stl;
 
 pub use fit_error::FitError;
 pub use seasonal_naive::{Error, Point, seasonal_naive};

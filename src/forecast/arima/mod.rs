@@ -26,16 +26,20 @@
 
 mod chandrasekhar;
 mod covariance;
+mod descent;
 mod estimate;
 mod fitted;
 mod kalman;
 mod order;
 mod polynomial;
+mod problem;
+mod search;
 #[cfg(test)]
 mod tests;
 
 pub use estimate::{Precision, fit, fit_with, likelihood_at};
 pub use fitted::{Fitted, Likelihood, Step};
 pub use order::{Order, Regressors};
+pub use search::{Candidate, Search, Space, log_jacobian, search};
 
 pub use super::fit_error::FitError as Error;

@@ -119,15 +119,22 @@ impl Factors {
         })
     }
 
-    /// Whether an AR and an MA root of the same kind lie within `distance` of each other.
+    /// Whether an AR and an MA root of the same kind lie within `distance` of each other, measured
+    /// as in the unit disc: close to its edge a small difference is a large one.
     pub(super) fn nearly_cancels(&self, distance: f64) -> bool {
         let close = |ar: &[f64], ma: &[f64]| {
             let negative: Vec<f64> = ma.iter().map(|value| -value).collect();
             let (left, right) = (inverse_roots(ar), inverse_roots(&negative));
-            left.iter().any(|a| right.iter().any(|b| (a.0 - b.0).hypot(a.1 - b.1) < distance))
+            left.iter().any(|a| right.iter().any(|b| apart(*a, *b) < distance))
         };
         close(&self.ar, &self.ma) || close(&self.seasonal_ar, &self.seasonal_ma)
     }
+}
+
+/// Pseudo-hyperbolic distance of two points of the unit disc: 0 is the same, 1 is as far as can be.
+fn apart(a: (f64, f64), b: (f64, f64)) -> f64 {
+    let turned = (1.0 - a.0 * b.0 - a.1 * b.1, a.0 * b.1 - a.1 * b.0);
+    (a.0 - b.0).hypot(a.1 - b.1) / turned.0.hypot(turned.1).max(1e-12)
 }
 
 /// The inverse roots of 1 - c_1 z - c_2 z^2 - ..., by the iteration of Durand and Kerner.
@@ -184,13 +191,15 @@ mod tests {
     #[test]
     fn roots_are_judged_factor_by_factor() {
         let order = Order::plain(1, 0, 1).seasonal(1, 0, 1, 7);
-        let factors = Factors::cut(&order, &[0.5, 0.3, 0.9985, -1.0]);
+        let factors = Factors::cut(&order, &[0.5, 0.3, 0.9985, -0.9986]);
         // The modulus is 1.0015 in B^7; multiplied out it would be 1.0002.
         assert!(factors.autoregression_within(1.001));
         assert!(!factors.autoregression_within(1.002));
         assert!(factors.nearly_cancels(0.05));
         assert!(!Factors::cut(&order, &[0.5, 0.3, 0.9, -0.7]).nearly_cancels(0.05));
         assert!(Factors::cut(&order, &[0.5, -0.52, 0.9, -0.7]).nearly_cancels(0.05));
+        // As far apart as before, but near 1: a level that moves slowly.
+        assert!(!Factors::cut(&order, &[0.98, -0.96, 0.9, -0.7]).nearly_cancels(0.05));
     }
 
     #[test]
