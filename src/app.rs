@@ -211,7 +211,7 @@ impl App {
             for pipeline in pipelines.iter().filter(|pipeline| pipeline.serves(brand)) {
                 add(pipeline.table(brand), pipeline.definition.destination.archive_after_months);
                 if pipeline.definition.forecast.is_some() {
-                    add(pipelines::forecast_table(brand), None);
+                    pipelines::forecast_tables(brand).into_iter().for_each(|table| add(table, None));
                 }
             }
         }

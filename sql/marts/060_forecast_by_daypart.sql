@@ -17,4 +17,4 @@ SELECT
 FROM forecast AS f
 LEFT JOIN sales_by_daypart AS a
     ON a.store_id = f.store_id AND a.business_date = f.business_date AND a.daypart = f.daypart
-WHERE f.series = 'net_sales'
+WHERE f.series = 'net_sales' AND f.daypart <> 'Day'

@@ -201,7 +201,7 @@ pub enum CatchUp {
     All,
 }
 
-/// `[forecast]`: a series for each combination of `by`, one value a day.
+/// `[forecast]`: a series for each store, one value a day.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ForecastOf {
@@ -211,13 +211,10 @@ pub struct ForecastOf {
     pub value: String,
     /// The date column.
     pub date: String,
-    /// Days after which the pattern repeats. Default: 7.
-    #[serde(default = "week")]
-    pub season_days: u32,
-}
-
-fn week() -> u32 {
-    7
+    /// The column of dayparts, where a day is told apart into them.
+    pub daypart: Option<String>,
+    /// The country whose holidays count: `us`, `ca`, `de`, `gb`.
+    pub holidays: Option<String>,
 }
 
 /// A definition with what stands beside it, checked.
@@ -501,7 +498,8 @@ fn destination_problems(definition: &Definition, columns: &[(String, String)]) -
         problems.push("`replace_window` needs `window`, e.g. [\"store_id\", \"business_date\"]".to_owned());
     }
     if let Some(forecast) = &definition.forecast {
-        for name in ["store_id", "daypart", &forecast.value, &forecast.date] {
+        let daypart = forecast.daypart.as_deref();
+        for name in ["store_id", &forecast.value, &forecast.date].into_iter().chain(daypart) {
             if !there(&name.to_owned()) {
                 problems.push(format!("`[forecast]` needs column `{name}`, which does not reach the destination"));
             }

@@ -211,14 +211,15 @@ pub enum Error {
         /// They.
         loads: Vec<warehouse::UndoStep>,
     },
-    /// A forecast could not be made.
-    #[error("failed to forecast `{series}`")]
+    /// The worker that forecasts ended in a way that should not happen.
+    #[error("the worker that forecast `{series}` ended early")]
     Forecast {
         /// The series.
         series: String,
-        /// Why.
-        source: crate::forecast::Error,
     },
+    /// The holidays that a definition names could not be read.
+    #[error("failed to read the holidays")]
+    Holidays(#[source] crate::forecast::calendar::Error),
 }
 
 impl Error {
@@ -285,7 +286,8 @@ impl Error {
             Self::BuiltOn { .. } => {
                 Some("`--cascade` takes them back too; the next run loads again what of them the source still has")
             }
-            Self::Forecast { source, .. } => source.hint(),
+            Self::Forecast { .. } => Some("the forecast of before stands; the log says where the worker stopped"),
+            Self::Holidays(source) => source.hint(),
         }
     }
 }

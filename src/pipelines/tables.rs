@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
 
 use super::columns::Learned;
 use super::error::Error;
@@ -197,45 +197,6 @@ pub(super) async fn known_values(
         }
         Err(source) => Err(failed("read the values that rules look up")(source)),
     }
-}
-
-/// One day of one series.
-pub(super) struct History {
-    pub(super) store_id: String,
-    pub(super) daypart: String,
-    pub(super) date: chrono::NaiveDate,
-    pub(super) value: f64,
-}
-
-/// Reads what a forecast rests on, by store, daypart and date.
-pub(super) async fn history(
-    warehouse: &Warehouse,
-    brand: &BrandId,
-    table: &str,
-    value: &str,
-    date: &str,
-) -> Result<Vec<History>, Error> {
-    let statement = format!(
-        "SELECT store_id, daypart, {date} AS day, sum({value})::double precision AS value
-         FROM {schema}.{table} WHERE {value} IS NOT NULL
-         GROUP BY store_id, daypart, {date} ORDER BY store_id, daypart, {date}",
-        date = Ident::known(date),
-        value = Ident::known(value),
-        schema = Ident::known(&brand.schema()),
-        table = Ident::known(table)
-    );
-    let rows = match sqlx::query(Statement::new(statement).safe()).fetch_all(warehouse.pool()).await {
-        Ok(rows) => rows,
-        Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P01" | "3F000")) => Vec::new(),
-        Err(source) => return Err(failed("read the history to forecast from")(source)),
-    };
-    let day = |row: &sqlx::postgres::PgRow| History {
-        store_id: row.get("store_id"),
-        daypart: row.get("daypart"),
-        date: row.get("day"),
-        value: row.get("value"),
-    };
-    Ok(rows.iter().map(day).collect())
 }
 
 /// The last load of a table.

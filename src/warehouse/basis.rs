@@ -19,8 +19,8 @@ pub struct Series<'a> {
     pub date: &'a str,
     /// The store.
     pub store_id: &'a str,
-    /// The daypart.
-    pub daypart: &'a str,
+    /// The column of dayparts and the one that counts; `None` for whole days.
+    pub daypart: Option<(&'a str, &'a str)>,
     /// The last load that was seen.
     pub up_to_load: i64,
     /// The first day that counts.
@@ -60,9 +60,11 @@ pub struct HeldRow {
 impl Series<'_> {
     fn rows(&self) -> String {
         let (date, value) = (Ident::known(self.date), Ident::known(self.value));
+        let part =
+            self.daypart.map_or("$2::text IS NULL".to_owned(), |(name, _)| format!("{} = $2", Ident::known(name)));
         format!(
             "(SELECT {date} AS day, {value} AS value, load_id, file_id, source_row FROM {} v
-              WHERE store_id = $1 AND daypart = $2 AND {value} IS NOT NULL AND {date} BETWEEN $4 AND $5
+              WHERE store_id = $1 AND {part} AND {value} IS NOT NULL AND {date} BETWEEN $4 AND $5
                 AND coalesce(restored_by, load_id) <= $3 AND (superseded_by IS NULL OR superseded_by > $3)) AS held",
             self.relation.versions()
         )
@@ -84,7 +86,7 @@ impl Series<'_> {
         let all = Statement::new(format!("SELECT count(*), min(day), max(day), sum(value)::text FROM {rows}"));
         let row = sqlx::query(all.safe())
             .bind(self.store_id)
-            .bind(self.daypart)
+            .bind(self.daypart.map(|(_, part)| part))
             .bind(self.up_to_load)
             .bind(self.first_day)
             .bind(self.last_day)
@@ -98,7 +100,7 @@ impl Series<'_> {
         ));
         let rows = sqlx::query(some.safe())
             .bind(self.store_id)
-            .bind(self.daypart)
+            .bind(self.daypart.map(|(_, part)| part))
             .bind(self.up_to_load)
             .bind(self.first_day)
             .bind(self.last_day)

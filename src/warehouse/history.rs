@@ -105,7 +105,7 @@ impl Table {
     }
 
     /// The history's name with its schema, quoted.
-    pub(super) fn history(&self) -> String {
+    pub(crate) fn history(&self) -> String {
         format!("{}.{}", Ident::known(&self.history_schema()), Ident::known(&self.name))
     }
 

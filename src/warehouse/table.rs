@@ -88,7 +88,7 @@ pub(super) const LINEAGE: [(&str, &str); 4] = [
 
 impl Table {
     /// The table's name with its schema, quoted.
-    pub(super) fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("{}.{}", Ident::known(&self.schema), Ident::known(&self.name))
     }
 

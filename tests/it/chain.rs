@@ -53,8 +53,11 @@ async fn a_workbook_becomes_a_number_that_only_its_manager_sees_and_twice_change
     assert_eq!(forecast.code, 0, "{}", forecast.log);
     assert_eq!(forecast.json["horizon_days"], 35);
     let series = forecast.json["series"].as_u64().unwrap();
-    let forecast = "SELECT count(DISTINCT (brand, store_id, daypart)) || ' ' || max(lead_days) FROM mart_all.forecast";
+    let forecast = "SELECT count(DISTINCT (brand, store_id)) || ' ' || max(lead_days) FROM mart_all.forecast";
     assert_eq!(world.text(forecast).await, format!("{series} 35"));
+    let apart = "SELECT count(*) FROM (SELECT FROM mart_all.forecast GROUP BY brand, store_id, business_date
+                 HAVING sum(mean) FILTER (WHERE daypart <> 'Day') <> sum(mean) FILTER (WHERE daypart = 'Day')) AS days";
+    assert_eq!(world.text(apart).await, "0", "dayparts add up to the day to the cent");
     let people = world.folder().join("people.csv");
     std::fs::write(&people, world.truth.people_csv()).unwrap();
     let people = people.display().to_string();

@@ -153,6 +153,33 @@ async fn later_loads_that_build_on_it_are_listed_and_go_with_a_cascade() {
     assert_eq!(place.run("sales", &place.path("two.csv"))["status"], "nothing_new");
 }
 
+/// The second load only removes a row; the third touches nothing, but says as much of that day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_load_that_is_the_truth_of_the_same_day_is_in_the_way() {
+    let place = place("replace_window").await;
+    load(&place, "one.csv", &["A,@01,10", "B,@01,20"]);
+    let bad = load(&place, "two.csv", &["A,@01,10"]);
+    load(&place, "three.csv", &["A,@01,10", "C,@02,5"]);
+    let refused = place.storekeeper(&["undo", &bad]);
+    assert_eq!(refused.code, Some(1), "{}", refused.json);
+    let said = refused.json["error"].as_str().unwrap();
+    assert!(said.ends_with("(sales) is the whole truth of a part that it changed"), "{said}");
+}
+
+/// The second load only removes a row, which comes again by a load that covers no day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_load_that_brought_a_removed_row_again_is_in_the_way() {
+    let place = place("replace_window").await;
+    load(&place, "one.csv", &["A,@01,10", "B,@01,20"]);
+    let bad = load(&place, "two.csv", &["A,@01,10"]);
+    place.write("pipelines/sales/pipeline.toml", definition("merge"));
+    load(&place, "three.csv", &["B,@01,30"]);
+    let refused = place.storekeeper(&["undo", &bad]);
+    assert_eq!(refused.code, Some(1), "{}", refused.json);
+    let said = refused.json["error"].as_str().unwrap();
+    assert!(said.ends_with("(sales) changed rows that it had changed"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_undo_that_dies_anywhere_is_done_or_not_and_can_be_typed_again() {
     let place = place("replace_window").await;
@@ -340,7 +367,14 @@ async fn the_table_is_always_what_the_kept_loads_make() {
                     }
                 } else {
                     let again = loads.choose(&mut random).map(|load| load.1.clone());
-                    let rows = again.filter(|_| random.random_bool(0.3)).unwrap_or_else(|| random_rows(&mut random));
+                    let rows = again.filter(|_| random.random_bool(0.5)).map(|mut rows| {
+                        // Often with a row less than before: a removal, and nothing else.
+                        if rows.len() > 1 && random.random_bool(0.4) {
+                            rows.remove(random.random_range(..rows.len()));
+                        }
+                        rows
+                    });
+                    let rows = rows.unwrap_or_else(|| random_rows(&mut random));
                     let load_id = bench.load(brand, &rows, now).await;
                     loads.push((load_id, rows, true));
                 }

@@ -10,4 +10,4 @@ SELECT
     model AS sk_model,
     made_on AS sk_madeon
 FROM forecast
-WHERE series = 'net_sales'
+WHERE series = 'net_sales' AND daypart <> 'Day'

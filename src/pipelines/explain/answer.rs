@@ -238,7 +238,7 @@ pub struct Basis {
     pub up_to_load: Option<LoadFacts>,
     /// Whether the forecast noted that load; otherwise it is told by time.
     pub noted: bool,
-    /// Rows of the store and daypart.
+    /// Rows of the store, and of the daypart unless a whole day was forecast.
     pub rows: i64,
     /// Their first day.
     pub first_day: Option<NaiveDate>,
@@ -248,7 +248,7 @@ pub struct Basis {
     pub total: Option<String>,
     /// Days after which the pattern repeats.
     pub season_days: u32,
-    /// The latest rows that stand whole seasons before the day: what the forecast repeats.
+    /// The latest rows that stand whole seasons before the day.
     pub same_season_day: Vec<BasisRow>,
 }
 

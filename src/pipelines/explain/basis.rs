@@ -1,12 +1,12 @@
 //! What a forecast was made from.
 
-use chrono::{Days, NaiveDate};
+use chrono::NaiveDate;
 
 use super::answer::{Basis, BasisRow};
 use super::explainer::{ExplainError, Explainer};
 use crate::ids::BrandId;
 use crate::pipelines::definition::Pipeline;
-use crate::pipelines::forecasting::SEASONS_KEPT;
+use crate::pipelines::forecasting::{DAY, WEEK, first_of};
 use crate::warehouse::basis::{Series, last_load_before};
 use crate::warehouse::lineage::{Relation, Version};
 use crate::warehouse::origins::{self, LoadFacts};
@@ -50,18 +50,18 @@ impl Explainer<'_> {
                 origins::loads(self.warehouse, &last).await.map_err(ExplainError::Lineage)?.pop()
             }
         };
-        let kept = u64::from(of.season_days * SEASONS_KEPT);
+        let daypart = of.daypart.as_deref().map(|column| (column, text("daypart"))).filter(|(_, part)| *part != DAY);
         let series = Series {
             relation: &relation,
             value: &of.value,
             date: &of.date,
             store_id: text("store_id"),
-            daypart: text("daypart"),
+            daypart,
             up_to_load: up_to.as_ref().map_or(i64::MAX, |load| load.load_id),
-            first_day: last_day.checked_sub_days(Days::new(kept.saturating_sub(1))).unwrap_or(last_day),
+            first_day: first_of(last_day),
             last_day,
         };
-        let season = i32::try_from(of.season_days.max(1)).unwrap_or(i32::MAX);
+        let season = i32::try_from(WEEK).unwrap_or(i32::MAX);
         let (held, rows) = series.read(self.warehouse, day, season, SHOWN).await.map_err(ExplainError::Lineage)?;
         let ids: Vec<i64> = rows.iter().map(|row| row.file_id).collect();
         let files = origins::files(self.warehouse, &ids).await.map_err(ExplainError::Lineage)?;
@@ -85,7 +85,7 @@ impl Explainer<'_> {
             first_day: held.first_day,
             last_day: held.last_day,
             total: held.total,
-            season_days: of.season_days,
+            season_days: WEEK,
             same_season_day: rows.into_iter().map(one).collect(),
         }))
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use storekeeper::access;
 use storekeeper::ids::BrandId;
-use storekeeper::pipelines::{forecast_table, read_all};
+use storekeeper::pipelines::{forecast_tables, read_all};
 use storekeeper::settings::{self, Wall};
 use storekeeper::warehouse::{Kept, Table, WriteDisposition, maintain, marts};
 
@@ -100,7 +100,9 @@ async fn every_question_of_a_dashboard_reads_the_months_it_is_about_by_index() {
         assert_ne!(table.disposition, WriteDisposition::Append);
         kept.push(Kept { brand: brand.clone(), table, archive_after_months: None });
     }
-    kept.push(Kept { brand: brand.clone(), table: forecast_table(&brand), archive_after_months: None });
+    for table in forecast_tables(&brand) {
+        kept.push(Kept { brand: brand.clone(), table, archive_after_months: None });
+    }
     let mut connection = warehouse.pool().acquire().await.unwrap();
     connection.execute("CREATE SCHEMA mart_harbor; SET search_path = mart_harbor").await.unwrap();
     connection

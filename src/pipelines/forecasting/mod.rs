@@ -1,0 +1,19 @@
+//! Forecasts what a pipeline's table holds, and loads it like anything else.
+//!
+//! A series is a store's total by the day; its dayparts are shares of it, so that they
+//! add up to it. What a run made goes to five tables of the brand: the forecast itself,
+//! the model of each series with its backtest, the effects of holidays and the like,
+//! the reasons of each number, and how far earlier forecasts were off.
+//!
+//! Invariants: the same history makes the same forecast, and then there is nothing new;
+//! the forecast itself is loaded last, so that a run that died is made again.
+
+mod history;
+mod rows;
+mod run;
+mod shares;
+mod tables;
+
+pub(in crate::pipelines) use history::{DAY, WEEK, first_of};
+pub use rows::{TABLE, forecast_tables, is_of_forecasts};
+pub use run::Forecast;

@@ -1,0 +1,189 @@
+//! What forecasts are made from, and what became of earlier ones.
+
+use std::collections::BTreeMap;
+
+use chrono::{Days, NaiveDate};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+
+use super::history::{DAY, HISTORY_DAYS, StoreDay};
+use super::rows::MODELS;
+use super::shares::{PartDay, WEEKS};
+use crate::forecast::panel::{Champion, Scores};
+use crate::ids::BrandId;
+use crate::pipelines::definition::ForecastOf;
+use crate::pipelines::error::Error;
+use crate::pipelines::tables::failed;
+use crate::warehouse::{Ident, Statement, Table, Warehouse};
+
+/// Days whose forecasts are held against what came, each time.
+const JUDGED_DAYS: u64 = 28;
+/// How far ahead the forecasts were that are judged.
+const JUDGED_LEADS: [i64; 5] = [1, 7, 14, 28, 35];
+
+/// Where the history of a series is.
+pub(super) struct Source<'a> {
+    pub(super) warehouse: &'a Warehouse,
+    pub(super) brand: &'a BrandId,
+    pub(super) table: &'a str,
+    pub(super) of: &'a ForecastOf,
+}
+
+impl Source<'_> {
+    fn path(&self) -> String {
+        format!("{}.{}", Ident::known(&self.brand.schema()), Ident::known(self.table))
+    }
+
+    /// Rows of a query; none where its table is not there yet.
+    async fn rows(&self, action: &'static str, sql: String) -> Result<Vec<PgRow>, Error> {
+        match sqlx::query(Statement::new(sql).safe()).fetch_all(self.warehouse.pool()).await {
+            Ok(rows) => Ok(rows),
+            Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P01" | "3F000")) => {
+                Ok(Vec::new())
+            }
+            Err(source) => Err(failed(action)(source)),
+        }
+    }
+
+    /// Each store's total by the day, over the days that count.
+    pub(super) async fn days(&self) -> Result<Vec<StoreDay>, Error> {
+        let sql = format!(
+            "SELECT store_id, {date} AS day, sum({value})::double precision AS value FROM {path}
+             WHERE {value} IS NOT NULL AND {date} > (SELECT max({date}) FROM {path}) - {HISTORY_DAYS}
+             GROUP BY store_id, {date} ORDER BY store_id, {date}",
+            date = Ident::known(&self.of.date),
+            value = Ident::known(&self.of.value),
+            path = self.path(),
+        );
+        let rows = self.rows("read the history to forecast from", sql).await?;
+        let day =
+            |row: &PgRow| StoreDay { store_id: row.get("store_id"), date: row.get("day"), value: row.get("value") };
+        Ok(rows.iter().map(day).collect())
+    }
+
+    /// The dayparts of the latest weeks; none where the table has no such column.
+    pub(super) async fn dayparts(&self, last_day: NaiveDate) -> Result<Vec<PartDay>, Error> {
+        let Some(daypart) = &self.of.daypart else { return Ok(Vec::new()) };
+        let first = last_day.checked_sub_days(Days::new(7 * WEEKS - 1)).unwrap_or(last_day);
+        let sql = format!(
+            "SELECT store_id, {daypart} AS daypart, {date} AS day, sum({value})::double precision AS value FROM {path}
+             WHERE {value} IS NOT NULL AND {date} BETWEEN '{first}' AND '{last_day}'
+             GROUP BY store_id, {date}, {daypart} ORDER BY store_id, {date}, {daypart}",
+            daypart = Ident::known(daypart),
+            date = Ident::known(&self.of.date),
+            value = Ident::known(&self.of.value),
+            path = self.path(),
+        );
+        let rows = self.rows("read the dayparts to forecast from", sql).await?;
+        let part = |row: &PgRow| PartDay {
+            store_id: row.get("store_id"),
+            daypart: row.get("daypart"),
+            date: row.get("day"),
+            value: row.get("value"),
+        };
+        Ok(rows.iter().map(part).collect())
+    }
+
+    /// What the last run settled on for each store.
+    pub(super) async fn earlier(&self) -> Result<BTreeMap<String, Earlier>, Error> {
+        let sql = format!(
+            "SELECT store_id, champion, tested_days, mase, wape, bias, coverage_80, coverage_95
+             FROM {}.{MODELS} WHERE series = '{}'",
+            Ident::known(&self.brand.schema()),
+            self.of.series.replace('\'', "''"),
+        );
+        let rows = self.rows("read the models of before", sql).await?;
+        let one = |row: &PgRow| {
+            let champion: Option<String> = row.get("champion");
+            let earlier = Earlier {
+                // One of an earlier version that cannot be read any more: its store's models compete again.
+                champion: champion.and_then(|text| serde_json::from_str(&text).ok()),
+                scores: Scores {
+                    days: usize::try_from(row.get::<i64, _>("tested_days")).unwrap_or_default(),
+                    mase: row.get("mase"),
+                    wape: row.get("wape"),
+                    bias: row.get("bias"),
+                    coverage_80: row.get("coverage_80"),
+                    coverage_95: row.get("coverage_95"),
+                    ..Scores::default()
+                },
+            };
+            (row.get("store_id"), earlier)
+        };
+        Ok(rows.iter().map(one).collect())
+    }
+
+    /// Forecasts of the latest days, as they were at some leads, beside what came. A
+    /// forecast that was taken back counts no more than if it had never been.
+    pub(super) async fn realised(&self, last_day: NaiveDate, forecast: &Table) -> Result<Vec<Realised>, Error> {
+        let first = last_day.checked_sub_days(Days::new(JUDGED_DAYS - 1)).unwrap_or(last_day);
+        let wanted = format!(
+            "series = '{}' AND business_date BETWEEN '{first}' AND '{last_day}' AND lead_days IN ({})",
+            self.of.series.replace('\'', "''"),
+            JUDGED_LEADS.map(|lead| lead.to_string()).join(", "),
+        );
+        let columns = "store_id, daypart, business_date, lead_days, mean, median, lower_80, upper_80, lower_95, upper_95, load_id";
+        let part = self.of.daypart.as_ref().map_or(String::new(), |daypart| {
+            format!(
+                " UNION ALL SELECT store_id, {0}, {date}, sum({value}) FROM {path}
+                  WHERE {date} BETWEEN '{first}' AND '{last_day}' GROUP BY 1, 2, 3",
+                Ident::known(daypart),
+                date = Ident::known(&self.of.date),
+                value = Ident::known(&self.of.value),
+                path = self.path(),
+            )
+        });
+        let sql = format!(
+            "WITH said AS (
+                 SELECT {columns} FROM {current} WHERE {wanted}
+                 UNION ALL
+                 SELECT {columns} FROM {past} h WHERE {wanted}
+                    AND EXISTS (SELECT FROM ops.loads l WHERE l.load_id = h.load_id AND l.undone_by IS NULL)
+             ), last AS (
+                 SELECT DISTINCT ON (store_id, daypart, business_date, lead_days) * FROM said
+                 ORDER BY store_id, daypart, business_date, lead_days, load_id DESC
+             ), came AS (
+                 SELECT store_id, '{DAY}' AS daypart, {date} AS day, sum({value}) AS actual FROM {path}
+                 WHERE {date} BETWEEN '{first}' AND '{last_day}' GROUP BY 1, 3{part}
+             )
+             SELECT last.store_id, last.daypart, last.business_date, last.lead_days,
+                    ARRAY[mean, median, lower_80, upper_80, lower_95, upper_95, actual]::double precision[] AS values
+             FROM last JOIN came ON came.store_id = last.store_id AND came.daypart = last.daypart
+                                AND came.day = last.business_date
+             WHERE actual IS NOT NULL
+             ORDER BY last.store_id, last.business_date, last.daypart, last.lead_days",
+            current = forecast.path(),
+            past = forecast.history(),
+            date = Ident::known(&self.of.date),
+            value = Ident::known(&self.of.value),
+            path = self.path(),
+        );
+        let rows = self.rows("hold earlier forecasts against what came", sql).await?;
+        let one = |row: &PgRow| Realised {
+            store_id: row.get("store_id"),
+            daypart: row.get("daypart"),
+            date: row.get("business_date"),
+            lead_days: row.get("lead_days"),
+            values: row.get("values"),
+        };
+        Ok(rows.iter().map(one).collect())
+    }
+}
+
+/// What an earlier run left of a store.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Earlier {
+    pub(super) champion: Option<Champion>,
+    pub(super) scores: Scores,
+}
+
+/// A forecast whose day has come.
+#[derive(Debug, Clone)]
+pub(super) struct Realised {
+    pub(super) store_id: String,
+    pub(super) daypart: String,
+    pub(super) date: NaiveDate,
+    pub(super) lead_days: i64,
+    /// Mean, median, bounds of 80 and of 95 percent, and what came.
+    pub(super) values: Vec<f64>,
+}
