@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 DEMO := var/demo
 
-.PHONY: help demo demo-serve demo-clean test chaos crashes explain-demo fault-table serve fmt lint build bench bench-large bench-load fuzz clients
+.PHONY: help demo demo-serve demo-clean test chaos crashes explain-demo fault-table serve fmt lint build bench bench-large bench-load fuzz clients bench-forecast
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -81,6 +81,10 @@ bench-load: ## load 1,000,000 rows (GROW=--grow: 10,000,000 too), against psql's
 	@scripts/install-debian.sh bench
 	cargo build --release --locked --bin storekeeper
 	@scripts/bench-load.sh $(or $(CARGO_TARGET_DIR),target)/release/storekeeper 1000000 $(GROW)
+
+bench-forecast: ## measure forecasts against statsforecast and statsmodels (SEEDS="7 8" STORES=6 PANEL=FILE.csv)
+	$(MEASURE) cargo build --release --locked --manifest-path benches/forecast/Cargo.toml
+	@scripts/bench-forecast/run.sh target/measure/release/storekeeper-forecast-bench target/bench-forecast
 
 clients: ## let Microsoft's own clients and rclone work against the stand-ins, over TLS
 	@scripts/install-debian.sh test

@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::export::export_after;
+use super::forecast_backtest;
 use super::output::Output;
 use super::run::{brands, exit_of, follow_up, text};
 use super::{Exit, Failure};
@@ -18,10 +19,15 @@ pub(super) enum Command {
         #[arg(long)]
         brand: Option<String>,
     },
+    /// Measures forecasts on a panel of any origin: how wrong they would have been.
+    Backtest(forecast_backtest::Command),
 }
 
 pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
-    let Command::Run { brand } = command;
+    let brand = match command {
+        Command::Run { brand } => brand,
+        Command::Backtest(command) => return forecast_backtest::run(command, output),
+    };
     let pipelines = app.pipelines().await?;
     let brands = brands(app, brand.as_deref())?;
     let warehouse = app.warehouse_to_load().await?;

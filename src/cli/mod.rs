@@ -16,6 +16,7 @@ mod explain;
 mod explain_text;
 mod export;
 mod forecast;
+mod forecast_backtest;
 mod metabase;
 mod output;
 mod quarantine;

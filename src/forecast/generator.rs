@@ -203,8 +203,13 @@ impl Plan {
 
     /// Makes the series, store by store.
     pub fn series(&self) -> Vec<Generated> {
+        self.stream().flatten().collect()
+    }
+
+    /// Makes them one store at a time, for chains too large to hold.
+    pub fn stream(&self) -> impl Iterator<Item = Vec<Generated>> + use<'_> {
         let chain = self.chain();
-        (0..self.stores).flat_map(|store| self.store(&chain, store)).collect()
+        (0..self.stores).map(move |store| self.store(&chain, store))
     }
 
     fn store(&self, chain: &Chain, store: usize) -> Vec<Generated> {

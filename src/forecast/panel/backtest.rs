@@ -31,6 +31,9 @@ pub struct ByModel {
     pub wape_promotion: Option<f64>,
     /// WAPE on holidays and the days beside them.
     pub wape_holiday: Option<f64>,
+    /// Seconds a forecast took by the options' stopwatch: for a model the regression and its fit,
+    /// for what is published the competition too.
+    pub seconds: f64,
 }
 
 /// What a backtest found.
@@ -59,13 +62,15 @@ struct Sum {
     scores: Vec<Scores>,
     by_kind: BTreeMap<DayKind, (f64, f64)>,
     error: f64,
+    seconds: f64,
 }
 
 impl Sum {
-    fn add(&mut self, judged: &[Judged], scales: Scales) {
+    fn add(&mut self, judged: &[Judged], scales: Scales, seconds: f64) {
         if judged.is_empty() {
             return;
         }
+        self.seconds += seconds;
         self.scores.push(Scores::of(judged, scales));
         for one in judged {
             let sum = self.by_kind.entry(one.kind).or_default();
@@ -97,6 +102,7 @@ impl Sum {
             wape_normal: wape(DayKind::Normal),
             wape_promotion: wape(DayKind::Promotion),
             wape_holiday: wape(DayKind::Holiday),
+            seconds: self.seconds / self.scores.len().max(1) as f64,
         }
     }
 }
@@ -106,7 +112,8 @@ struct Window {
     forecast: Forecast,
     judged: Vec<Judged>,
     scales: Scales,
-    by_model: Vec<(Model, Vec<Judged>)>,
+    by_model: Vec<(Model, Vec<Judged>, f64)>,
+    seconds: f64,
 }
 
 /// Forecasts each series from `windows` cut-offs, the last of them `options.horizon` days
@@ -129,7 +136,7 @@ pub fn backtest(
         let made = catch_unwind(AssertUnwindSafe(|| windows_of(&series, knowledge, options, from)));
         made.unwrap_or_else(|_| {
             let forecast = withheld(&series, "the forecast broke off; this is a fault of the program".to_owned());
-            vec![Window { forecast, judged: Vec::new(), scales: Scales::default(), by_model: Vec::new() }]
+            vec![Window { forecast, judged: Vec::new(), scales: Scales::default(), by_model: Vec::new(), seconds: 0.0 }]
         })
     };
     in_order(options.threads, series, work, |made: Vec<Window>| {
@@ -141,10 +148,10 @@ pub fn backtest(
                 Some(model) => *report.chosen.entry(model.name().to_owned()).or_default() += 1,
                 None => report.withheld.push(format!("{}: {}", forecast.id, forecast.reason)),
             }
-            published.add(&window.judged, window.scales);
-            groups.entry(forecast.group.clone()).or_default().add(&window.judged, window.scales);
-            for (model, judged) in &window.by_model {
-                models.entry(*model).or_default().add(judged, window.scales);
+            published.add(&window.judged, window.scales, window.seconds);
+            groups.entry(forecast.group.clone()).or_default().add(&window.judged, window.scales, window.seconds);
+            for (model, judged, seconds) in &window.by_model {
+                models.entry(*model).or_default().add(judged, window.scales, *seconds);
             }
         }
     });
@@ -155,8 +162,9 @@ pub fn backtest(
 }
 
 fn windows_of(series: &Series, knowledge: &Knowledge, options: &Options, from: usize) -> Vec<Window> {
+    let began = (options.stopwatch)();
     let first = from.saturating_sub(options.origins);
-    let studies = studies(series, knowledge, options.horizon, COMPETITORS, first);
+    let studies = studies(series, knowledge, options, COMPETITORS, first);
     let mut previous = series.previous.clone();
     let mut windows = Vec::new();
     for at in from..knowledge.cutoffs.len() {
@@ -166,12 +174,14 @@ fn windows_of(series: &Series, knowledge: &Knowledge, options: &Options, from: u
         }
         windows.push(window(series, studies[at].as_ref(), forecast));
     }
+    let seconds = ((options.stopwatch)() - began) / windows.len().max(1) as f64;
+    windows.iter_mut().for_each(|window| window.seconds = seconds);
     windows
 }
 
 fn window(series: &Series, study: Option<&Study>, forecast: Forecast) -> Window {
     let Some(study) = study else {
-        return Window { forecast, judged: Vec::new(), scales: Scales::default(), by_model: Vec::new() };
+        return Window { forecast, judged: Vec::new(), scales: Scales::default(), by_model: Vec::new(), seconds: 0.0 };
     };
     let days = study.history.values.len();
     let actual = |lead: usize| observed(series, study, days + lead - 1);
@@ -179,20 +189,21 @@ fn window(series: &Series, study: Option<&Study>, forecast: Forecast) -> Window 
     let mut by_model = Vec::new();
     if let Outcome::Models(models) = &study.outcome {
         for one in alone(study, models) {
-            by_model.push((one.0, judged(&one.1, &kinds, actual)));
+            by_model.push((one.0, judged(&one.1, &kinds, actual), one.2));
         }
     }
-    Window { judged: judged(&forecast.points, &kinds, actual), scales: scales(&study.history), forecast, by_model }
+    let judged = judged(&forecast.points, &kinds, actual);
+    Window { judged, scales: scales(&study.history), forecast, by_model, seconds: 0.0 }
 }
 
 /// Each candidate as if it were published without calibration.
-fn alone(study: &Study, models: &Models) -> Vec<(Model, Vec<super::types::Point>)> {
+fn alone(study: &Study, models: &Models) -> Vec<(Model, Vec<super::types::Point>, f64)> {
     let mut names: Vec<Model> = models.candidates.iter().map(|candidate| candidate.model).collect();
     names.push(Model::CalendarMean);
     let publish = |model: Model| {
         let candidate = candidate(models, model)?;
         let choice = Choice { model, reason: String::new(), scores: Vec::new(), factors: [(1.0, 1.0); 3] };
-        Some((model, publish::models(study, models, &candidate, &choice).ok()?.points))
+        Some((model, publish::models(study, models, &candidate, &choice).ok()?.points, candidate.seconds))
     };
     names.into_iter().filter_map(publish).collect()
 }

@@ -84,6 +84,7 @@ pub(super) fn candidate(models: &Models, model: Model) -> Option<Candidate> {
         centre: mean(&|candidate| &candidate.centre),
         deviation: mean(&|candidate| &candidate.deviation),
         parameters: members[0].parameters.clone(),
+        seconds: members.iter().map(|member| member.seconds).sum(),
     })
 }
 

@@ -39,12 +39,14 @@ mod run;
 mod score;
 mod short;
 mod study;
+mod table;
 mod types;
 
 pub use backtest::{ByModel, Report, backtest};
 pub use model::Model;
 pub use run::{Knowledge, forecast, learn};
 pub use score::Scores;
+pub use table::{TableError, read_table};
 pub use types::{
     Because, Champion, DayState, EffectEstimate, Flag, Forecast, ModelScore, Options, Point, Series, Status,
 };

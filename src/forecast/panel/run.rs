@@ -74,7 +74,7 @@ pub fn learn(series: impl Iterator<Item = Series> + Send, options: &Options, win
     let sampled = sample.into_values().flat_map(BTreeMap::into_values);
     let mut trials = vec![BTreeMap::<String, GroupTrial>::new(); knowledge.cutoffs.len()];
     let work = |series: Series| {
-        let tried = catch_unwind(AssertUnwindSafe(|| all_trials(&series, &knowledge, options.horizon)));
+        let tried = catch_unwind(AssertUnwindSafe(|| all_trials(&series, &knowledge, options)));
         (series.group, tried.unwrap_or_default())
     };
     in_order(options.threads, sampled, work, |(group, tried)| {
@@ -86,8 +86,8 @@ pub fn learn(series: impl Iterator<Item = Series> + Send, options: &Options, win
     knowledge
 }
 
-fn all_trials(series: &Series, knowledge: &Knowledge, horizon: usize) -> Vec<Trial> {
-    let studies = studies(series, knowledge, horizon, COMPETITORS, 0);
+fn all_trials(series: &Series, knowledge: &Knowledge, options: &Options) -> Vec<Trial> {
+    let studies = studies(series, knowledge, options, COMPETITORS, 0);
     trials(&studies)
 }
 
@@ -95,7 +95,7 @@ fn all_trials(series: &Series, knowledge: &Knowledge, horizon: usize) -> Vec<Tri
 pub(super) fn studies(
     series: &Series,
     knowledge: &Knowledge,
-    horizon: usize,
+    options: &Options,
     models: &[Model],
     from: usize,
 ) -> Vec<Option<Study>> {
@@ -106,8 +106,8 @@ pub(super) fn studies(
             studies.push(None);
             continue;
         }
-        let study =
-            study::study(series, pool, *cutoff, horizon, models, start.as_deref().filter(|row| !row.is_empty()));
+        let start_row = start.as_deref().filter(|row| !row.is_empty());
+        let study = study::study(series, pool, *cutoff, options.horizon, models, start_row, options.stopwatch);
         if let Some(Study { outcome: Outcome::Models(models), .. }) = &study {
             // The next cut-off's search begins where this one's ended.
             start = models.candidates.first().map(|candidate| candidate.parameters.clone());
@@ -167,7 +167,7 @@ fn one(series: &Series, knowledge: &Knowledge, options: &Options) -> Forecast {
         Some(Champion { model: Model::CalendarMean, .. }) => (last, COMPETITORS.to_vec()),
         Some(_) => (last, vec![Model::CalendarSarima]),
     };
-    let studies = studies(series, knowledge, options.horizon, &models, from);
+    let studies = studies(series, knowledge, options, &models, from);
     decided(series, knowledge, options, &studies, last, series.previous.as_ref())
 }
 

@@ -51,6 +51,8 @@ pub(super) struct Candidate {
     pub(super) centre: Vec<f64>,
     pub(super) deviation: Vec<f64>,
     pub(super) parameters: Vec<f64>,
+    /// What it took, regression included.
+    pub(super) seconds: f64,
 }
 
 /// What could be done with a series at a cut-off.
@@ -176,9 +178,12 @@ pub(super) fn study(
     horizon: usize,
     models: &[Model],
     start: Option<&[f64]>,
+    stopwatch: fn() -> f64,
 ) -> Option<Study> {
+    let began = stopwatch();
     let Regressed { mut history, design, scale, fit } = regressed(series, pool, cutoff, horizon)?;
     let silent = short::silent_days(&history);
+    let clock = Clock { stopwatch, before: stopwatch() - began };
     let outcome = if let Some(reason) = short::nothing(&history, silent) {
         Outcome::Nothing(reason)
     } else if let Some((value, reason)) = short::constant(&history) {
@@ -186,7 +191,7 @@ pub(super) fn study(
     } else if history.intermittent {
         Outcome::Samples(short::samples(&history, horizon))
     } else if let Some(fit) = fit {
-        Outcome::Models(Box::new(compete(&mut history, &design, scale, fit, horizon, models, start)))
+        Outcome::Models(Box::new(compete(&mut history, &design, scale, fit, horizon, models, start, clock)))
     } else {
         Outcome::Nothing("the calendar regression found no solution".to_owned())
     };
@@ -213,6 +218,13 @@ fn adjusted(history: &mut History, design: &Design, scale: Scale, fit: &Fit) -> 
         .collect()
 }
 
+/// Measures models, the regression before them included.
+#[derive(Clone, Copy)]
+struct Clock {
+    stopwatch: fn() -> f64,
+    before: f64,
+}
+
 fn compete(
     history: &mut History,
     design: &Design,
@@ -221,6 +233,7 @@ fn compete(
     horizon: usize,
     models: &[Model],
     start: Option<&[f64]>,
+    clock: Clock,
 ) -> Models {
     let days = history.values.len();
     let adjusted = adjusted(history, design, scale, &fit);
@@ -236,23 +249,29 @@ fn compete(
         .collect();
     let mut candidates = Vec::new();
     let mut failures = Vec::new();
-    let mut add = |model: Model, result: Result<Ahead, String>| match result {
-        Ok(ahead) => candidates.push(Candidate {
-            model,
-            centre: ahead.mean.iter().zip(&calendar).map(|(mean, effect)| mean + effect).collect(),
-            deviation: ahead.deviation.iter().zip(&variance).map(|(own, more)| (own * own + more).sqrt()).collect(),
-            parameters: ahead.parameters,
-        }),
-        Err(reason) => failures.push((model, reason)),
+    let mut add = |model: Model, make: &dyn Fn() -> Result<Ahead, String>| {
+        let began = (clock.stopwatch)();
+        let result = make();
+        let seconds = clock.before + (clock.stopwatch)() - began;
+        match result {
+            Ok(ahead) => candidates.push(Candidate {
+                model,
+                centre: ahead.mean.iter().zip(&calendar).map(|(mean, effect)| mean + effect).collect(),
+                deviation: ahead.deviation.iter().zip(&variance).map(|(own, more)| (own * own + more).sqrt()).collect(),
+                parameters: ahead.parameters,
+                seconds,
+            }),
+            Err(reason) => failures.push((model, reason)),
+        }
     };
     if young {
-        add(Model::Young, Ok(from_regression(&fit, design, days, horizon)));
+        add(Model::Young, &|| Ok(from_regression(&fit, design, days, horizon)));
     } else {
         for (at, model) in models.iter().enumerate() {
-            add(*model, ahead::ahead(*model, &adjusted, horizon, start.filter(|_| at == 0)));
+            add(*model, &|| ahead::ahead(*model, &adjusted, horizon, start.filter(|_| at == 0)));
         }
     }
-    add(Model::SameWeekdays, ahead::ahead(Model::SameWeekdays, &adjusted, horizon, None));
+    add(Model::SameWeekdays, &|| ahead::ahead(Model::SameWeekdays, &adjusted, horizon, None));
     let usual = (0..horizon)
         .map(|ahead| {
             let day = days + ahead;

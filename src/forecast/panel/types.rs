@@ -89,12 +89,15 @@ pub struct Options {
     pub reselect: bool,
     /// Worker threads. The answer is the same to the byte for any number.
     pub threads: usize,
+    /// Seconds this thread has worked; only a backtest's report shows what it tells. Nothing is
+    /// decided by it: a forecast does not depend on time.
+    pub stopwatch: fn() -> f64,
 }
 
 impl Options {
     /// The defaults for a cut-off.
     pub fn at(cutoff: NaiveDate) -> Self {
-        Self { cutoff, horizon: 28, origins: 3, reselect: true, threads: 1 }
+        Self { cutoff, horizon: 28, origins: 3, reselect: true, threads: 1, stopwatch: || 0.0 }
     }
 }
 

@@ -1,0 +1,279 @@
+//! `forecast backtest`: how wrong forecasts would have been, on any panel.
+
+use std::collections::BTreeMap;
+use std::io::{BufWriter, Write as _};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{Days, NaiveDate};
+use clap::Args;
+use serde_json::json;
+
+use super::output::{Output, table};
+use super::{Exit, Failure};
+use crate::forecast::calendar::{self, Holidays, Kind};
+use crate::forecast::panel::{self, ByModel, Forecast, Options, Report, Series, TableError};
+
+const COLUMNS_HELP: &str = "\
+The panel is CSV with a header and one row a series and day, in any order:
+  series, date, value           required; leave value empty where nothing is known
+  group                         series of one group share effects (default: what follows the
+                                last `_` of the series' name)
+  holiday                       its name
+  promotion, promo              0, or its strength, or its name
+  school, closed, open          1 or 0
+  state                         observed, missing, closed, closed_unplanned, partial
+  known_on, known_at            what the row says of its day was known on that evening, and is
+                                not used by a forecast made before
+  any other                     a number that is known in advance
+
+Scored are open, observed days. MASE, WAPE, coverage and MSIS judge the median and its
+intervals; RMSSE and bias judge the mean. Each window's forecast rests on what was known at its
+cut-off: values, events, and what the series' group had learned by then.";
+
+/// Arguments of `forecast backtest`.
+#[derive(Debug, Args)]
+#[command(after_help = COLUMNS_HELP)]
+pub(super) struct Command {
+    /// CSV file of the panel.
+    #[arg(long, value_name = "FILE")]
+    panel: PathBuf,
+    /// Days ahead.
+    #[arg(long, default_value_t = NonZeroUsize::new(28).expect("28 is not 0"))]
+    horizon: NonZeroUsize,
+    /// Cut-offs to forecast from, one horizon apart; the last one is a horizon before the panel's end.
+    #[arg(long, default_value_t = NonZeroUsize::new(4).expect("4 is not 0"))]
+    windows: NonZeroUsize,
+    /// Earlier cut-offs on which models compete before each window.
+    #[arg(long, default_value_t = 3)]
+    origins: usize,
+    /// Worker threads; the answer is the same for any number. Default: one a core.
+    #[arg(long)]
+    threads: Option<NonZeroUsize>,
+    /// Adds the holidays of a country that come with the program (ca, de, gb, us), or of a file like
+    /// config/holidays/us.toml.
+    #[arg(long, value_name = "COUNTRY|FILE")]
+    holidays: Option<String>,
+    /// State or province, for holidays that are kept only there.
+    #[arg(long, requires = "holidays")]
+    region: Option<String>,
+    /// Forgets holidays, promotions, school and regressors: what a model does without a calendar.
+    #[arg(long, conflicts_with = "holidays")]
+    without_calendar: bool,
+    /// Writes every forecast of every window to this CSV file.
+    #[arg(long, value_name = "FILE")]
+    forecasts: Option<PathBuf>,
+}
+
+impl From<TableError> for Failure {
+    fn from(error: TableError) -> Self {
+        let hint = error.hint();
+        Self { code: 2, ..Self::new(&error, hint) }
+    }
+}
+
+impl From<calendar::Error> for Failure {
+    fn from(error: calendar::Error) -> Self {
+        let hint = error.hint();
+        Self { code: 2, ..Self::new(&error, hint) }
+    }
+}
+
+pub(super) fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
+    let file = std::fs::File::open(&command.panel)
+        .map_err(|error| Failure::usage(format!("failed to open `{}`: {error}", command.panel.display()), None))?;
+    let mut series = panel::read_table(std::io::BufReader::new(file))?;
+    let last = prepare(command, &mut series)?;
+    let horizon = command.horizon.get();
+    let windows = command.windows.get();
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let options = Options {
+        horizon,
+        origins: command.origins,
+        threads: command.threads.map_or(cores, NonZeroUsize::get),
+        stopwatch: thread_seconds,
+        ..Options::at(last - Days::new(horizon as u64))
+    };
+    let mut writer = command.forecasts.as_deref().map(Writer::open).transpose()?;
+    let before = process_seconds();
+    let knowledge = panel::learn(series.iter().cloned(), &options, windows);
+    let learned = process_seconds();
+    let report = panel::backtest(series.into_iter(), &knowledge, &options, windows, |window, forecast| {
+        if let Some(writer) = &mut writer {
+            writer.write(window, forecast);
+        }
+    });
+    if let Some(writer) = writer {
+        writer.finish()?;
+    }
+    let (learning, forecasting) = (learned - before, process_seconds() - learned);
+    let count = report.series.max(1) as f64;
+    let json = json!({
+        "report": report,
+        "cpu_seconds": {
+            "learning": learning,
+            "forecasting": forecasting,
+            "per_series_and_window": (learning + forecasting) / count / windows as f64,
+        },
+        "peak_megabytes": peak_megabytes(),
+    });
+    output.answer(&json, || text(&report, learning, forecasting));
+    Ok(if report.published.forecasts == 0 { Exit::Failed } else { Exit::Done })
+}
+
+/// Adds holidays, or takes the calendar away; answers with the last day that has a value.
+fn prepare(command: &Command, series: &mut [Series]) -> Result<NaiveDate, Failure> {
+    let end = |one: &Series| one.first + Days::new(one.values.len().saturating_sub(1) as u64);
+    let first = series.iter().map(|one| one.first).min().unwrap_or_default();
+    let last = series.iter().map(end).max().unwrap_or_default();
+    if let Some(name) = &command.holidays {
+        let holidays = match Holidays::of_country(name) {
+            Err(unknown) if !Path::new(name).exists() => return Err(unknown.into()),
+            Err(_) => {
+                let text = std::fs::read_to_string(name)
+                    .map_err(|error| Failure::usage(format!("failed to read `{name}`: {error}"), None))?;
+                Holidays::parse(&text)?
+            }
+            Ok(holidays) => holidays,
+        };
+        // Days around a holiday of the next month are felt within the horizon.
+        let calendar: Arc<[_]> = holidays.between(command.region.as_deref(), first, last + Days::new(7)).into();
+        series.iter_mut().for_each(|one| one.calendar = Arc::clone(&calendar));
+    }
+    if command.without_calendar {
+        series.iter_mut().for_each(|one| one.events.retain(|event| event.kind == Kind::Closure));
+    }
+    Ok(last)
+}
+
+/// Writes forecasts as they come. What fails is told at the end.
+struct Writer {
+    path: PathBuf,
+    out: BufWriter<std::fs::File>,
+    outcome: std::io::Result<()>,
+}
+
+impl Writer {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let failed = |error| Failure::usage(format!("failed to write `{}`: {error}", path.display()), None);
+        let mut out = BufWriter::new(std::fs::File::create(path).map_err(failed)?);
+        let outcome = writeln!(out, "model,series,window,date,lead,median,mean,lo80,hi80,lo95,hi95,used,closed");
+        Ok(Self { path: path.to_owned(), out, outcome })
+    }
+
+    fn write(&mut self, window: usize, forecast: &Forecast) {
+        for point in &forecast.points {
+            if self.outcome.is_err() {
+                return;
+            }
+            let (low, high) = (point.interval_80, point.interval_95);
+            let used = forecast.model.map_or("", |model| model.name());
+            self.outcome = writeln!(
+                self.out,
+                "ours,{},{window},{},{},{},{},{},{},{},{},{used},{}",
+                forecast.id,
+                point.date,
+                point.lead,
+                point.median,
+                point.mean,
+                low.0,
+                low.1,
+                high.0,
+                high.1,
+                point.closed,
+            );
+        }
+    }
+
+    fn finish(mut self) -> Result<(), Failure> {
+        let outcome = self.outcome.and_then(|()| self.out.flush());
+        outcome.map_err(|error| Failure::usage(format!("failed to write `{}`: {error}", self.path.display()), None))
+    }
+}
+
+fn text(report: &Report, learning: f64, forecasting: f64) -> String {
+    let windows: Vec<String> = report.windows.iter().map(ToString::to_string).collect();
+    let mut text = format!("{} series, {} days ahead, from {}\n\n", report.series, report.horizon, windows.join(", "));
+    let header = [
+        "model",
+        "forecasts",
+        "MASE",
+        "of mean",
+        "RMSSE",
+        "WAPE",
+        "normal",
+        "promo",
+        "holiday",
+        "bias",
+        "cov80",
+        "cov95",
+        "MSIS",
+        "CPU ms",
+    ];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    rows.push(row("published", &report.published));
+    rows.extend(report.by_group.iter().map(|(group, scores)| row(&format!("  {group}"), scores)));
+    rows.extend(report.by_model.iter().map(|scores| row(&scores.model, scores)));
+    text.push_str(&table(&rows, &(1..header.len()).collect::<Vec<_>>()));
+    let chosen: BTreeMap<_, _> = report.chosen.iter().collect();
+    let chosen: Vec<String> = chosen.iter().map(|(model, count)| format!("{model} {count}")).collect();
+    text.push_str(&format!("\npublished were: {}\n", chosen.join(", ")));
+    text.push_str(&format!("CPU seconds: {learning:.1} to learn, {forecasting:.1} to forecast\n"));
+    for reason in report.withheld.iter().take(20) {
+        text.push_str(&format!("withheld: {reason}\n"));
+    }
+    if report.withheld.len() > 20 {
+        text.push_str(&format!("and {} more\n", report.withheld.len() - 20));
+    }
+    text
+}
+
+fn row(name: &str, by: &ByModel) -> Vec<String> {
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+    let scores = &by.scores;
+    let values = [
+        scores.mase,
+        scores.mase_of_mean,
+        scores.rmsse,
+        scores.wape,
+        by.wape_normal,
+        by.wape_promotion,
+        by.wape_holiday,
+        scores.bias,
+        scores.coverage_80,
+        scores.coverage_95,
+        scores.msis,
+    ];
+    let mut row = vec![name.to_owned(), by.forecasts.to_string()];
+    row.extend(values.into_iter().map(number));
+    row.push(format!("{:.1}", 1000.0 * by.seconds));
+    row
+}
+
+/// Processor seconds of this thread; wall clock where the system does not tell.
+fn thread_seconds() -> f64 {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanoseconds = told.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
+    nanoseconds.map_or_else(|| START.get_or_init(std::time::Instant::now).elapsed().as_secs_f64(), |value| value / 1e9)
+}
+
+/// Processor seconds of this process; wall clock where the system does not tell.
+fn process_seconds() -> f64 {
+    let told = std::fs::read_to_string("/proc/self/stat").ok();
+    let ticks = told.and_then(|text| {
+        let behind = text.rsplit_once(") ")?.1;
+        let fields: Vec<&str> = behind.split(' ').collect();
+        // utime and stime; the kernel counts a hundred ticks a second for programs.
+        Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
+    });
+    ticks.map_or_else(thread_seconds, |ticks| ticks / 100.0)
+}
+
+/// The most memory this process held, where the system tells.
+fn peak_megabytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").trim().parse::<f64>().ok()? / 1024.0)
+}
