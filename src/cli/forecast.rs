@@ -4,10 +4,10 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::export::export_after;
-use super::forecast_backtest;
 use super::output::Output;
 use super::run::{brands, exit_of, follow_up, text};
 use super::{Exit, Failure};
+use super::{forecast_backtest, forecast_shown};
 use crate::app::App;
 use crate::pipelines::{Engine, Follows, Pipeline, RunReport, Status, Trigger};
 
@@ -19,6 +19,10 @@ pub(super) enum Command {
         #[arg(long)]
         brand: Option<String>,
     },
+    /// Shows what is to come in a store, as a table or a picture.
+    Show(forecast_shown::Show),
+    /// Says how level, weekday, season, holidays and promotions make up a day's forecast.
+    Explain(forecast_shown::Explain),
     /// Measures forecasts on a panel of any origin: how wrong they would have been.
     Backtest(forecast_backtest::Command),
 }
@@ -26,6 +30,8 @@ pub(super) enum Command {
 pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result<Exit, Failure> {
     let brand = match command {
         Command::Run { brand } => brand,
+        Command::Show(command) => return forecast_shown::show(app, command, output).await,
+        Command::Explain(command) => return forecast_shown::explain(app, command, output).await,
         Command::Backtest(command) => return forecast_backtest::run(command, output),
     };
     let pipelines = app.pipelines().await?;

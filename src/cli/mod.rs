@@ -17,6 +17,8 @@ mod explain_text;
 mod export;
 mod forecast;
 mod forecast_backtest;
+mod forecast_picture;
+mod forecast_shown;
 mod metabase;
 mod output;
 mod quarantine;

@@ -36,6 +36,11 @@ impl Output {
         let _closed = writeln!(std::io::stdout(), "{}", text.trim_end());
     }
 
+    /// Prints a text that has a format of its own.
+    pub(super) fn print(&self, text: &str) {
+        let _closed = write!(std::io::stdout(), "{text}");
+    }
+
     /// Prints what was done before something failed, and what failed: the answer's
     /// `error` and `hint`. What was done stays done, so it is told either way.
     pub(super) fn answer_until(

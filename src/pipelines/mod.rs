@@ -44,7 +44,10 @@ pub use explain::{
     RefusedRow, RowAnswer, Standing, TransformAnswer, Value, ViewAnswer,
 };
 pub use export::{ExportOrder, ExportPlan, ExportTo, Follows, Missing, list_rejects};
-pub use forecasting::{Forecast, TABLE as FORECAST_TABLE, forecast_tables, is_of_forecasts};
+pub use forecasting::{
+    Ahead, EffectShown, Forecast, Past, Reason, Shown, TABLE as FORECAST_TABLE, forecast_tables, is_of_forecasts,
+    standing,
+};
 pub use quarantine::{
     ExportError, Exported, QuarantineFilter, QuarantineState, RefusedCount, dismiss_quarantine, export_quarantine,
     list_quarantine, quarantine_counts, quarantined_pairs,

@@ -12,8 +12,10 @@ mod history;
 mod rows;
 mod run;
 mod shares;
+mod shown_tables;
 mod tables;
 
 pub(in crate::pipelines) use history::{DAY, WEEK, first_of};
 pub use rows::{TABLE, forecast_tables, is_of_forecasts};
 pub use run::Forecast;
+pub use shown_tables::{Ahead, EffectShown, Past, Reason, Shown, standing};

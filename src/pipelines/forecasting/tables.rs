@@ -30,7 +30,7 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         format!("{}.{}", Ident::known(&self.brand.schema()), Ident::known(self.table))
     }
 
