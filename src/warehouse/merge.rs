@@ -79,7 +79,7 @@ impl Merge<'_> {
     async fn run(&self, connection: &mut PgConnection) -> Result<Merged, Error> {
         let query = Error::query("merge the rows");
         let mut merged = Merged::default();
-        let staged = format!("SELECT count(*) FROM (SELECT FROM pg_temp.staging LIMIT {MANY}) AS some");
+        let staged = format!("SELECT count(*) FROM (SELECT FROM pg_temp.staging LIMIT {MANY}) AS rows_staged");
         let staged = count(connection, &staged).await.map_err(query)?;
         if staged == 0 {
             // Every row was refused: that is no order to empty the table.
