@@ -4,6 +4,7 @@
 pub mod accuracy;
 pub mod arima;
 pub mod correlation;
+pub mod ets;
 mod fit_error;
 mod linear;
 mod optimize;
