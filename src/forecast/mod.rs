@@ -3,16 +3,24 @@
 
 pub mod accuracy;
 pub mod arima;
+pub mod box_cox;
 pub mod correlation;
 pub mod ets;
 mod fit_error;
+pub mod intermittent;
 mod linear;
 mod optimize;
 #[cfg(test)]
 mod random;
+mod seasonal_index;
+mod seasonal_mean;
 mod seasonal_naive;
 pub mod stationarity;
+mod step;
 pub mod stl;
+pub mod theta;
 
 pub use fit_error::FitError;
+pub use seasonal_mean::{floor, seasonal_mean};
 pub use seasonal_naive::{Error, Point, seasonal_naive};
+pub use step::Step;

@@ -1,5 +1,6 @@
 //! A fitted model: its states, and the forecasts they make.
 
+use super::super::step::Step;
 use super::Error;
 use super::recursion::{Smoothing, pass, step};
 use super::shape::{ErrorKind, Season, Shape};
@@ -15,15 +16,6 @@ pub struct States {
     pub season: Vec<f64>,
     /// The place in `season` of the next step.
     pub place: usize,
-}
-
-/// A forecast of one step, in the unit of the series.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Step {
-    /// Expected value.
-    pub mean: f64,
-    /// Standard error if every coefficient were known.
-    pub standard_error: f64,
 }
 
 /// A fitted model. Made by [`super::fit`].

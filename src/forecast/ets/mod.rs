@@ -33,8 +33,9 @@ mod shape;
 mod tests;
 
 pub use estimate::fit;
-pub use fitted::{Fitted, States, Step};
+pub use fitted::{Fitted, States};
 pub use search::search;
 pub use shape::{ErrorKind, Season, Shape, Trend};
 
 pub use super::fit_error::FitError as Error;
+pub use super::step::Step;
