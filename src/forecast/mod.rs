@@ -3,6 +3,7 @@
 
 pub mod accuracy;
 pub mod arima;
+mod automatic;
 pub mod box_cox;
 pub mod correlation;
 pub mod ets;
@@ -20,6 +21,7 @@ mod step;
 pub mod stl;
 pub mod theta;
 
+pub use automatic::{Automatic, Trial, automatic};
 pub use fit_error::FitError;
 pub use seasonal_mean::{floor, seasonal_mean};
 pub use seasonal_naive::{Error, Point, seasonal_naive};

@@ -81,9 +81,10 @@ pub struct Search {
 }
 
 /// What is added to a criterion of a series of logarithms to compare it with one of the
-/// series itself: twice the sum of the logarithms (the Jacobian of the transformation).
-pub fn log_jacobian(logarithms: &[Option<f64>]) -> f64 {
-    2.0 * logarithms.iter().flatten().sum::<f64>()
+/// series itself: twice the sum of the logarithms (the Jacobian of the transformation) of the
+/// observations that count, which are those behind the first `lost` (see [`Order::lost`]).
+pub fn log_jacobian(logarithms: &[Option<f64>], lost: usize) -> f64 {
+    2.0 * logarithms.iter().flatten().skip(lost).sum::<f64>()
 }
 
 /// Searches the order with the lowest corrected criterion of Akaike.
