@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 DEMO := var/demo
 
-.PHONY: help demo demo-serve demo-clean test chaos crashes explain-demo fault-table serve fmt lint build bench bench-large bench-load fuzz clients bench-forecast
+.PHONY: help demo demo-serve demo-clean test chaos crashes explain-demo fault-table serve fmt lint build bench bench-large bench-load fuzz clients bench-forecast forecast-reference
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -76,6 +76,12 @@ bench: ## measure reading CSV against arrow-csv and XLSX against calamine, and p
 bench-large: ## read generated CSV of 50 MB, 500 MB and 5 GB, and print the memory it took
 	$(MEASURE) cargo build --release --locked --manifest-path benches/Cargo.toml --bin large
 	@for megabytes in 50 500 5000; do target/measure/release/large $$megabytes; done
+
+# Fits and searches take minutes without optimisation, seconds with it.
+forecast-reference: ## hold the forecast models against the values in ../shared/forecast-reference, mark by mark
+	FORECAST_REFERENCE=$(or $(REFERENCE),$(CURDIR)/../shared/forecast-reference) $(MEASURE) \
+	  cargo test --release --locked --manifest-path benches/Cargo.toml --test forecast_reference -- \
+	  --include-ignored --nocapture --test-threads 1
 
 bench-load: ## load 1,000,000 rows (GROW=--grow: 10,000,000 too), against psql's \copy, and print what it took
 	@scripts/install-debian.sh bench

@@ -82,6 +82,9 @@ def regressors(days, columns):
 def sarimax(y, horizon, x=None, future=None, log=False):
     from statsmodels.tsa.statespace.sarimax import SARIMAX
 
+    # statsmodels shows its own again when it is imported.
+    warnings.filterwarnings("ignore")
+
     shift = y
     if log:
         shift = np.log(np.where(y > 0, y, np.nan))

@@ -15,6 +15,7 @@ mod examples;
 mod explain;
 mod export;
 mod faults;
+mod forecast_reference;
 mod fuzz_seeds;
 mod layers;
 mod metabase;

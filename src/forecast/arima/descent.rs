@@ -73,33 +73,50 @@ pub(super) fn descend(
     best.map(|(_, at)| at)
 }
 
-/// Points to look at first: the corners where the likelihood of sales, traffic and the like has
-/// its hills. They cost one evaluation each.
+/// The first unknown of each factor where the likelihood of sales, traffic and the like has its hills: AR,
+/// MA, seasonal AR, seasonal MA. The others begin close to nothing.
+const FIRST: [&[f64]; 4] = [&[0.1, 0.7, 1.8], &[-0.1, 0.5, -0.6, -1.6], &[0.1, -0.5, 0.8, 2.4], &[-0.1, -0.8, -1.8]];
+const OTHERS: [f64; 4] = [0.05, -0.05, 0.05, -0.05];
+
+fn counts(order: &Order) -> [usize; 4] {
+    [order.p, order.q, order.seasonal_p, order.seasonal_q]
+}
+
+/// Points to look at first: every combination of the hills of each factor. They cost one
+/// evaluation each.
 pub(super) fn starts(order: &Order, given: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let choices = |count: usize, firsts: &'static [f64], sign: f64| -> Vec<Vec<f64>> {
-        if count == 0 {
-            return vec![Vec::new()];
+    let mut all: Vec<Vec<f64>> = vec![Vec::new()];
+    for ((count, firsts), other) in counts(order).into_iter().zip(FIRST).zip(OTHERS) {
+        if count > 0 {
+            let extended = |row: &Vec<f64>| -> Vec<Vec<f64>> {
+                let one = |first: &f64| {
+                    let mut row = row.clone();
+                    row.push(*first);
+                    row.resize(row.len() + count - 1, other);
+                    row
+                };
+                firsts.iter().map(one).collect()
+            };
+            all = all.iter().flat_map(extended).collect();
         }
-        let one = |first: &f64| {
-            let mut row = vec![0.05 * sign; count];
-            row[0] = *first;
-            row
-        };
-        firsts.iter().map(one).collect()
-    };
-    let ar = choices(order.p, &[0.1, 0.7, 1.8], 1.0);
-    let ma = choices(order.q, &[-0.1, 0.5, -0.6, -1.6], -1.0);
-    let seasonal_ar = choices(order.seasonal_p, &[0.1, -0.5, 0.8, 2.4], 1.0);
-    let seasonal_ma = choices(order.seasonal_q, &[-0.1, -0.8, -1.8], -1.0);
-    let mut all: Vec<Vec<f64>> = given.to_vec();
-    for one in &ar {
-        for two in &ma {
-            for three in &seasonal_ar {
-                for four in &seasonal_ma {
-                    all.push([&one[..], two, three, four].concat());
-                }
+    }
+    given.iter().cloned().chain(all).collect()
+}
+
+/// A point, and the same with one factor at a time on another hill.
+pub(super) fn around(order: &Order, point: &[f64]) -> Vec<Vec<f64>> {
+    let mut all = vec![point.to_vec()];
+    let mut from = 0;
+    for ((count, firsts), other) in counts(order).into_iter().zip(FIRST).zip(OTHERS) {
+        if count > 0 {
+            for first in firsts {
+                let mut row = point.to_vec();
+                row[from..from + count].fill(other);
+                row[from] = *first;
+                all.push(row);
             }
         }
+        from += count;
     }
     all
 }

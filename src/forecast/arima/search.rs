@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use super::super::optimize::Limits;
 use super::super::stationarity::{differences, interpolated, seasonal_differences};
 use super::chandrasekhar::Whitened;
-use super::descent::{Ready, starts};
+use super::descent::{Ready, around, starts};
 use super::estimate::{Precision, fit_with};
 use super::polynomial::Factors;
 use super::problem::Problem;
@@ -81,9 +81,10 @@ pub struct Search {
 }
 
 /// What is added to a criterion of a series of logarithms to compare it with one of the
-/// series itself: twice the sum of the logarithms (the Jacobian of the transformation).
-pub fn log_jacobian(logarithms: &[Option<f64>]) -> f64 {
-    2.0 * logarithms.iter().flatten().sum::<f64>()
+/// series itself: twice the sum of the logarithms (the Jacobian of the transformation) of the
+/// observations that count, which are those behind the first `lost` (see [`Order::lost`]).
+pub fn log_jacobian(logarithms: &[Option<f64>], lost: usize) -> f64 {
+    2.0 * logarithms.iter().flatten().skip(lost).sum::<f64>()
 }
 
 /// Searches the order with the lowest corrected criterion of Akaike.
@@ -261,10 +262,7 @@ impl<'a> Walk<'a> {
     /// The criterion of a candidate, by the fast filter; `None` when it is unsound.
     fn fit(&mut self, order: Order, best: Option<&Best>) -> Option<f64> {
         let ready = self.ready[usize::from(order.constant)].as_ref()?;
-        let mut points = starts(&order, &[]);
-        if let Some(best) = best {
-            points.insert(0, resized(best, &order));
-        }
+        let points = best.map_or_else(|| starts(&order, &[]), |best| around(&order, &resized(best, &order)));
         let limits = Limits { step: 1e-3, gain: 2e-6, iterations: 40 };
         let at = ready.search(&order, &points, 1, limits)?;
         let reduced = ready.reduce(&order, &at, &mut self.whitened)?;

@@ -164,7 +164,7 @@ pub fn backtest(
 fn windows_of(series: &Series, knowledge: &Knowledge, options: &Options, from: usize) -> Vec<Window> {
     let began = (options.stopwatch)();
     let first = from.saturating_sub(options.origins);
-    let studies = studies(series, knowledge, options, COMPETITORS, first);
+    let studies = studies(series, knowledge, options, COMPETITORS, first..knowledge.cutoffs.len());
     let mut previous = series.previous.clone();
     let mut windows = Vec::new();
     for at in from..knowledge.cutoffs.len() {

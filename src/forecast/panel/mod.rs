@@ -40,6 +40,8 @@ mod score;
 mod short;
 mod study;
 mod table;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use backtest::{ByModel, Report, backtest};

@@ -95,7 +95,7 @@ fn zero_share(values: &[f64], states: &[DayState]) -> f64 {
     let (mut zeros, mut all) = (0_usize, 0_usize);
     for (value, _) in recent {
         all += 1;
-        zeros += usize::from(*value <= 0.0);
+        zeros += usize::from(*value == 0.0);
     }
     zeros as f64 / all.max(1) as f64
 }

@@ -7,7 +7,7 @@ use super::model::Model;
 use super::short::Sample;
 use super::study::{Candidate, Models, STALE_DAYS, Scale, Study};
 use super::types::{Because, Flag, Point};
-use crate::forecast::regression::Part;
+use crate::forecast::regression::{Part, Pool};
 
 /// A day stays within these shares of what is usual on it.
 const DAY_RAILS: (f64, f64) = (0.3, 3.0);
@@ -129,6 +129,37 @@ pub(super) fn constant(study: &Study, horizon: usize, value: f64) -> Published {
         point
     });
     Published { points: points.collect(), flags: general_flags(study) }
+}
+
+/// How far a plan is usually off, on the log scale.
+const PLAN_DEVIATION: f64 = 0.35;
+
+/// Publishes a planned amount with the group's weekdays and effects.
+pub(super) fn planned(study: &Study, pool: &Pool, group: &str, horizon: usize, amount: f64) -> Published {
+    let days = study.history.values.len();
+    let points = (0..horizon).map(|ahead| {
+        let mut point = point(study, ahead);
+        if point.closed {
+            return point;
+        }
+        let mut parts: Vec<(Part, f64)> = Vec::new();
+        for (column, value) in study.design.row(days + ahead) {
+            let effect = &study.design.effects()[*column as usize];
+            let Some(known) = pool.effect(group, effect) else { continue };
+            match parts.iter_mut().find(|(part, _)| *part == effect.part()) {
+                Some((_, sum)) => *sum += known.mean() * value,
+                None => parts.push((effect.part(), known.mean() * value)),
+            }
+        }
+        let centre = amount.ln() + parts.iter().map(|(_, size)| size).sum::<f64>();
+        let bounds = |z: f64| ((centre - z * PLAN_DEVIATION).exp(), (centre + z * PLAN_DEVIATION).exp());
+        (point.median, point.mean) = (centre.exp(), (centre + PLAN_DEVIATION.powi(2) / 2.0).exp());
+        (point.interval_80, point.interval_95) = (bounds(Z_80), bounds(Z_95));
+        point.deviation = PLAN_DEVIATION;
+        point.because = Because { multiplies: true, level: amount.ln(), parts };
+        point
+    });
+    Published { points: points.collect(), flags: Vec::new() }
 }
 
 /// Publishes the quantiles of what days may bring.

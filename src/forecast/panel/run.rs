@@ -1,6 +1,7 @@
 //! Goes over all series: once to learn, once to forecast.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chrono::{Days, NaiveDate};
@@ -9,14 +10,15 @@ use super::choose::{self, Choice, GroupTrial, MEMBERS, Trial, candidate};
 use super::model::Model;
 use super::order::in_order;
 use super::publish::{self, Published};
-use super::study::{self, Models, Outcome, Study};
+use super::study::{self, Models, Outcome, SHORTEST, Study};
 use super::types::{Champion, EffectEstimate, Forecast, Options, Series, Status};
 use crate::forecast::regression::{Contribution, Pool, Pooling, hash};
 
 /// Series of a group that are tried on earlier cut-offs to calibrate all of it.
 const SAMPLE: usize = 40;
 /// Models in a competition; the mean of those and the same weekdays join in.
-pub(super) const COMPETITORS: &[Model] = &[Model::CalendarSarima];
+pub(super) const COMPETITORS: &[Model] =
+    &[Model::CalendarSarima, Model::CalendarSarimaSearched, Model::CalendarEts, Model::CalendarTheta];
 
 /// What groups know together, by cut-off. Made by [`learn`].
 #[derive(Debug, Clone, Default)]
@@ -87,30 +89,37 @@ pub fn learn(series: impl Iterator<Item = Series> + Send, options: &Options, win
 }
 
 fn all_trials(series: &Series, knowledge: &Knowledge, options: &Options) -> Vec<Trial> {
-    let studies = studies(series, knowledge, options, COMPETITORS, 0);
-    trials(&studies)
+    let last = knowledge.cutoffs.len() - 1;
+    let mut studied = studies(series, knowledge, options, COMPETITORS, 0..last);
+    // The last cut-off's study is asked only for what came about.
+    studied.truncate(last);
+    studied.extend(studies(series, knowledge, options, &[], last..last + 1).pop());
+    trials(&studied)
 }
 
-/// Studies a series on each cut-off from the given one on; where it did not exist yet, there is none.
+/// Studies a series on the cut-offs asked for; on others, and where it did not exist yet, there is none.
 pub(super) fn studies(
     series: &Series,
     knowledge: &Knowledge,
     options: &Options,
     models: &[Model],
-    from: usize,
+    asked: Range<usize>,
 ) -> Vec<Option<Study>> {
-    let mut start: Option<Vec<f64>> = series.previous.as_ref().map(|champion| champion.parameters.clone());
+    let mut starts: Vec<(Model, Vec<f64>)> = Vec::new();
+    if let Some(champion) = series.previous.as_ref().filter(|champion| !champion.parameters.is_empty()) {
+        starts.push((champion.model, champion.parameters.clone()));
+    }
     let mut studies = Vec::new();
     for (at, (cutoff, pool)) in knowledge.cutoffs.iter().zip(&knowledge.pools).enumerate() {
-        if at < from {
+        if !asked.contains(&at) {
             studies.push(None);
             continue;
         }
-        let start_row = start.as_deref().filter(|row| !row.is_empty());
-        let study = study::study(series, pool, *cutoff, options.horizon, models, start_row, options.stopwatch);
+        let study = study::study(series, pool, *cutoff, options.horizon, models, &starts, options.stopwatch);
         if let Some(Study { outcome: Outcome::Models(models), .. }) = &study {
             // The next cut-off's search begins where this one's ended.
-            start = models.candidates.first().map(|candidate| candidate.parameters.clone());
+            let ended = models.candidates.iter().filter(|candidate| !candidate.parameters.is_empty());
+            starts = ended.map(|candidate| (candidate.model, candidate.parameters.clone())).collect();
         }
         studies.push(study);
     }
@@ -163,11 +172,11 @@ fn one(series: &Series, knowledge: &Knowledge, options: &Options) -> Forecast {
     let settled = series.previous.as_ref().filter(|_| !options.reselect);
     let (from, models) = match settled {
         None => (last.saturating_sub(options.origins), COMPETITORS.to_vec()),
-        Some(champion) if MEMBERS.contains(&champion.model) => (last, vec![champion.model]),
-        Some(Champion { model: Model::CalendarMean, .. }) => (last, COMPETITORS.to_vec()),
+        Some(champion) if COMPETITORS.contains(&champion.model) => (last, vec![champion.model]),
+        Some(Champion { model: Model::CalendarMean, .. }) => (last, MEMBERS.to_vec()),
         Some(_) => (last, vec![Model::CalendarSarima]),
     };
-    let studies = studies(series, knowledge, options, &models, from);
+    let studies = studies(series, knowledge, options, &models, from..last + 1);
     decided(series, knowledge, options, &studies, last, series.previous.as_ref())
 }
 
@@ -181,7 +190,9 @@ pub(super) fn decided(
     previous: Option<&Champion>,
 ) -> Forecast {
     let Some(study) = &studies[at] else {
-        return withheld(series, "it begins behind the cut-off".to_owned());
+        let reason =
+            if series.first > knowledge.cutoffs[at] { "it begins behind the cut-off" } else { "it begins decades ago" };
+        return withheld(series, reason.to_owned());
     };
     let mut forecast = withheld(series, String::new());
     forecast.observed = study.history.observed;
@@ -191,6 +202,18 @@ pub(super) fn decided(
         Outcome::Nothing(reason) => {
             forecast.reason.clone_from(reason);
             forecast.fallback_reason = Some(reason.clone());
+            if let Some(amount) = series.planned.filter(|_| study.history.observed < SHORTEST) {
+                let pool = &knowledge.pools[at];
+                let published = publish::planned(study, pool, &series.group, options.horizon, amount);
+                accept(
+                    &mut forecast,
+                    published,
+                    Model::Planned,
+                    "planned: the group's weekdays and effects on it".to_owned(),
+                );
+                forecast.status = Status::Fallback;
+                forecast.fallback_reason = Some(reason.clone());
+            }
         }
         Outcome::Constant(value, reason) => {
             let published = publish::constant(study, options.horizon, *value);
@@ -215,23 +238,28 @@ pub(super) fn decided(
             let group = |trials: &'_ BTreeMap<String, GroupTrial>| trials.get(&series.group).cloned();
             let groups: Vec<GroupTrial> = knowledge.trials[first..at].iter().filter_map(group).collect();
             let mut choice = choose::choose(models, &own, &groups.iter().collect::<Vec<_>>(), previous);
+            let mut kept_since = None;
             if let Some(champion) = previous.filter(|_| !options.reselect) {
-                keep(&mut choice, models, champion);
+                kept_since = keep(&mut choice, models, champion);
             }
             publish_models(&mut forecast, series, knowledge, study, models, choice, at);
+            if let (Some(since), Some(champion)) = (kept_since, &mut forecast.champion) {
+                champion.chosen_on = since;
+            }
         }
     }
     forecast
 }
 
-/// Keeps what an earlier run settled on, where that model could be fitted.
-fn keep(choice: &mut Choice, models: &Models, champion: &Champion) {
-    if candidate(models, champion.model).is_some() {
+/// Keeps what an earlier run settled on, where that model could be fitted; answers since when.
+fn keep(choice: &mut Choice, models: &Models, champion: &Champion) -> Option<NaiveDate> {
+    candidate(models, champion.model).map(|_| {
         choice.model = champion.model;
         choice.reason = format!("kept: `{}` was chosen on {}", champion.model, champion.chosen_on);
         choice.factors = champion.factors;
         choice.scores.clone_from(&champion.scores);
-    }
+        champion.chosen_on
+    })
 }
 
 fn accept(forecast: &mut Forecast, published: Published, model: Model, reason: String) {

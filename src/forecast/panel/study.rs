@@ -15,6 +15,8 @@ const OCCASION_SD: f64 = 0.05;
 /// Open days below which nothing is forecast, and below which only the group's knowledge carries.
 pub(super) const SHORTEST: usize = 14;
 pub(super) const YOUNG: usize = 56;
+/// A history longer than this is a mistake in a date.
+const MOST_DAYS: usize = 30 * 366;
 /// Days without news before a forecast is flagged, and before there is none.
 pub(super) const STALE_DAYS: usize = 3;
 pub(super) const SILENT_DAYS: usize = 14;
@@ -150,7 +152,7 @@ pub(super) fn contribution(series: &Series, cutoff: NaiveDate) -> Option<Contrib
 }
 
 fn days_until(series: &Series, cutoff: NaiveDate) -> Option<usize> {
-    usize::try_from((cutoff - series.first).num_days() + 1).ok().filter(|days| *days > 0)
+    usize::try_from((cutoff - series.first).num_days() + 1).ok().filter(|days| (1..=MOST_DAYS).contains(days))
 }
 
 /// Fits the regression on the evening of `cutoff`, with what the group knew by then.
@@ -169,15 +171,15 @@ pub(super) fn regressed(series: &Series, pool: &Pool, cutoff: NaiveDate, horizon
     Some(Regressed { history, design, scale, fit })
 }
 
-/// Studies a series on the evening of `cutoff` by `models`; `start` is where the
-/// search for the first model's parameters begins.
+/// Studies a series on the evening of `cutoff` by `models`; `starts` is where the
+/// search for a model's parameters begins.
 pub(super) fn study(
     series: &Series,
     pool: &Pool,
     cutoff: NaiveDate,
     horizon: usize,
     models: &[Model],
-    start: Option<&[f64]>,
+    starts: &[(Model, Vec<f64>)],
     stopwatch: fn() -> f64,
 ) -> Option<Study> {
     let began = stopwatch();
@@ -191,7 +193,7 @@ pub(super) fn study(
     } else if history.intermittent {
         Outcome::Samples(short::samples(&history, horizon))
     } else if let Some(fit) = fit {
-        Outcome::Models(Box::new(compete(&mut history, &design, scale, fit, horizon, models, start, clock)))
+        Outcome::Models(Box::new(compete(&mut history, &design, scale, fit, horizon, models, starts, clock)))
     } else {
         Outcome::Nothing("the calendar regression found no solution".to_owned())
     };
@@ -232,7 +234,7 @@ fn compete(
     fit: Fit,
     horizon: usize,
     models: &[Model],
-    start: Option<&[f64]>,
+    starts: &[(Model, Vec<f64>)],
     clock: Clock,
 ) -> Models {
     let days = history.values.len();
@@ -267,8 +269,9 @@ fn compete(
     if young {
         add(Model::Young, &|| Ok(from_regression(&fit, design, days, horizon)));
     } else {
-        for (at, model) in models.iter().enumerate() {
-            add(*model, &|| ahead::ahead(*model, &adjusted, horizon, start.filter(|_| at == 0)));
+        for model in models {
+            let start = starts.iter().find(|(known, _)| known == model).map(|(_, row)| row.as_slice());
+            add(*model, &|| ahead::ahead(*model, &adjusted, horizon, start));
         }
     }
     add(Model::SameWeekdays, &|| ahead::ahead(Model::SameWeekdays, &adjusted, horizon, None));

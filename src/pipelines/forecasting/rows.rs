@@ -10,8 +10,9 @@ use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 
 use super::history::DAY;
-use super::shares::{Part, Shares};
+use super::shares::Shares;
 use super::tables::{Earlier, Realised};
+use crate::forecast::dayparts::PartPoint;
 use crate::forecast::panel::{Forecast, Point, Scores};
 use crate::ids::BrandId;
 use crate::warehouse::{Table, WriteDisposition, columns_of};
@@ -196,29 +197,28 @@ pub(super) fn batches(
 }
 
 fn forecast_rows(series: &str, made: &[Forecast], shares: Option<&Shares>, made_on: NaiveDate) -> Vec<ArrayRef> {
-    let mut rows: Vec<(&Forecast, &Point, Part)> = Vec::new();
+    let mut rows: Vec<(&Forecast, &Point, String, PartPoint)> = Vec::new();
     for one in made {
         for point in &one.points {
-            let day = Part {
-                daypart: DAY.to_owned(),
+            let day = PartPoint {
                 mean: point.mean,
                 median: point.median,
                 interval_80: point.interval_80,
                 interval_95: point.interval_95,
             };
-            rows.push((one, point, day));
+            rows.push((one, point, DAY.to_owned(), day));
             let parts = shares.map_or_else(Vec::new, |shares| shares.split(&one.id, point));
-            rows.extend(parts.into_iter().map(|part| (one, point, part)));
+            rows.extend(parts.into_iter().map(|(name, part)| (one, point, name, part)));
         }
     }
     let mut columns = vec![
         texts(rows.iter().map(|(one, ..)| one.id.as_str())),
         texts(rows.iter().map(|_| series)),
-        dates(rows.iter().map(|(_, point, _)| point.date)),
-        texts(rows.iter().map(|(.., part)| part.daypart.as_str())),
-        numbers(rows.iter().map(|(_, point, _)| point.lead)),
+        dates(rows.iter().map(|(_, point, ..)| point.date)),
+        texts(rows.iter().map(|(_, _, name, _)| name.as_str())),
+        numbers(rows.iter().map(|(_, point, ..)| point.lead)),
     ];
-    let part = |value: fn(&Part) -> f64| amounts(rows.iter().map(move |(.., part)| value(part)));
+    let part = |value: fn(&PartPoint) -> f64| amounts(rows.iter().map(move |(.., part)| value(part)));
     columns.extend([
         part(|part| part.mean),
         part(|part| part.median),

@@ -100,7 +100,7 @@ impl Engine {
         }
         let last_day = history.last_day;
         let shares = match &of.daypart {
-            Some(_) => Some(Shares::learn(&source.dayparts(last_day).await?, last_day)),
+            Some(_) => Some(Shares::learn(&source.dayparts(last_day).await?)),
             None => None,
         };
         let earlier = source.earlier().await?;

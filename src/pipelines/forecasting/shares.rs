@@ -1,19 +1,19 @@
 //! The share of each daypart in a day of a store.
 //!
-//! A daypart is forecast as the day's forecast times its share: the weighted mean of its
-//! shares on the same weekday of the last 26 weeks, a week counting 0.85 of the next
-//! one. Stores with few such days lean on all stores: the own shares weigh n / (n + 8).
+//! A weekday of a store has a profile of its own, drawn to that of all stores where few
+//! such days were seen. What a store never had on such a day it is not forecast to have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{Datelike as _, NaiveDate, Weekday};
+use chrono::{Datelike as _, NaiveDate};
 
+use crate::forecast::dayparts::{PartPoint, Profile, whole};
 use crate::forecast::panel::Point;
 
-/// Weeks that count.
+/// Weeks that are looked at.
 pub(super) const WEEKS: u64 = 26;
-const FADES: f64 = 0.85;
-const LEANS: f64 = 8.0;
+/// Between the bounds of 80 percent lie so many standard deviations.
+const WIDTH_80: f64 = 2.0 * 1.281_551_565_544_600_4;
 
 /// One daypart of a day of a store.
 #[derive(Debug, Clone)]
@@ -24,165 +24,80 @@ pub(super) struct PartDay {
     pub(super) value: f64,
 }
 
-/// What is known of a share: its mean, and the variance of a single day's.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Share {
-    mean: f64,
-    variance: f64,
-}
-
-/// Weighted sums of a daypart's shares.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sums {
-    weight: f64,
-    share: f64,
-    squares: f64,
-}
-
-/// The shares of all stores.
+/// The profiles of a brand's stores.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    /// By store and weekday: days seen, and the sums of each daypart.
-    own: BTreeMap<(String, u32), (f64, BTreeMap<String, Sums>)>,
-    all: BTreeMap<u32, BTreeMap<String, Sums>>,
-}
-
-/// A daypart's part of a forecast day.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Part {
-    pub(super) daypart: String,
-    pub(super) mean: f64,
-    pub(super) median: f64,
-    pub(super) interval_80: (f64, f64),
-    pub(super) interval_95: (f64, f64),
+    dayparts: Vec<String>,
+    own: BTreeMap<(String, u32), Profile>,
+    all: BTreeMap<u32, Profile>,
 }
 
 impl Shares {
-    /// Learns from days up to `last_day`; those without sales say nothing.
-    pub(super) fn learn(days: &[PartDay], last_day: NaiveDate) -> Self {
-        let mut totals: BTreeMap<(&str, NaiveDate), Vec<(&str, f64)>> = BTreeMap::new();
+    /// Learns from days, in any order.
+    pub(super) fn learn(days: &[PartDay]) -> Self {
+        let names: BTreeSet<&str> = days.iter().map(|day| day.daypart.as_str()).collect();
+        let dayparts: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let place: BTreeMap<&str, usize> = names.into_iter().enumerate().map(|(at, name)| (name, at)).collect();
+        // By store and weekday, then by date: amounts of the dayparts. `None` is all stores.
+        let mut amounts: BTreeMap<(Option<&str>, u32), BTreeMap<NaiveDate, Vec<f64>>> = BTreeMap::new();
         for day in days {
-            totals.entry((&day.store_id, day.date)).or_default().push((&day.daypart, day.value.max(0.0)));
-        }
-        let mut shares = Self::default();
-        for ((store_id, date), parts) in totals {
-            let total: f64 = parts.iter().map(|(_, value)| value).sum();
-            if total <= 0.0 {
-                continue;
+            for store in [Some(day.store_id.as_str()), None] {
+                let dates = amounts.entry((store, weekday(day.date))).or_default();
+                let parts = dates.entry(day.date).or_insert_with(|| vec![0.0; dayparts.len()]);
+                parts[place[day.daypart.as_str()]] += day.value.max(0.0);
             }
-            let weight = FADES.powi((last_day - date).num_days() as i32 / 7);
-            let weekday = weekday(date);
-            let (seen, own) = shares.own.entry((store_id.to_owned(), weekday)).or_default();
-            *seen += 1.0;
-            let all = shares.all.entry(weekday).or_default();
-            for (daypart, value) in parts {
-                let share = value / total;
-                for sums in [own.entry(daypart.to_owned()).or_default(), all.entry(daypart.to_owned()).or_default()] {
-                    sums.weight += weight;
-                    sums.share += weight * share;
-                    sums.squares += weight * share * share;
+        }
+        let mut shares = Self { dayparts, ..Self::default() };
+        // `None` comes first: the profile of all is there when the stores' are learned.
+        for ((store, weekday), dates) in amounts {
+            let days: Vec<Vec<f64>> = dates.into_values().collect();
+            match store {
+                None => shares.all.extend(Profile::learn(&days, None).map(|profile| (weekday, profile))),
+                Some(store) => {
+                    let profile = Profile::learn(&days, shares.all.get(&weekday));
+                    let profile = profile.map(|profile| without(profile, &days));
+                    shares.own.extend(profile.map(|profile| ((store.to_owned(), weekday), profile)));
                 }
             }
         }
         shares
     }
 
-    /// The shares of a store on a weekday; they add up to 1, or there are none.
-    fn of(&self, store_id: &str, weekday: u32) -> Vec<(String, Share)> {
-        let Some(all) = self.all.get(&weekday) else { return Vec::new() };
-        let own = self.own.get(&(store_id.to_owned(), weekday));
-        let trust = own.map_or(0.0, |(seen, _)| seen / (seen + LEANS));
-        let mut shares: Vec<(String, Share)> = Vec::new();
-        for (daypart, sums) in all {
-            let pooled = sums.share();
-            // What a store never had on such a day it is not forecast to have.
-            let share = match own.map(|(_, own)| own.get(daypart)) {
-                None => pooled,
-                Some(None) => Share::default(),
-                Some(Some(own)) => {
-                    let own = own.share();
-                    Share {
-                        mean: trust * own.mean + (1.0 - trust) * pooled.mean,
-                        variance: trust * own.variance + (1.0 - trust) * pooled.variance,
-                    }
-                }
-            };
-            if share.mean > 0.0 {
-                shares.push((daypart.clone(), share));
-            }
-        }
-        let total: f64 = shares.iter().map(|(_, share)| share.mean).sum();
-        for (_, share) in &mut shares {
-            share.mean /= total;
-        }
-        shares
-    }
-
-    /// Splits a day's forecast. Means add up to the day's to the cent; an interval is the
-    /// day's, wider by what the share itself varies.
-    pub(super) fn split(&self, store_id: &str, point: &Point) -> Vec<Part> {
-        let shares = self.of(store_id, weekday(point.date));
-        let cents = in_cents(point.mean, &shares.iter().map(|(_, share)| share.mean).collect::<Vec<_>>());
-        let part = |((daypart, share), cents): (&(String, Share), f64)| {
-            let relative = share.variance / (share.mean * share.mean);
-            let wider = if point.deviation > 0.0 {
-                ((point.deviation.powi(2) + relative) / point.deviation.powi(2)).sqrt()
-            } else {
-                1.0
-            };
-            let median = point.median * share.mean;
-            let spread = |(low, high): (f64, f64)| {
-                (bound(median, low * share.mean, wider), bound(median, high * share.mean, wider))
-            };
-            Part {
-                daypart: daypart.clone(),
-                mean: cents,
-                median,
-                interval_80: spread(point.interval_80),
-                interval_95: spread(point.interval_95),
-            }
+    /// Splits a day's forecast. Means add up to the day's to the cent.
+    pub(super) fn split(&self, store_id: &str, point: &Point) -> Vec<(String, PartPoint)> {
+        let weekday = weekday(point.date);
+        let Some(profile) = self.own.get(&(store_id.to_owned(), weekday)).or_else(|| self.all.get(&weekday)) else {
+            return Vec::new();
         };
-        shares.iter().zip(cents).map(part).collect()
+        let (low, high) = point.interval_80;
+        let deviation = if low > 0.0 { (high / low).ln() / WIDTH_80 } else { point.deviation };
+        let parts = profile.split(point.mean, point.median, deviation, false);
+        let cents = whole(&parts.iter().map(|part| part.mean).collect::<Vec<_>>(), 0.01);
+        let named = self.dayparts.iter().zip(parts).zip(cents);
+        named
+            .zip(&profile.shares)
+            .filter(|(_, share)| **share > 0.0)
+            .map(|(((name, part), mean), _)| (name.clone(), PartPoint { mean, ..part }))
+            .collect()
     }
 }
 
-impl Sums {
-    fn share(&self) -> Share {
-        let mean = self.share / self.weight;
-        Share { mean, variance: (self.squares / self.weight - mean * mean).max(0.0) }
+/// Leaves out the parts that a store never had.
+fn without(mut profile: Profile, days: &[Vec<f64>]) -> Profile {
+    let never = |part: usize| days.iter().all(|day| day[part] <= 0.0);
+    if (0..profile.shares.len()).all(never) {
+        return profile;
     }
-}
-
-/// A bound as many times as far from the median, by factors where both are positive.
-fn bound(median: f64, bound: f64, wider: f64) -> f64 {
-    if median > 0.0 && bound > 0.0 {
-        median * (bound / median).powf(wider)
-    } else {
-        (median + (bound - median) * wider).max(0.0)
+    for part in (0..profile.shares.len()).filter(|part| never(*part)) {
+        profile.shares[part] = 0.0;
     }
-}
-
-/// Splits an amount in whole cents by the largest remainder: the parts are exactly the whole.
-fn in_cents(amount: f64, shares: &[f64]) -> Vec<f64> {
-    let whole = (amount * 100.0).round();
-    let exact: Vec<f64> = shares.iter().map(|share| whole * share).collect();
-    let mut cents: Vec<f64> = exact.iter().map(|part| part.floor()).collect();
-    let mut left = whole - cents.iter().sum::<f64>();
-    let mut order: Vec<usize> = (0..shares.len()).collect();
-    order.sort_by(|a, b| (exact[*b] - cents[*b]).total_cmp(&(exact[*a] - cents[*a])).then(a.cmp(b)));
-    for at in order {
-        if left < 0.5 {
-            break;
-        }
-        cents[at] += 1.0;
-        left -= 1.0;
-    }
-    cents.into_iter().map(|cents| cents / 100.0).collect()
+    let sum: f64 = profile.shares.iter().sum();
+    profile.shares.iter_mut().for_each(|share| *share /= sum);
+    profile
 }
 
 fn weekday(date: NaiveDate) -> u32 {
-    let day: Weekday = date.weekday();
-    day.num_days_from_monday()
+    date.weekday().num_days_from_monday()
 }
 
 #[cfg(test)]
@@ -224,10 +139,10 @@ mod tests {
             value: 7.0,
             ..day
         }));
-        let shares = Shares::learn(&all, "2025-11-09".parse().unwrap());
+        let shares = Shares::learn(&all);
         for mean in [100.0, 99.99, 1234.57, 0.01, 0.0] {
             let parts = shares.split("1", &point(mean));
-            let sum: f64 = parts.iter().map(|part| (part.mean * 100.0).round()).sum();
+            let sum: f64 = parts.iter().map(|(_, part)| (part.mean * 100.0).round()).sum();
             assert_eq!(sum, (mean * 100.0).round(), "{parts:?}");
         }
     }
@@ -236,9 +151,9 @@ mod tests {
     fn a_young_store_leans_on_the_others() {
         let mut all = days("old", 26, 30.0);
         all.extend(days("young", 2, 60.0));
-        let shares = Shares::learn(&all, "2025-11-09".parse().unwrap());
+        let shares = Shares::learn(&all);
         let lunch =
-            |store: &str| shares.split(store, &point(100.0)).iter().find(|part| part.daypart == "Lunch").unwrap().mean;
+            |store: &str| shares.split(store, &point(100.0)).iter().find(|(name, _)| name == "Lunch").unwrap().1.mean;
         assert!((29.0..32.0).contains(&lunch("old")), "{}", lunch("old"));
         assert!((33.0..45.0).contains(&lunch("young")), "{}", lunch("young"));
         assert!((30.0..40.0).contains(&lunch("unknown")), "{}", lunch("unknown"));
@@ -248,8 +163,8 @@ mod tests {
     fn a_part_is_less_certain_than_the_day() {
         let mut all = days("1", 13, 20.0);
         all.extend(days("1", 26, 40.0).into_iter().skip(26));
-        let shares = Shares::learn(&all, "2025-11-09".parse().unwrap());
-        for part in shares.split("1", &point(100.0)) {
+        let shares = Shares::learn(&all);
+        for (_, part) in shares.split("1", &point(100.0)) {
             let day = (1.2_f64 / 0.8).ln();
             let own = (part.interval_80.1 / part.interval_80.0).ln();
             assert!(own > day, "{part:?}");
