@@ -1,0 +1,23 @@
+-- ---
+-- title = "The next 7 days by daypart"
+-- description = "Expected net sales of each daypart. The dayparts of a day add up to its forecast to the cent. In four of five cases a daypart ends between low and high."
+-- display = "table"
+-- [formats]
+-- "Business date" = "date"
+-- "Forecast" = "money"
+-- "Low" = "money"
+-- "High" = "money"
+-- ---
+SELECT
+    f.business_date AS "Business date",
+    to_char(f.business_date, 'Dy') AS "Weekday",
+    f.daypart AS "Daypart",
+    f.forecast AS "Forecast",
+    f.lower_80 AS "Low",
+    f.upper_80 AS "High",
+    f.store_id
+FROM {{ schema }}.forecast_by_daypart AS f
+WHERE {{ in_scope("f") }}
+  AND f.lead_days BETWEEN 1 AND 7
+  AND f.actual IS NULL
+ORDER BY f.business_date, f.daypart_order
