@@ -6,6 +6,8 @@
 //! year has bumps and no waves, weekdays drift, weather is shared by a region, holidays
 //! differ from year to year, promotions fade, and some days are plain wrong.
 
+#![allow(unreachable_pub, dead_code, reason = "the benches use all of it, the tests a part")]
+
 use chrono::{Datelike as _, Days, NaiveDate, Weekday};
 
 /// What is generated.

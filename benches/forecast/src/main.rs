@@ -160,7 +160,8 @@ fn nightly(arguments: &Arguments) {
     let reselect = arguments.options.contains_key("reselect");
     // The horizon's calendar is known; its values are not.
     let cutoff = plan.end - Days::new(28);
-    let options = Options { threads, reselect, ..Options::at(cutoff) };
+    let origins = if reselect { 3 } else { 0 };
+    let options = Options { threads, reselect, origins, ..Options::at(cutoff) };
     // Yesterday's champion, as the table of models would hand it in.
     let champion = Champion {
         model: Model::CalendarSarima,

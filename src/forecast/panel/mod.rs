@@ -31,6 +31,7 @@
 mod ahead;
 mod backtest;
 mod choose;
+mod earlier;
 mod model;
 mod order;
 mod prepare;

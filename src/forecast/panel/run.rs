@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use chrono::{Days, NaiveDate};
 
 use super::choose::{self, Choice, GroupTrial, MEMBERS, Trial, candidate};
+use super::earlier;
 use super::model::Model;
 use super::order::in_order;
 use super::publish::{self, Published};
@@ -224,6 +225,8 @@ pub(super) fn decided(
         Outcome::Samples(samples) => {
             let reason = "intermittent: zeros are common on open days".to_owned();
             accept(&mut forecast, publish::samples(study, samples), Model::Intermittent, reason);
+            let first = at.saturating_sub(options.origins);
+            forecast.backtest = earlier::scores(&studies[first..at], study, None);
         }
         Outcome::Models(models) => {
             let first = at.saturating_sub(options.origins);
@@ -242,7 +245,10 @@ pub(super) fn decided(
             if let Some(champion) = previous.filter(|_| !options.reselect) {
                 kept_since = keep(&mut choice, models, champion);
             }
+            let chosen = Some(choice.model);
+            let backtest = earlier::scores(&studies[first..at], study, Some(&choice));
             publish_models(&mut forecast, series, knowledge, study, models, choice, at);
+            forecast.backtest = backtest.filter(|_| forecast.model == chosen);
             if let (Some(since), Some(champion)) = (kept_since, &mut forecast.champion) {
                 champion.chosen_on = since;
             }

@@ -138,7 +138,12 @@ fn one_thread_and_two_make_the_same_bytes() {
     let mut series = chain(13, 4, 330, "2025-09-30", "sales", &[]);
     series.extend(chain(13, 2, 330, "2025-09-30", "catering", &[]));
     let options = Options { origins: 1, ..Options::at(day("2025-09-30")) };
-    let one = format!("{:?}", forecasts(&series, &options));
+    let made = forecasts(&series, &options);
+    for one in made.iter().filter(|one| one.champion.is_some()) {
+        assert!(one.backtest.is_some_and(|scores| scores.days > 20 && scores.mase.unwrap() < 1.5), "{one:?}");
+        assert!(!one.champion.as_ref().unwrap().scores.is_empty());
+    }
+    let one = format!("{made:?}");
     let two = format!("{:?}", forecasts(&series, &Options { threads: 2, ..options }));
     assert!(one == two, "the answers differ");
 }

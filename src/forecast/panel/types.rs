@@ -82,10 +82,11 @@ pub struct Options {
     pub cutoff: NaiveDate,
     /// Days ahead, 28 by default.
     pub horizon: usize,
-    /// Earlier cut-offs, `horizon` days apart, on which models compete: 3 by default.
+    /// Earlier cut-offs, `horizon` days apart, on which models compete: 3 by default. 0 is the
+    /// quickest where all champions are kept.
     pub origins: usize,
     /// Whether all models compete again, or the previous champion is only fitted anew.
-    /// A series without a previous champion always has a competition.
+    /// A series without a previous champion always has a competition, as far as there are origins.
     pub reselect: bool,
     /// Worker threads. The answer is the same to the byte for any number.
     pub threads: usize,
@@ -230,7 +231,8 @@ pub struct Forecast {
     pub effects: Vec<EffectEstimate>,
     /// To be handed in next time.
     pub champion: Option<Champion>,
-    /// Errors of what would have been published on the earlier cut-offs.
+    /// Errors of this model, with today's factors, on the earlier cut-offs; only where there was a
+    /// competition.
     pub backtest: Option<super::score::Scores>,
     /// What a reader should know.
     pub flags: Vec<Flag>,
