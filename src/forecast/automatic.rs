@@ -156,6 +156,10 @@ fn error_of(forecasts: &[Option<Vec<Step>>], values: &[Option<f64>], origins: &[
 /// When no model can be fitted at all.
 pub fn automatic(values: &[Option<f64>], season: usize, horizon: usize) -> Result<Automatic, FitError> {
     let season = season.max(1);
+    let observed = values.iter().flatten().count();
+    if observed < 2 {
+        return Err(FitError::TooShort { model: "any model".to_owned(), observed, needed: 2 });
+    }
     let mut failed = None;
     let mut candidates: Vec<Candidate> = Vec::new();
     match arima_candidate(values, season) {

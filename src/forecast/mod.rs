@@ -9,6 +9,7 @@ pub mod correlation;
 pub mod ets;
 mod fit_error;
 pub mod intermittent;
+pub mod labor;
 mod linear;
 mod optimize;
 #[cfg(test)]
