@@ -52,8 +52,8 @@ impl Cholesky {
         for row in 0..size {
             if self.used[row] {
                 let mut sum = right[row];
-                for k in 0..row {
-                    sum -= self.factor[row * size + k] * solved[k];
+                for (k, known) in solved[..row].iter().enumerate() {
+                    sum -= self.factor[row * size + k] * known;
                 }
                 solved[row] = sum / self.factor[row * size + row];
             }
@@ -68,8 +68,8 @@ impl Cholesky {
         for row in (0..size).rev() {
             if self.used[row] {
                 let mut sum = solved[row];
-                for k in row + 1..size {
-                    sum -= self.factor[k * size + row] * solved[k];
+                for (k, known) in solved.iter().enumerate().skip(row + 1) {
+                    sum -= self.factor[k * size + row] * known;
                 }
                 solved[row] = sum / self.factor[row * size + row];
             }

@@ -13,6 +13,7 @@ mod fit_error;
 #[cfg(test)]
 mod generator;
 pub mod intermittent;
+pub mod labor;
 mod linear;
 mod optimize;
 pub mod panel;

@@ -63,7 +63,9 @@ pub fn seasonal_differences(values: &[Option<f64>], season: usize) -> usize {
     decompose(&filled, options).map_or(0, |parts| usize::from(parts.seasonal_strength() > STRONG))
 }
 
-/// Gaps filled in a straight line in time, at the ends with the nearest value.
+/// Gaps filled in a straight line in time, at the ends with the nearest value. For
+/// methods that cannot work with gaps; a series without any observation, which the caller refuses,
+/// becomes zeros.
 pub fn interpolated(values: &[Option<f64>]) -> Vec<f64> {
     let mut filled: Vec<f64> = Vec::with_capacity(values.len());
     let mut last: Option<(usize, f64)> = None;

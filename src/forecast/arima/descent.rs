@@ -55,7 +55,7 @@ pub(super) fn descend(
         }
         let start = &starts[index];
         let near = |other: &&Vec<f64>| other.iter().zip(start).all(|(a, b)| (a.tanh() - b.tanh()).abs() < 0.3);
-        if tried.iter().any(|other| near(other)) {
+        if tried.iter().any(near) {
             continue;
         }
         tried.push(start);

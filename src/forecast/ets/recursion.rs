@@ -246,9 +246,7 @@ pub(super) fn slopes(shape: &Shape, mapped: &Mapped, start: &States, values: &[O
                 log_slopes[index] += error[index] / forecast;
             }
         }
-        for index in 0..size {
-            error[index] *= scale;
-        }
+        error.iter_mut().for_each(|slope| *slope *= scale);
         for row in 0..size {
             let factor = error[row];
             right[row] += factor * own_error;
