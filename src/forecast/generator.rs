@@ -320,7 +320,7 @@ impl Plan {
                         };
                         if part == 0 {
                             row.holiday = name;
-                            shut = closes && self.has("closures") && store % 4 != 0;
+                            shut = closes && self.has("closures") && !store.is_multiple_of(4);
                         }
                     }
                 }

@@ -286,9 +286,9 @@ mod tests {
         let values = series();
         for seasonal_window in [Some(7), None] {
             let parts = decompose(&values, Options { season: 7, seasonal_window, robust_rounds: 0 }).unwrap();
-            for step in 0..values.len() {
+            for (step, value) in values.iter().enumerate() {
                 let sum = parts.seasonal[step] + parts.trend[step] + parts.remainder[step];
-                assert!((sum - values[step]).abs() < 1e-9);
+                assert!((sum - value).abs() < 1e-9);
             }
             assert!((parts.trend[100] - 130.0).abs() < 1.5, "{}", parts.trend[100]);
             assert!((parts.seasonal[102] - 8.0).abs() < 1.5, "{}", parts.seasonal[102]);

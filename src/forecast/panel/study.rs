@@ -193,7 +193,14 @@ pub(super) fn study(
     } else if history.intermittent {
         Outcome::Samples(short::samples(&history, horizon))
     } else if let Some(fit) = fit {
-        Outcome::Models(Box::new(compete(&mut history, &design, scale, fit, horizon, models, starts, clock)))
+        Outcome::Models(Box::new(compete(
+            &mut history,
+            &design,
+            scale,
+            fit,
+            horizon,
+            Entrants { models, starts, clock },
+        )))
     } else {
         Outcome::Nothing("the calendar regression found no solution".to_owned())
     };
@@ -227,15 +234,20 @@ struct Clock {
     before: f64,
 }
 
+/// Who competes, from which parameters, and by which clock.
+struct Entrants<'a> {
+    models: &'a [Model],
+    starts: &'a [(Model, Vec<f64>)],
+    clock: Clock,
+}
+
 fn compete(
     history: &mut History,
     design: &Design,
     scale: Scale,
     fit: Fit,
     horizon: usize,
-    models: &[Model],
-    starts: &[(Model, Vec<f64>)],
-    clock: Clock,
+    Entrants { models, starts, clock }: Entrants<'_>,
 ) -> Models {
     let days = history.values.len();
     let adjusted = adjusted(history, design, scale, &fit);

@@ -32,14 +32,17 @@ pub(super) struct Shares {
     all: BTreeMap<u32, Profile>,
 }
 
+/// Amounts of the dayparts by date.
+type Amounts = BTreeMap<NaiveDate, Vec<f64>>;
+
 impl Shares {
     /// Learns from days, in any order.
     pub(super) fn learn(days: &[PartDay]) -> Self {
         let names: BTreeSet<&str> = days.iter().map(|day| day.daypart.as_str()).collect();
         let dayparts: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let place: BTreeMap<&str, usize> = names.into_iter().enumerate().map(|(at, name)| (name, at)).collect();
-        // By store and weekday, then by date: amounts of the dayparts. `None` is all stores.
-        let mut amounts: BTreeMap<(Option<&str>, u32), BTreeMap<NaiveDate, Vec<f64>>> = BTreeMap::new();
+        // By store and weekday; `None` is all stores.
+        let mut amounts: BTreeMap<(Option<&str>, u32), Amounts> = BTreeMap::new();
         for day in days {
             for store in [Some(day.store_id.as_str()), None] {
                 let dates = amounts.entry((store, weekday(day.date))).or_default();
