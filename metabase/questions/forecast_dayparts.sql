@@ -8,6 +8,11 @@
 -- "Low" = "money"
 -- "High" = "money"
 -- ---
+WITH latest AS (
+    SELECT max(x.business_date) AS business_date
+    FROM {{ schema }}.as_of AS x
+    WHERE {{ in_scope("x") }}
+)
 SELECT
     f.business_date AS "Business date",
     to_char(f.business_date, 'Dy') AS "Weekday",
@@ -18,6 +23,6 @@ SELECT
     f.store_id
 FROM {{ schema }}.forecast_by_daypart AS f
 WHERE {{ in_scope("f") }}
-  AND f.lead_days BETWEEN 1 AND 7
-  AND f.actual IS NULL
+  AND f.business_date > (SELECT l.business_date FROM latest AS l)
+  AND f.business_date <= (SELECT l.business_date FROM latest AS l) + 7
 ORDER BY f.business_date, f.daypart_order

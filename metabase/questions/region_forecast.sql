@@ -10,6 +10,11 @@
 -- [settings]
 -- "graph.x_axis.scale" = "ordinal"
 -- ---
+WITH latest AS (
+    SELECT max(x.business_date) AS business_date
+    FROM {{ schema }}.as_of AS x
+    WHERE {{ in_scope("x") }}
+)
 SELECT
     to_char(f.business_date, 'Dy DD Mon') AS "Day",
     sum(f.forecast) AS "Forecast",
@@ -22,7 +27,7 @@ LEFT JOIN LATERAL (
     WHERE {{ in_scope("x") }} AND x.store_id = f.store_id AND x.business_date = c.comparable_date
 ) AS y ON true
 WHERE {{ in_scope("f") }}
-  AND f.lead_days BETWEEN 1 AND 7
-  AND f.actual IS NULL
+  AND f.business_date > (SELECT l.business_date FROM latest AS l)
+  AND f.business_date <= (SELECT l.business_date FROM latest AS l) + 7
 GROUP BY f.business_date
 ORDER BY f.business_date

@@ -50,7 +50,7 @@ impl Chain {
 /// Everything that a loaded world holds, but for the parts of partitioned tables (which
 /// are `closed` each) and the counters of `ops`. A new table, view or function fails the
 /// test until somebody has put it here with its rule.
-const BRAND: [(&str, &str); 40] = [
+const BRAND: [(&str, &str); 43] = [
     ("view as_of", "by store"),
     ("table calendar", "every reader of the brand"),
     ("function calendar_as_of", "every reader of the brand"),
@@ -73,8 +73,11 @@ const BRAND: [(&str, &str); 40] = [
     ("function forecast_models_as_of", "by store"),
     ("table forecast_reasons", "by store"),
     ("function forecast_reasons_as_of", "by store"),
+    ("function forecast_reasons_restatements", "closed"),
     ("view forecast_by_daypart", "by store"),
     ("view forecast_by_day", "by store"),
+    ("view forecast_errors", "by store"),
+    ("view forecast_quality", "by store"),
     ("view hours_by_week", "by store"),
     ("view labor_by_day", "by store"),
     ("table labor_plan", "by store"),

@@ -55,7 +55,7 @@ async fn wanted(world: &World) -> BTreeMap<String, String> {
     let rows: Vec<(String, String)> = sqlx::query_as(
         "SELECT store_id || '_' || to_char(business_date, 'YYYYMMDD') || '_' || daypart,
                 concat_ws(' ', store_id, business_date, daypart, mean::numeric(14, 4), lower_80::numeric(14, 4), model)
-         FROM mart_mesa.forecast",
+         FROM mart_mesa.forecast WHERE daypart <> 'Day'",
     )
     .fetch_all(&world.pool)
     .await

@@ -154,7 +154,7 @@ async fn a_fresh_instance_is_filled_and_proven() {
     let plan = world.plan().await;
     assert_eq!(about(&plan, Action::Create, "group").len(), 1 + 2 + 3 + 6 + 2, "{plan}");
     assert_eq!(about(&plan, Action::Create, "connection").len(), 3 + 6 + 1, "{plan}");
-    assert_eq!(about(&plan, Action::Create, "dashboard").len(), 3 + 6, "{plan}");
+    assert_eq!(about(&plan, Action::Create, "dashboard").len(), 2 * (3 + 6), "{plan}");
     assert_eq!(about(&plan, Action::Create, "person").len(), 6, "{plan}");
     world.settle().await;
     let audit = world.audit().await;
@@ -502,7 +502,7 @@ async fn a_broken_apply_is_taken_up_where_it_ended() {
     let snapshot = world.metabase.snapshot();
     assert_eq!(
         snapshot["dashboards"].as_object().unwrap().values().filter(|board| board["archived"] == false).count(),
-        9
+        18
     );
 }
 

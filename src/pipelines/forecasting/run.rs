@@ -123,21 +123,23 @@ impl Engine {
         }
         let mut batches = batches(brand, &of.series, &made, shares.as_ref(), &earlier, &realised, last_day);
         let Some(last) = batches.pop().filter(|last| last.rows.num_rows() > 0) else { return Ok(()) };
-        for batch in batches.into_iter().filter(|batch| batch.rows.num_rows() > 0) {
+        // Without rows as well: a table that is there is one that a dashboard can ask.
+        for batch in batches {
             let name = format!("{}:{}", batch.table.name, of.series);
-            self.load_forecast(turn, forecast, batch, (&name, &content_hash), None).await?;
+            self.load_forecast(turn, forecast, batch, (&name, &content_hash), input, false).await?;
         }
-        self.load_forecast(turn, forecast, last, (&name, &content_hash), Some(input)).await
+        self.load_forecast(turn, forecast, last, (&name, &content_hash), input, true).await
     }
 
-    /// Loads one of the tables; with the last, whose `inputs` are noted, the run ends.
+    /// Loads one of the tables, made of `input`, with which it is taken back; with the last, the run ends.
     async fn load_forecast(
         &self,
         turn: &Turn,
         forecast: &mut Forecast,
         batch: Batch,
         (name, content_hash): (&str, &str),
-        inputs: Option<Option<i64>>,
+        input: Option<i64>,
+        last: bool,
     ) -> Result<(), Error> {
         let report = &mut forecast.report;
         let into = batch.table.name.clone();
@@ -150,7 +152,8 @@ impl Engine {
         load.copy(file_id, &schema, futures::stream::iter([Ok(batch.rows)]), failed).await?;
         load.close_file(file_id, None, rows).await.map_err(failed)?;
         let counts = load.merge().await.map_err(failed)?;
-        if let Some(input) = inputs {
+        tables::note_inputs(&mut load, input.as_slice()).await?;
+        if last {
             let (name, content_hash) = (entry.name, entry.content_hash);
             report.files.push(FileReport { name, content_hash, rows_read: rows, ..FileReport::default() });
             report.rows_read = rows;
@@ -159,7 +162,6 @@ impl Engine {
                 report.notes.push(format!("{} series withheld, e.g. {first}", forecast.withheld.len()));
             }
             report.status = Status::Succeeded;
-            tables::note_inputs(&mut load, &input.into_iter().collect::<Vec<_>>()).await?;
             tables::no_longer_stale(load.connection(), &report.pipeline, &report.brand).await?;
             tables::close_run(load.connection(), report, self.clock.now()).await?;
         }

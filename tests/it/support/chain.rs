@@ -60,6 +60,25 @@ INSERT INTO forecast
 SELECT store_id, 'net_sales', d::date, daypart, 1, 110, 110, 90, 130, 80, 140, 'seasonal_naive', '2025-11-29', 1
 FROM stores, generate_series(date '2025-11-22', date '2026-01-02', '1 day') AS d,
      unnest(ARRAY['Morning', 'Lunch', 'Afternoon', 'Dinner', 'Evening', 'Late Night']) AS daypart;
+INSERT INTO forecast
+SELECT store_id, series, business_date, 'Day', lead_days, sum(mean), sum(median), sum(lower_80), sum(upper_80),
+       sum(lower_95), sum(upper_95), model, made_on, load_id
+FROM forecast GROUP BY store_id, series, business_date, lead_days, model, made_on, load_id;
+CREATE TABLE forecast_models (store_id text, series text, status text, model text, reason text, fallback_reason text,
+    flags text, observed_days bigint, missing_days bigint, tested_days bigint, mase double precision,
+    wape double precision, bias double precision, coverage_80 double precision, coverage_95 double precision,
+    champion text, chosen_on date, made_on date, load_id bigint, PRIMARY KEY (store_id, series));
+INSERT INTO forecast_models
+SELECT store_id, 'net_sales', 'forecast', 'calendar_sarima', 'the least off', NULL, '', 300, 0, 84, 0.8, 0.07, 0.01,
+       0.8, 0.95, NULL, '2025-11-28', '2025-11-28', 1
+FROM stores;
+CREATE TABLE forecast_accuracy (store_id text, series text, business_date date, daypart text, lead_days bigint,
+    mean numeric(14, 2), median numeric(14, 2), lower_80 numeric(14, 2), upper_80 numeric(14, 2),
+    lower_95 numeric(14, 2), upper_95 numeric(14, 2), actual numeric(14, 2), load_id bigint,
+    PRIMARY KEY (store_id, series, business_date, daypart, lead_days));
+INSERT INTO forecast_accuracy
+SELECT store_id, series, business_date - 7, daypart, 7, mean, median, lower_80, upper_80, lower_95, upper_95, mean + 5, 1
+FROM forecast WHERE business_date <= '2025-12-05';
 RESET search_path;
 ANALYZE;
 ";
