@@ -215,6 +215,8 @@ pub struct ForecastOf {
     pub daypart: Option<String>,
     /// The country whose holidays count: `us`, `ca`, `de`, `gb`.
     pub holidays: Option<String>,
+    /// The brand's table of events: promotions, closures, school holidays, days of its own.
+    pub events: Option<String>,
 }
 
 /// A definition with what stands beside it, checked.
@@ -296,6 +298,17 @@ pub async fn read_all(definitions: &Path) -> Result<Vec<Pipeline>, Vec<Problem>>
                 file: shown(definitions, &pipeline.folder),
                 line: None,
                 message: format!("a pipeline of this name is in `{}` already", shown(definitions, &other)),
+            });
+        }
+    }
+    let tables: BTreeSet<&str> = pipelines.iter().map(|one| one.definition.destination.table.as_str()).collect();
+    for pipeline in &pipelines {
+        let events = pipeline.definition.forecast.as_ref().and_then(|forecast| forecast.events.as_deref());
+        if let Some(table) = events.filter(|table| !tables.contains(table)) {
+            problems.push(Problem {
+                file: shown(definitions, &pipeline.folder.join("pipeline.toml")),
+                line: None,
+                message: format!("`[forecast]` reads events from `{table}`, which no pipeline loads"),
             });
         }
     }

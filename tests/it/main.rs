@@ -16,6 +16,7 @@ mod explain;
 mod export;
 mod faults;
 mod forecast_reference;
+mod forecasting;
 mod fuzz_seeds;
 mod layers;
 mod metabase;

@@ -25,6 +25,15 @@ pub(super) struct StoreDay {
     pub(super) value: f64,
 }
 
+/// What is known of coming and past days besides the numbers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    /// Of every store: holidays, and what the whole chain does.
+    pub(super) calendar: Arc<[Event]>,
+    /// Of one store.
+    pub(super) by_store: BTreeMap<String, Vec<Event>>,
+}
+
 /// The days of all stores, up to the last one that anybody reported.
 pub(super) struct History {
     pub(super) last_day: NaiveDate,
@@ -57,11 +66,14 @@ impl History {
     }
 
     /// What tells this history from any other: the text of its content hash.
-    pub(super) fn content_hash(&self, series: &str, horizon_days: u32, calendar: &[Event]) -> String {
+    pub(super) fn content_hash(&self, series: &str, horizon_days: u32, known: &Known) -> String {
         let mut hash = Sha256::new();
         hash.update(format!("panel 1 {series} {horizon_days} {}\n", self.last_day));
-        for event in calendar {
+        for event in known.calendar.iter() {
             hash.update(format!("{event:?}\n"));
+        }
+        for (store_id, events) in &known.by_store {
+            hash.update(format!("{store_id} {events:?}\n"));
         }
         for (store_id, (first, values)) in &self.by_store {
             hash.update(format!("{store_id} {first}\n"));
@@ -72,9 +84,10 @@ impl History {
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn series(&self, group: &str, calendar: &Arc<[Event]>, previous: &BTreeMap<String, Champion>) -> Vec<Series> {
+    fn series(&self, group: &str, known: &Known, previous: &BTreeMap<String, Champion>) -> Vec<Series> {
         let one = |(store_id, (first, values)): (&String, &(NaiveDate, Vec<f64>))| Series {
-            calendar: calendar.clone(),
+            calendar: known.calendar.clone(),
+            events: known.by_store.get(store_id).cloned().unwrap_or_default(),
             previous: previous.get(store_id).cloned(),
             ..Series::new(store_id, group, *first, values.clone())
         };
@@ -86,13 +99,13 @@ impl History {
     pub(super) fn forecast(
         &self,
         group: &str,
-        calendar: &Arc<[Event]>,
+        known: &Known,
         previous: &BTreeMap<String, Champion>,
         horizon_days: u32,
     ) -> Vec<Forecast> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let options = Options { horizon: horizon_days as usize, threads, ..Options::at(self.last_day) };
-        let series = self.series(group, calendar, previous);
+        let series = self.series(group, known, previous);
         let knowledge = learn(series.iter().cloned(), &options, 1);
         let today = self.last_day.num_days_from_ce() as u32 % WEEK;
         let (due, kept): (Vec<Series>, Vec<Series>) =
@@ -139,11 +152,15 @@ mod tests {
     #[test]
     fn another_number_or_another_calendar_is_another_content() {
         let history = |value| History::of(vec![day("1", "2025-11-01", value)]).unwrap();
-        let hash = history(1.0).content_hash("net_sales", 35, &[]);
-        assert_eq!(hash, history(1.0).content_hash("net_sales", 35, &[]));
-        assert_ne!(hash, history(2.0).content_hash("net_sales", 35, &[]));
-        assert_ne!(hash, history(1.0).content_hash("net_sales", 34, &[]));
+        let nothing = Known::default();
+        let hash = history(1.0).content_hash("net_sales", 35, &nothing);
+        assert_eq!(hash, history(1.0).content_hash("net_sales", 35, &nothing));
+        assert_ne!(hash, history(2.0).content_hash("net_sales", 35, &nothing));
+        assert_ne!(hash, history(1.0).content_hash("net_sales", 34, &nothing));
         let christmas = Event::on(crate::forecast::calendar::Kind::Holiday, "christmas", "2025-12-25".parse().unwrap());
-        assert_ne!(hash, history(1.0).content_hash("net_sales", 35, &[christmas]));
+        let of_all = Known { calendar: Arc::from([christmas.clone()]), ..Known::default() };
+        let of_one = Known { by_store: [("1".to_owned(), vec![christmas])].into(), ..Known::default() };
+        assert_ne!(hash, history(1.0).content_hash("net_sales", 35, &of_all));
+        assert_ne!(hash, history(1.0).content_hash("net_sales", 35, &of_one));
     }
 }

@@ -8,12 +8,14 @@
 //! Invariants: the same history makes the same forecast, and then there is nothing new;
 //! the forecast itself is loaded last, so that a run that died is made again.
 
+mod events;
 mod history;
 mod rows;
 mod run;
 mod shares;
 mod shown_tables;
 mod tables;
+mod watch;
 
 pub(in crate::pipelines) use history::{DAY, WEEK, first_of};
 pub use rows::{TABLE, forecast_tables, is_of_forecasts};

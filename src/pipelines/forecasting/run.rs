@@ -1,14 +1,15 @@
 //! A run of the forecast.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use chrono::{Days, NaiveDate};
 
+use super::events;
 use super::history::History;
 use super::rows::{Batch, batches, forecast_tables};
 use super::shares::Shares;
 use super::tables::Source;
+use super::watch;
 use crate::forecast::calendar::{Event, Holidays};
 use crate::forecast::panel::{self, Champion};
 use crate::ids::{BrandId, PipelineName};
@@ -85,14 +86,22 @@ impl Engine {
         let source = Source { warehouse: &self.warehouse, brand, table, of };
         let history = History::of(source.days().await?);
         // After the history: a load that came in between counts as read, which costs one forecast more at worst.
-        let input = tables::last_load(&self.warehouse, brand, table).await?;
+        let mut inputs = Vec::new();
+        for table in [Some(table), of.events.as_ref()].into_iter().flatten() {
+            inputs.extend(tables::last_load(&self.warehouse, brand, table).await?);
+        }
         let Some(history) = history else {
             forecast.withheld.push(format!("`{table}` holds no history"));
             return Ok(());
         };
-        let calendar = calendar(of, &history, horizon_days)?;
+        let planned = match &of.events {
+            Some(events) => source.events(events).await?,
+            None => Vec::new(),
+        };
+        let (known, notes) = events::known(holidays(of, &history, horizon_days)?, planned);
+        forecast.report.notes.extend(notes);
         let (name, content_hash) =
-            (format!("forecast:{}", of.series), history.content_hash(&of.series, horizon_days, &calendar));
+            (format!("forecast:{}", of.series), history.content_hash(&of.series, horizon_days, &known));
         let report = &mut forecast.report;
         if tables::same_content(&self.warehouse, &report.pipeline, brand, &name, &content_hash).await? {
             let mut connection = self.warehouse.pool().acquire().await.map_err(tables::failed("note the forecast"))?;
@@ -111,7 +120,7 @@ impl Engine {
             .filter_map(|(store_id, earlier)| Some((store_id.clone(), earlier.champion.clone()?)))
             .collect();
         let group = of.series.clone();
-        let made = tokio::task::spawn_blocking(move || history.forecast(&group, &calendar, &previous, horizon_days));
+        let made = tokio::task::spawn_blocking(move || history.forecast(&group, &known, &previous, horizon_days));
         let made = made.await.map_err(|_| Error::Forecast { series: of.series.clone() })?;
         for one in &made {
             if one.status == panel::Status::Withheld {
@@ -121,24 +130,25 @@ impl Engine {
                 forecast.series += 1;
             }
         }
+        forecast.report.notes.extend(watch::notes(&realised, &earlier));
         let mut batches = batches(brand, &of.series, &made, shares.as_ref(), &earlier, &realised, last_day);
         let Some(last) = batches.pop().filter(|last| last.rows.num_rows() > 0) else { return Ok(()) };
         // Without rows as well: a table that is there is one that a dashboard can ask.
         for batch in batches {
             let name = format!("{}:{}", batch.table.name, of.series);
-            self.load_forecast(turn, forecast, batch, (&name, &content_hash), input, false).await?;
+            self.load_forecast(turn, forecast, batch, (&name, &content_hash), &inputs, false).await?;
         }
-        self.load_forecast(turn, forecast, last, (&name, &content_hash), input, true).await
+        self.load_forecast(turn, forecast, last, (&name, &content_hash), &inputs, true).await
     }
 
-    /// Loads one of the tables, made of `input`, with which it is taken back; with the last, the run ends.
+    /// Loads one of the tables, made of `inputs`, with which it is taken back; with the last, the run ends.
     async fn load_forecast(
         &self,
         turn: &Turn,
         forecast: &mut Forecast,
         batch: Batch,
         (name, content_hash): (&str, &str),
-        input: Option<i64>,
+        inputs: &[i64],
         last: bool,
     ) -> Result<(), Error> {
         let report = &mut forecast.report;
@@ -152,7 +162,7 @@ impl Engine {
         load.copy(file_id, &schema, futures::stream::iter([Ok(batch.rows)]), failed).await?;
         load.close_file(file_id, None, rows).await.map_err(failed)?;
         let counts = load.merge().await.map_err(failed)?;
-        tables::note_inputs(&mut load, input.as_slice()).await?;
+        tables::note_inputs(&mut load, inputs).await?;
         if last {
             let (name, content_hash) = (entry.name, entry.content_hash);
             report.files.push(FileReport { name, content_hash, rows_read: rows, ..FileReport::default() });
@@ -170,9 +180,9 @@ impl Engine {
 }
 
 /// Holidays from the first day of the history to the end of the horizon.
-fn calendar(of: &ForecastOf, history: &History, horizon_days: u32) -> Result<Arc<[Event]>, Error> {
-    let Some(country) = &of.holidays else { return Ok(Arc::from([])) };
+fn holidays(of: &ForecastOf, history: &History, horizon_days: u32) -> Result<Vec<Event>, Error> {
+    let Some(country) = &of.holidays else { return Ok(Vec::new()) };
     let holidays = Holidays::of_country(country).map_err(Error::Holidays)?;
     let last: NaiveDate = history.last_day + Days::new(u64::from(horizon_days) + 7);
-    Ok(holidays.between(None, history.first_day(), last).into())
+    Ok(holidays.between(None, history.first_day(), last))
 }

@@ -6,6 +6,7 @@ use chrono::{Days, NaiveDate};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
+use super::events;
 use super::history::{DAY, HISTORY_DAYS, StoreDay};
 use super::rows::MODELS;
 use super::shares::{PartDay, WEEKS};
@@ -82,6 +83,30 @@ impl Source<'_> {
             value: row.get("value"),
         };
         Ok(rows.iter().map(part).collect())
+    }
+
+    /// What the chain plans. What a table of events may lack is read as if it were empty.
+    pub(super) async fn events(&self, table: &str) -> Result<Vec<events::Row>, Error> {
+        let sql = format!(
+            "SELECT e.store_id, e.kind, e.first_day, r.name, r.last_day, r.value, r.known_on
+             FROM {}.{} e, jsonb_to_record(to_jsonb(e))
+                  AS r(name text, last_day date, value double precision, known_on date)
+             WHERE e.first_day IS NOT NULL AND e.kind IS NOT NULL
+             ORDER BY e.store_id, e.first_day, e.kind, r.name, r.last_day, r.value, r.known_on",
+            Ident::known(&self.brand.schema()),
+            Ident::known(table),
+        );
+        let rows = self.rows("read the events that a forecast knows of", sql).await?;
+        let one = |row: &PgRow| events::Row {
+            store_id: row.get("store_id"),
+            kind: row.get("kind"),
+            name: row.get("name"),
+            first_day: row.get("first_day"),
+            last_day: row.get("last_day"),
+            value: row.get("value"),
+            known_on: row.get("known_on"),
+        };
+        Ok(rows.iter().map(one).collect())
     }
 
     /// What the last run settled on for each store.

@@ -1,0 +1,179 @@
+//! Forecasts of a chain of a test's own: what it plans, and how earlier forecasts turned out.
+
+use chrono::{Datelike as _, Days, NaiveDate};
+use serde_json::Value;
+use sqlx::AssertSqlSafe;
+
+use crate::support::place::Place;
+
+const SALES: &str = r#"
+title = "Sales"
+[source]
+kind = "upload"
+format = { kind = "csv" }
+[contract]
+key = ["store_id", "day"]
+[[contract.columns]]
+name = "store_id"
+type = "store_id"
+[[contract.columns]]
+name = "day"
+type = "date"
+[[contract.columns]]
+name = "sales"
+type = "decimal(12,2)"
+[destination]
+table = "sales"
+write_disposition = "merge"
+[forecast]
+series = "sales"
+value = "sales"
+date = "day"
+events = "events"
+"#;
+
+const LAST: &str = "2025-11-28";
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+/// The definition that `docs/definitions.md` shows, of a file that is handed in.
+fn events_definition() -> String {
+    let docs = include_str!("../../docs/definitions.md");
+    let block = docs.split("```toml\n").find(|block| block.starts_with("title = \"Events\"")).unwrap();
+    let block = block.split("```").next().unwrap();
+    let (before, rest) = block.split_once("[source]\n").unwrap();
+    let (_, contract) = rest.split_once("[contract]\n").unwrap();
+    format!("{before}[source]\nkind = \"upload\"\nformat = {{ kind = \"csv\" }}\n[contract]\n{contract}")
+}
+
+/// Six stores with three hundred days; promotions of a week every six lift a day by three tenths.
+fn promoted(date: NaiveDate) -> bool {
+    let week = date.num_days_from_ce() / 7;
+    week % 6 == 0
+}
+
+fn sales() -> String {
+    let mut text = "store_id,day,sales\n".to_owned();
+    let last = day(LAST);
+    for store in 101..=106_u32 {
+        for back in (0..300_u64).rev() {
+            let date = last - Days::new(back);
+            let weekday = 1.0 + 0.1 * f64::from(date.weekday().num_days_from_monday());
+            let noise = 1.0 + 0.02 * f64::from((store * 7919 + date.num_days_from_ce() as u32 * 104_729) % 21) / 10.0;
+            let lift = if promoted(date) { 1.3 } else { 1.0 };
+            text += &format!("{store:06},{date},{:.2}\n", f64::from(store) * 10.0 * weekday * noise * lift);
+        }
+    }
+    text
+}
+
+/// The promotions of the past and to come, and a closure.
+fn events() -> String {
+    let mut text = "event_id,Store Number,kind,name,first_day,last_day\n".to_owned();
+    let mut date = day("2025-01-01");
+    while date <= day("2026-01-10") {
+        if promoted(date) && !promoted(date.pred_opt().unwrap()) {
+            text += &format!("p{date},,promotion,,{date},{}\n", date + Days::new(6));
+        }
+        date = date.succ_opt().unwrap();
+    }
+    text + "c1,000103,closure,,2025-12-10,2025-12-11\n"
+}
+
+struct Chain {
+    place: Place,
+}
+
+impl Chain {
+    async fn start() -> Self {
+        let place = Place::start().await;
+        place.write("pipelines/sales/pipeline.toml", SALES);
+        place.write("pipelines/events/pipeline.toml", events_definition());
+        let chain = Self { place };
+        chain.load("sales", &sales());
+        chain
+    }
+
+    fn load(&self, pipeline: &str, text: &str) -> i64 {
+        let file = self.place.write(&format!("{pipeline}.csv"), text);
+        let run = self.place.run(pipeline, &file);
+        assert_eq!(run["status"], "succeeded", "{run}");
+        run["run_id"].as_i64().unwrap()
+    }
+
+    fn forecast(&self) -> Value {
+        let said = self.place.storekeeper(&["forecast", "run"]);
+        assert_eq!(said.code, Some(0), "{}\n{}", said.json, said.log);
+        said.json
+    }
+
+    async fn mean(&self, store: &str, date: &str) -> f64 {
+        let sql = format!(
+            "SELECT mean::double precision FROM mart_harbor.forecast
+             WHERE store_id = '{store}' AND business_date = '{date}' AND daypart = 'Day'"
+        );
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.place.pool).await.unwrap()
+    }
+}
+
+fn notes(answer: &Value) -> Vec<&str> {
+    answer["runs"][0]["notes"].as_array().unwrap().iter().filter_map(Value::as_str).collect()
+}
+
+#[tokio::test]
+async fn what_the_chain_plans_is_in_the_forecast_and_leaves_it_with_the_load_that_told() {
+    let chain = Chain::start().await;
+    assert_eq!(chain.forecast()["series"], 6);
+    let first = (0..14).map(|ahead| day("2025-12-14") + Days::new(ahead)).find(|date| promoted(*date)).unwrap();
+    let inside = (first + Days::new(2)).to_string();
+    let before = chain.mean("000101", &inside).await;
+
+    let told = chain.load("events", &events());
+    let answer = chain.forecast();
+    assert_eq!(answer["runs"][0]["status"], "succeeded");
+    let lift = chain.mean("000101", &inside).await / before;
+    assert!((1.12..1.4).contains(&lift), "{lift}");
+    assert_eq!(chain.mean("000103", "2025-12-10").await, 0.0);
+    assert!(chain.mean("000102", "2025-12-10").await > 0.0);
+    let said = chain.place.storekeeper(&["forecast", "explain", "000101", &inside]);
+    assert!(said.json.to_string().contains("promotion"), "{}", said.json);
+    assert_eq!(chain.forecast()["runs"][0]["status"], "nothing_new");
+
+    let undone = chain.place.storekeeper(&["undo", &told.to_string()]);
+    assert_eq!(undone.code, Some(0), "{}\n{}", undone.json, undone.log);
+    assert_eq!(chain.mean("000101", &inside).await, before);
+    assert!(chain.mean("000103", "2025-12-10").await > 0.0);
+}
+
+#[tokio::test]
+async fn forecasts_that_came_out_wrong_are_told_with_the_stores_they_were_for() {
+    let chain = Chain::start().await;
+    chain.forecast();
+    let change = |sql: &'static str| sqlx::query(sql).execute(&chain.place.pool);
+    // As if it had been made a month ago, each day a week before it came.
+    change("UPDATE mart_harbor.forecast SET business_date = business_date - 28, lead_days = 7").await.unwrap();
+    change("UPDATE mart_harbor.forecast SET mean = 2 * mean WHERE store_id = '000104'").await.unwrap();
+    change("UPDATE mart_harbor.sales SET sales = sales + 1 WHERE day = '2025-11-28'").await.unwrap();
+    let answer = chain.forecast();
+    let notes = notes(&answer);
+    assert!(notes[0].contains("the farthest: 000104 ("), "{notes:?}");
+    assert!(notes[1].starts_with("habits changed, ask what happened there: 000104 ("), "{notes:?}");
+    assert!(notes[1].ends_with("`storekeeper forecast show 000104`"), "{notes:?}");
+    let judged: i64 = sqlx::query_scalar("SELECT count(*) FROM mart_harbor.forecast_accuracy")
+        .fetch_one(&chain.place.pool)
+        .await
+        .unwrap();
+    assert_eq!(judged, 6 * 28);
+}
+
+#[tokio::test]
+async fn a_table_of_events_that_no_pipeline_loads_is_refused() {
+    let place = Place::start().await;
+    place.write("pipelines/sales/pipeline.toml", SALES);
+    let said = place.storekeeper(&["check"]);
+    assert_ne!(said.code, Some(0));
+    let text = format!("{} {}", said.json, said.log);
+    assert!(text.contains("reads events from `events`, which no pipeline loads"), "{text}");
+}
