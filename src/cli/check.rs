@@ -62,7 +62,12 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     }
     let wrong = !answer.problems.is_empty();
     let unreachable = answer.connections.iter().any(|finding| !finding.right);
-    output.answer(&answer, || {
+    let mistakes = wrong.then(|| {
+        let count = answer.problems.len();
+        let mistakes = if count == 1 { "mistake" } else { "mistakes" };
+        Failure::usage(format!("{count} {mistakes} in the definitions"), Some("docs/definitions.md explains every key"))
+    });
+    output.answer_until(serde_json::json!(&answer), mistakes.as_ref(), || {
         let mut text = String::new();
         for problem in &answer.problems {
             text.push_str(&format!("{problem}\n"));
@@ -76,14 +81,11 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
         }
         text
     });
-    if wrong {
-        let count = answer.problems.len();
-        return Err(Failure::usage(
-            format!("{count} mistakes in the definitions"),
-            Some("docs/definitions.md explains every key"),
-        ));
-    }
-    Ok(if unreachable { Exit::Failed } else { Exit::Done })
+    Ok(match (wrong, unreachable) {
+        (true, _) => Exit::Mistaken,
+        (false, true) => Exit::Failed,
+        (false, false) => Exit::Done,
+    })
 }
 
 /// Dashboards and questions, where there are any.

@@ -48,6 +48,7 @@ use crate::telemetry::{self, chain};
 enum Exit {
     Done = 0,
     Failed = 1,
+    Mistaken = 2,
     OverThreshold = 3,
     Pending = 4,
 }
