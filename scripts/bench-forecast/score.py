@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Scores forecasts of any model on a panel, all by the same code, and prints one table.
 
-usage: score.py PANEL.csv FORECASTS.csv... [--goals]
+usage: score.py PANEL.csv FORECASTS.csv... [--plain] [--title TEXT] [--json FILE]
 
 Scored are open, observed days. MASE, WAPE, coverage and MSIS judge the median, RMSSE and bias the mean; models that
 publish one figure are judged by that in both. The scale is the history's up to the cut-off, on the same days.
@@ -21,7 +21,7 @@ GOALS = [
 
 def scored(panel, forecasts):
     days = panel.set_index(["series", "date"])
-    joined = forecasts.join(days, on=["series", "date"])
+    joined = forecasts.drop(columns=[name for name in days if name in forecasts]).join(days, on=["series", "date"])
     kind = joined.series.str.rsplit("_", n=1).str[-1]
     open_ = (joined.closed.fillna(0) == 0) & joined.value.notna() & ((joined.value > 0) | (kind == "catering"))
     joined = joined[open_].copy()

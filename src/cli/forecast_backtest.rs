@@ -10,6 +10,7 @@ use chrono::{Days, NaiveDate};
 use clap::Args;
 use serde_json::json;
 
+use super::forecast_picture::{Day, Drawing, mark_of, picture};
 use super::output::{Output, table};
 use super::{Exit, Failure};
 use crate::forecast::calendar::{self, Holidays, Kind};
@@ -64,6 +65,10 @@ pub(super) struct Command {
     /// Writes every forecast of every window to this CSV file.
     #[arg(long, value_name = "FILE")]
     forecasts: Option<PathBuf>,
+    /// Draws each series at the last cut-off into this folder, as SVG: what was known, the forecast,
+    /// and what came.
+    #[arg(long, value_name = "DIR")]
+    pictures: Option<PathBuf>,
 }
 
 impl From<TableError> for Failure {
@@ -96,6 +101,7 @@ pub(super) fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         ..Options::at(last - Days::new(horizon as u64))
     };
     let mut writer = command.forecasts.as_deref().map(Writer::open).transpose()?;
+    let mut pictures = command.pictures.as_deref().map(|dir| Pictures::new(dir, &series, windows)).transpose()?;
     let before = process_seconds();
     let knowledge = panel::learn(series.iter().cloned(), &options, windows);
     let learned = process_seconds();
@@ -103,7 +109,13 @@ pub(super) fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         if let Some(writer) = &mut writer {
             writer.write(window, forecast);
         }
+        if let Some(pictures) = &mut pictures {
+            pictures.draw(window, forecast);
+        }
     });
+    if let Some(pictures) = pictures {
+        pictures.outcome?;
+    }
     if let Some(writer) = writer {
         writer.finish()?;
     }
@@ -145,6 +157,67 @@ fn prepare(command: &Command, series: &mut [Series]) -> Result<NaiveDate, Failur
         series.iter_mut().for_each(|one| one.events.retain(|event| event.kind == Kind::Closure));
     }
     Ok(last)
+}
+
+/// Days of the history that a picture shows.
+const SHOWN_DAYS: i64 = 112;
+
+/// Draws the last window of each series.
+struct Pictures {
+    dir: PathBuf,
+    last_window: usize,
+    values: BTreeMap<String, (NaiveDate, Vec<f64>)>,
+    outcome: Result<(), Failure>,
+}
+
+impl Pictures {
+    fn new(dir: &Path, series: &[Series], windows: usize) -> Result<Self, Failure> {
+        std::fs::create_dir_all(dir)
+            .map_err(|error| Failure::usage(format!("failed to make the folder `{}`: {error}", dir.display()), None))?;
+        let values = series.iter().map(|one| (one.id.clone(), (one.first, one.values.clone()))).collect();
+        Ok(Self { dir: dir.to_owned(), last_window: windows - 1, values, outcome: Ok(()) })
+    }
+
+    fn draw(&mut self, window: usize, forecast: &Forecast) {
+        let Some((first, values)) = self.values.get(&forecast.id).filter(|_| window == self.last_window) else {
+            return;
+        };
+        let Some(next) = forecast.points.first().map(|point| point.date) else { return };
+        let days = values.iter().enumerate().filter(|(_, value)| value.is_finite());
+        let days = days.map(|(day, value)| (*first + Days::new(day as u64), *value));
+        let (history, came): (Vec<_>, Vec<_>) = days
+            .filter(|(day, _)| (*day - next).num_days() >= -SHOWN_DAYS)
+            .filter(|(day, _)| (*day - next).num_days() < forecast.points.len() as i64)
+            .partition(|(day, _)| *day < next);
+        let model = forecast.model.map_or("withheld", |model| model.name()).replace('_', " ");
+        let flags: Vec<String> = forecast.flags.iter().map(|flag| word(flag).replace('_', " ")).collect();
+        let drawing = Drawing {
+            title: forecast.id.clone(),
+            said: format!("as of {}: {model}; {}", next - Days::new(1), forecast.reason),
+            remark: flags.join(", "),
+            history,
+            came,
+            ahead: forecast.points.iter().map(day).collect(),
+        };
+        // A series may be named like a path.
+        let name: String = forecast.id.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+        let path = self.dir.join(format!("{name}.svg"));
+        let written = std::fs::write(&path, picture(&drawing));
+        if let (Err(error), true) = (written, self.outcome.is_ok()) {
+            self.outcome = Err(Failure::usage(format!("failed to write `{}`: {error}", path.display()), None));
+        }
+    }
+}
+
+fn day(point: &panel::Point) -> Day {
+    let because = &point.because;
+    let mark = because.parts.iter().find_map(|(part, amount)| mark_of(&word(part), *amount, because.multiplies));
+    Day { date: point.date, mean: point.mean, bounds_80: point.interval_80, bounds_95: point.interval_95, mark }
+}
+
+/// The name under which a flag or part is written.
+fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// Writes forecasts as they come. What fails is told at the end.

@@ -12,6 +12,8 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 64.0;
 const BOTTOM: f64 = 40.0;
+/// What the words above a day need.
+const MARK_WIDTH: f64 = 34.0;
 
 /// The plane of the picture: days to the right, amounts upwards.
 struct Plane {
@@ -41,92 +43,153 @@ fn step(top: f64) -> f64 {
     [1.0, 2.0, 5.0, 10.0].into_iter().map(|times| times * power).find(|step| *step >= rough).unwrap_or(rough)
 }
 
+/// What is drawn.
+#[derive(Debug, Default)]
+pub(super) struct Drawing {
+    /// What it is of.
+    pub(super) title: String,
+    /// When it was made and how far it is to be trusted.
+    pub(super) said: String,
+    /// In the corner: what else there is to know.
+    pub(super) remark: String,
+    /// What was known.
+    pub(super) history: Vec<(NaiveDate, f64)>,
+    /// What came after, where that is known.
+    pub(super) came: Vec<(NaiveDate, f64)>,
+    /// What is to come.
+    pub(super) ahead: Vec<Day>,
+}
+
+/// One day to come.
+#[derive(Debug)]
+pub(super) struct Day {
+    pub(super) date: NaiveDate,
+    pub(super) mean: f64,
+    pub(super) bounds_80: (f64, f64),
+    pub(super) bounds_95: (f64, f64),
+    /// What is said above it: the effect of a holiday.
+    pub(super) mark: Option<Mark>,
+}
+
+/// What is said above a day, and how much it matters.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    weight: f64,
+    words: String,
+}
+
+/// A holiday's part in a number, if anybody can see it.
+pub(super) fn mark_of(part: &str, amount: f64, multiplies: bool) -> Option<Mark> {
+    let seen = part == "holiday" && amount.abs() > 0.03;
+    let words = if multiplies { format!("{:+.0} %", (amount.exp() - 1.0) * 100.0) } else { format!("{amount:+.0}") };
+    seen.then(|| Mark { weight: amount.abs(), words })
+}
+
+impl Drawing {
+    /// A store's forecast as it stands.
+    pub(super) fn of(standing: &Shown, effects: &[EffectShown]) -> Self {
+        let model = standing.model.as_deref().unwrap_or("withheld").replace('_', " ");
+        let tested = standing.wape.map_or(String::new(), |wape| format!(", off by {:.1} % in tests", wape * 100.0));
+        let flags = if standing.flags.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", standing.flags.join(", ").replace('_', " "))
+        };
+        let largest: Vec<String> = effects
+            .iter()
+            .filter(|effect| effect.effect.starts_with("holiday"))
+            .take(3)
+            .map(|effect| {
+                let name = effect.effect.trim_start_matches("holiday:");
+                format!("{name} {:+.0} %", (effect.estimate.exp() - 1.0) * 100.0)
+            })
+            .collect();
+        let mark = |day: &crate::pipelines::Ahead| {
+            day.because.iter().find_map(|reason| mark_of(&reason.part, reason.amount, reason.multiplies))
+        };
+        Self {
+            title: format!("{} of store {} ({})", standing.series.replace('_', " "), standing.store_id, standing.brand),
+            said: format!("as of {}: {model}{tested}{flags}", standing.made_on),
+            remark: if largest.is_empty() {
+                String::new()
+            } else {
+                format!("strongest holidays: {}", largest.join(", "))
+            },
+            history: standing.history.iter().map(|day| (day.date, day.value)).collect(),
+            came: Vec::new(),
+            ahead: standing
+                .ahead
+                .iter()
+                .map(|day| Day {
+                    date: day.date,
+                    mean: day.mean,
+                    bounds_80: (day.lower_80, day.upper_80),
+                    bounds_95: (day.lower_95, day.upper_95),
+                    mark: mark(day),
+                })
+                .collect(),
+        }
+    }
+}
+
 /// Draws it as SVG.
-pub(super) fn picture(standing: &Shown, effects: &[EffectShown]) -> String {
-    let ahead = &standing.ahead;
-    let days = standing.history.iter().map(|day| day.date).chain(ahead.iter().map(|day| day.date));
-    let (first, last) =
-        days.fold((standing.made_on, standing.made_on), |(first, last), day| (first.min(day), last.max(day)));
-    let highest =
-        standing.history.iter().map(|day| day.value).chain(ahead.iter().map(|day| day.upper_95)).fold(1.0, f64::max);
+pub(super) fn picture(drawing: &Drawing) -> String {
+    let Drawing { title, said, remark, history, came, ahead } = drawing;
+    let mut days = history.iter().chain(came).map(|(day, _)| *day).chain(ahead.iter().map(|day| day.date));
+    let start = days.next().unwrap_or_default();
+    let (first, last) = days.fold((start, start), |(first, last), day| (first.min(day), last.max(day)));
+    let values = history.iter().chain(came).map(|(_, value)| *value);
+    let highest = values.chain(ahead.iter().map(|day| day.bounds_95.1)).fold(1.0, f64::max);
     let plane = Plane { first, days: (last - first).num_days() as f64, top: highest * 1.05 };
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
     );
-    let title = format!("{} of store {} ({})", standing.series.replace('_', " "), standing.store_id, standing.brand);
-    text(&mut svg, LEFT, 22.0, "start", "font-size=\"16\" font-weight=\"bold\"", &title);
-    let model = standing.model.as_deref().unwrap_or("withheld").replace('_', " ");
-    let tested = standing.wape.map_or(String::new(), |wape| format!(", off by {:.1} % in tests", wape * 100.0));
-    let flags = if standing.flags.is_empty() {
-        String::new()
-    } else {
-        format!("; {}", standing.flags.join(", ").replace('_', " "))
-    };
-    let said = format!("as of {}: {model}{tested}{flags}", standing.made_on);
-    text(&mut svg, LEFT, 40.0, "start", "fill=\"#666\"", &said);
+    text(&mut svg, LEFT, 22.0, "start", "font-size=\"16\" font-weight=\"bold\"", title);
+    text(&mut svg, LEFT, 40.0, "start", "fill=\"#666\"", said);
     grid(&mut svg, &plane, last);
-    for (low, high, fill) in [(95, true, "#dbe7f6"), (80, true, "#b5cfee")].map(|(percent, _, fill)| {
-        let bounds = |day: &crate::pipelines::Ahead| {
-            if percent == 95 { (day.lower_95, day.upper_95) } else { (day.lower_80, day.upper_80) }
-        };
-        let low = ahead.iter().map(|day| (day.date, bounds(day).0)).collect::<Vec<_>>();
-        let high = ahead.iter().rev().map(|day| (day.date, bounds(day).1)).collect::<Vec<_>>();
-        (low, high, fill)
-    }) {
-        let points = plane.line(low.into_iter().chain(high));
+    let bands: [(fn(&Day) -> (f64, f64), &str); 2] =
+        [(|day| day.bounds_95, "#dbe7f6"), (|day| day.bounds_80, "#b5cfee")];
+    for (bounds, fill) in bands {
+        let low = ahead.iter().map(|day| (day.date, bounds(day).0));
+        let high = ahead.iter().rev().map(|day| (day.date, bounds(day).1));
+        let points = plane.line(low.chain(high));
         let _never = writeln!(svg, "<polygon points=\"{points}\" fill=\"{fill}\"/>");
     }
-    // A day that nobody reported is a gap in the line.
-    for run in standing.history.chunk_by(|one, next| (next.date - one.date).num_days() == 1) {
-        let points = plane.line(run.iter().map(|day| (day.date, day.value)));
+    past(&mut svg, &plane, history, "#444");
+    let points = plane.line(ahead.iter().map(|day| (day.date, day.mean)));
+    let _never = writeln!(svg, "<polyline points=\"{points}\" fill=\"none\" stroke=\"#1a5fb4\" stroke-width=\"2\"/>");
+    past(&mut svg, &plane, came, "#b3261e");
+    let marks: Vec<(f64, &Mark)> =
+        ahead.iter().filter_map(|day| Some((plane.x(day.date), day.mark.as_ref()?))).collect();
+    for (x, mark) in &marks {
+        // Words do not run into each other: of neighbours, the strongest has its say.
+        let first = marks.iter().all(|(other, one)| (other - x).abs() > MARK_WIDTH || one.weight <= mark.weight);
+        draw_mark(&mut svg, *x, if first { &mark.words } else { "" });
+    }
+    text(&mut svg, WIDTH - RIGHT, 22.0, "end", "fill=\"#a3590a\"", remark);
+    text(&mut svg, WIDTH - RIGHT, 40.0, "end", "fill=\"#1a5fb4\"", "forecast, with the bands of 80 and 95 of 100 days");
+    if !came.is_empty() {
+        text(&mut svg, WIDTH - RIGHT, 54.0, "end", "fill=\"#b3261e\"", "what came");
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// Days that were. One that nobody reported is a gap in the line.
+fn past(svg: &mut String, plane: &Plane, days: &[(NaiveDate, f64)], color: &str) {
+    for run in days.chunk_by(|one, next| (next.0 - one.0).num_days() == 1) {
+        let points = plane.line(run.iter().copied());
         let _never =
-            writeln!(svg, "<polyline points=\"{points}\" fill=\"none\" stroke=\"#444\" stroke-width=\"1.2\"/>");
-        for day in run {
+            writeln!(svg, "<polyline points=\"{points}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.2\"/>");
+        for (day, value) in run {
+            let (x, y) = (plane.x(*day), plane.y(*value));
             let _never = writeln!(
                 svg,
-                "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"1.8\" fill=\"#444\"><title>{} {:.0}</title></circle>",
-                plane.x(day.date),
-                plane.y(day.value),
-                day.date,
-                day.value
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"1.8\" fill=\"{color}\"><title>{day} {value:.0}</title></circle>"
             );
         }
     }
-    let points = plane.line(ahead.iter().map(|day| (day.date, day.mean)));
-    let _never = writeln!(svg, "<polyline points=\"{points}\" fill=\"none\" stroke=\"#1a5fb4\" stroke-width=\"2\"/>");
-    for day in ahead {
-        if let Some(holiday) = day.because.iter().find(|reason| reason.part == "holiday" && reason.amount.abs() > 0.03)
-        {
-            let by = if holiday.multiplies {
-                format!("{:+.0} %", (holiday.amount.exp() - 1.0) * 100.0)
-            } else {
-                format!("{:+.0}", holiday.amount)
-            };
-            mark(&mut svg, &plane, day.date, &by);
-        }
-    }
-    let largest: Vec<String> = effects
-        .iter()
-        .filter(|effect| effect.effect.starts_with("holiday"))
-        .take(3)
-        .map(|effect| {
-            format!("{} {:+.0} %", effect.effect.trim_start_matches("holiday:"), (effect.estimate.exp() - 1.0) * 100.0)
-        })
-        .collect();
-    if !largest.is_empty() {
-        text(
-            &mut svg,
-            WIDTH - RIGHT,
-            22.0,
-            "end",
-            "fill=\"#a3590a\"",
-            &format!("strongest holidays: {}", largest.join(", ")),
-        );
-    }
-    text(&mut svg, WIDTH - RIGHT, 40.0, "end", "fill=\"#1a5fb4\"", "forecast, with the bands of 80 and 95 of 100 days");
-    svg.push_str("</svg>\n");
-    svg
 }
 
 fn grid(svg: &mut String, plane: &Plane, last: NaiveDate) {
@@ -157,15 +220,14 @@ fn grid(svg: &mut String, plane: &Plane, last: NaiveDate) {
     }
 }
 
-fn mark(svg: &mut String, plane: &Plane, day: NaiveDate, by: &str) {
-    let x = plane.x(day);
+fn draw_mark(svg: &mut String, x: f64, words: &str) {
     let _never = writeln!(
         svg,
         "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{}\" y2=\"{}\" stroke=\"#c77d22\" stroke-dasharray=\"3 3\"/>",
         TOP + 8.0,
         HEIGHT - BOTTOM
     );
-    text(svg, x, TOP + 4.0, "middle", "fill=\"#a3590a\" font-size=\"10\"", by);
+    text(svg, x, TOP + 4.0, "middle", "fill=\"#a3590a\" font-size=\"10\"", words);
 }
 
 fn text(svg: &mut String, x: f64, y: f64, anchor: &str, style: &str, words: &str) {

@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use clap::Args;
 use serde_json::json;
 
-use super::forecast_picture::picture;
+use super::forecast_picture::{Drawing, picture};
 use super::output::{Output, grouped, table};
 use super::run::brands;
 use super::{Exit, Failure};
@@ -62,7 +62,7 @@ pub(super) async fn show(app: &App, command: &Show, output: &Output) -> Result<E
     let found = find(app, &command.store, command.brand.as_deref(), command.series.as_deref(), command.days).await?;
     if command.svg {
         let [(standing, effects)] = found.as_slice() else { return Err(several(&found)) };
-        output.print(&picture(standing, effects));
+        output.print(&picture(&Drawing::of(standing, effects)));
         return Ok(Exit::Done);
     }
     let json: Vec<_> =
