@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 DEMO := var/demo
 
-.PHONY: help demo demo-serve demo-clean test chaos crashes explain-demo fault-table serve fmt lint build bench bench-large bench-load fuzz clients bench-forecast forecast-reference
+.PHONY: help demo demo-serve demo-clean test chaos crashes explain-demo fault-table serve fmt lint build bench bench-large bench-load bench-metabase random-states fuzz clients bench-forecast forecast-reference
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -87,6 +87,14 @@ bench-load: ## load 1,000,000 rows (GROW=--grow: 10,000,000 too), against psql's
 	@scripts/install-debian.sh bench
 	cargo build --release --locked --bin storekeeper
 	@scripts/bench-load.sh $(or $(CARGO_TARGET_DIR),target)/release/storekeeper 1000000 $(GROW)
+
+bench-metabase: ## calls and seconds of plan and apply at 45, 400 and 2,000 stores, and of a certificate at 400
+	@scripts/install-debian.sh test
+	cargo test --workspace --locked --test it -- --ignored --nocapture --test-threads 1 metabase::scale::bench
+
+random-states: ## 1,000 (STATES=n) random states on each release of the stand-in, and a first apply killed at each step
+	@scripts/install-debian.sh test
+	cargo test --workspace --locked --test it -- --ignored --nocapture --test-threads 1 metabase::random
 
 bench-forecast: ## measure forecasts against statsforecast and statsmodels (SEEDS="7 8" STORES=6 PANEL=FILE.csv)
 	$(MEASURE) cargo build --release --locked --manifest-path benches/forecast/Cargo.toml

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 use sandbox::faults::Faults;
-use sandbox::generator::{Options, World};
+use sandbox::generator::{self, World};
+use sandbox::metabase::{Metabase, Options};
 use sandbox::stand_ins::{Names, StandIns};
 
 /// Stand-ins of the outside services, and the data that fills them.
@@ -40,6 +41,17 @@ enum Command {
         /// A fault of the check list, as in `demo`.
         #[arg(long = "fault")]
         faults: Vec<String>,
+    },
+    /// Starts the stand-in of Metabase alone, prints where it is and its setup token, and
+    /// keeps it until its standard input ends.
+    Metabase {
+        /// The release to behave like.
+        #[arg(long, default_value = "v0.61.2")]
+        release: String,
+        /// Refuse body keys that a route does not declare, as newer releases may; otherwise
+        /// they are stripped.
+        #[arg(long)]
+        strict: bool,
     },
     /// Writes the generated files below a folder, to look at.
     Generate {
@@ -95,8 +107,20 @@ impl DemoArguments {
     }
 
     fn world(&self) -> World {
-        World::generate(&Options { seed: self.seed, today: self.now.date_naive(), ..Options::demo() })
+        World::generate(&generator::Options {
+            seed: self.seed,
+            today: self.now.date_naive(),
+            ..generator::Options::demo()
+        })
     }
+}
+
+async fn metabase(release: String, strict: bool) -> anyhow::Result<ExitCode> {
+    let metabase = Metabase::start(Options { version: release, strict, ..Options::default() }).await?;
+    let token = metabase.setup_token();
+    demo::screen::line(&serde_json::json!({ "url": metabase.base_url, "setup_token": token }).to_string());
+    tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The moment at which the stand-ins alone stand still: the demo's.
@@ -104,7 +128,7 @@ const STAND_STILL: &str = "2025-11-29T11:00:00Z";
 
 async fn stand_ins(microsoft_names: bool, days: u32, faults: &[String]) -> anyhow::Result<ExitCode> {
     let names = if microsoft_names { Names::Microsoft } else { Names::Loopback };
-    let world = World::generate(&Options { days, ..Options::demo() });
+    let world = World::generate(&generator::Options { days, ..generator::Options::demo() });
     let stand_ins = StandIns::start_as(&world, STAND_STILL.parse()?, None, names).await?;
     for words in faults {
         stand_ins.graph.faults().play_words(words)?;
@@ -122,9 +146,10 @@ async fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments).await,
         Command::Serve(arguments) => demo::serve(&arguments).await,
         Command::StandIns { microsoft_names, days, faults } => stand_ins(microsoft_names, days, &faults).await,
-        Command::Generate { dir, seed } => {
-            World::generate(&Options { seed, ..Options::demo() }).write_to(&dir).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Metabase { release, strict } => metabase(release, strict).await,
+        Command::Generate { dir, seed } => World::generate(&generator::Options { seed, ..generator::Options::demo() })
+            .write_to(&dir)
+            .map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         demo::screen::line(&format!("\nerror: {error:#}"));

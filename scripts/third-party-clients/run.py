@@ -8,6 +8,9 @@ their work against the stand-ins, unchanged, over TLS, by the real services' nam
     client --CONNECT graph.microsoft.com:443--> a proxy on loopback
            --TLS, a certificate of a CA made for this run--> nginx --> the stand-in
 
+metabase-api and dbt-metabase talk to the stand-in of Metabase on loopback, by plain HTTP as an
+installation's own Metabase is reached.
+
 The proxy opens no connection to anything but that nginx and refuses every other name, so
 nothing leaves this machine. No check of a certificate is switched off anywhere.
 
@@ -168,7 +171,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sandbox", default=str(ROOT / "target/debug/sandbox"), help="the built sandbox")
     parser.add_argument("--keep", type=Path, default=ROOT / "target/third-party-clients", help="where the venv stays")
-    parser.add_argument("--only", choices=["graph", "dataverse", "rclone"], action="append", help="not all of them")
+    parser.add_argument("--only", choices=["graph", "dataverse", "rclone", "metabase"], action="append", help="not all of them")
     parser.add_argument("--fault", action="append", default=[], help="a fault of the stand-ins, as in `sandbox demo`")
     arguments = parser.parse_args()
     for program, package in [("openssl", "openssl"), ("nginx", "nginx")]:
@@ -200,10 +203,10 @@ def main():
             environment |= {
                 "HTTPS_PROXY": proxy.url, "HTTP_PROXY": proxy.url, "NO_PROXY": "",
                 "SSL_CERT_FILE": str(authority), "REQUESTS_CA_BUNDLE": str(authority),
-                "STAND_INS": described, "CLIENT_FOLDER": str(folder), "PYTHONDONTWRITEBYTECODE": "1",
+                "STAND_INS": described, "SANDBOX": arguments.sandbox, "CLIENT_FOLDER": str(folder), "PYTHONDONTWRITEBYTECODE": "1",
             }
             outcomes = {}
-            for client in arguments.only or ["graph", "dataverse", "rclone"]:
+            for client in arguments.only or ["graph", "dataverse", "rclone", "metabase"]:
                 say(f"\n{client}")
                 done = subprocess.run([str(python), str(HERE / f"{client}_client.py")], env=environment, timeout=600)
                 outcomes[client] = min(done.returncode, 1)

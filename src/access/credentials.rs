@@ -128,7 +128,10 @@ impl Credentials {
     }
 
     /// Keeps a secret unless another process was first; gives the one that stays.
-    fn keep_first(&self, name: &str, secret: &SecretString) -> Result<SecretString, Error> {
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_first(&self, name: &str, secret: &SecretString) -> Result<SecretString, Error> {
         let path = self.folder.join(name);
         let partial = self.write_partial(name, secret)?;
         let linked = std::fs::hard_link(&partial, &path);

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand};
 
 use super::{
-    Format, access, archive, backup, check, contract, db, explain, export, forecast, metabase, quarantine, report,
-    restatements, run, runs, serve, undo,
+    Format, access, archive, audit, backup, check, contract, db, explain, export, forecast, metabase, quarantine,
+    report, restatements, run, runs, serve, undo,
 };
 
 const AFTER_HELP: &str = "\
@@ -86,7 +86,14 @@ pub(super) enum Command {
     /// Makes Metabase what it should be: exactly the plan's steps.
     Apply(metabase::ApplyCommand),
     /// Proves that everybody sees the stores granted and no other. Ends with 1 at any leak.
-    Audit(metabase::AuditCommand),
+    ///
+    /// Acts with the rights of each group, through Metabase, with keys that live as long as
+    /// the audit; signs in to PostgreSQL as each role; compares what comes back with the
+    /// tables. Nobody's password is touched, nobody is mailed by Metabase, nothing changes.
+    /// Writes a signed certificate, as JSON and as a page, and mails `mail.to` when the
+    /// outcome is another than the one mailed before. Every `apply` ends with one, and
+    /// `serve` makes one by `audit.cron`.
+    Audit(audit::Command),
     /// Sums up the latest runs, and mails that.
     Report(report::Command),
     /// Backs the databases up, proves that a backup comes back, brings it back.

@@ -1,10 +1,11 @@
-//! `plan`, `apply`, `audit`: Metabase as desired state, and the proof.
+//! `plan`, `apply`: Metabase as desired state. Each apply ends with a proof.
 
 use std::io::{IsTerminal as _, Write as _};
 
 use clap::Args;
 use serde_json::json;
 
+use super::audit::{Proven, after_apply};
 use super::output::Output;
 use super::run::follow_up;
 use super::{Exit, Failure};
@@ -28,22 +29,21 @@ pub(super) struct ApplyCommand {
     /// Don't ask.
     #[arg(long)]
     yes: bool,
+    /// Don't audit afterwards: for whoever calls `audit` next anyway.
+    #[arg(long)]
+    no_audit: bool,
 }
 
-/// `audit`
-#[derive(Debug, Args)]
-pub(super) struct AuditCommand {}
-
 /// What the three commands work with.
-struct Opened<'a> {
-    app: &'a App,
+pub(super) struct Opened<'a> {
+    pub(super) app: &'a App,
     settings: &'a settings::Metabase,
-    warehouse: Warehouse,
+    pub(super) warehouse: Warehouse,
     http: Client,
 }
 
 impl<'a> Opened<'a> {
-    async fn new(app: &'a App) -> Result<Self, Failure> {
+    pub(super) async fn new(app: &'a App) -> Result<Self, Failure> {
         let Some(settings) = &app.settings.metabase else {
             return Err(Failure::usage("no Metabase is configured", Some("add a [metabase] block to the settings")));
         };
@@ -53,7 +53,11 @@ impl<'a> Opened<'a> {
         Ok(Self { app, settings, warehouse, http: app.client()? })
     }
 
-    fn context(&self) -> Context<'_> {
+    pub(super) async fn close(self) {
+        self.warehouse.close().await;
+    }
+
+    pub(super) fn context(&self) -> Context<'_> {
         Context {
             settings: self.settings,
             installation: &self.app.settings.installation,
@@ -82,18 +86,27 @@ pub(super) async fn apply(app: &App, command: &ApplyCommand, output: &Output) ->
     }
     let applied = metabase::apply(&opened.context(), &plan).await?;
     let remaining = metabase::plan(&opened.context()).await?;
+    let proven = if command.no_audit { None } else { after_apply(&opened).await };
     let json = json!({
         "applied": applied.steps_done,
         "remaining": remaining.steps.len(),
         "seconds": applied.seconds,
+        "audit": proven.as_ref().map(Proven::json),
     });
     output.answer(&json, || {
         let left =
             if remaining.is_empty() { "nothing is left to do".to_owned() } else { format!("left to do:\n{remaining}") };
-        format!("{applied}\n{left}")
+        let proven = proven.as_ref().map(|proven| format!("\n{}", proven.text())).unwrap_or_default();
+        format!("{applied}\n{left}{proven}")
     });
-    opened.warehouse.close().await;
-    Ok(if remaining.is_empty() { Exit::Done } else { Exit::Pending })
+    opened.close().await;
+    // A leak outweighs what is left to do, and so does an audit that could not be made.
+    let shown = command.no_audit || proven.is_some_and(|proven| proven.exit() == Exit::Done);
+    Ok(match (shown, remaining.is_empty()) {
+        (false, _) => Exit::Failed,
+        (true, false) => Exit::Pending,
+        (true, true) => Exit::Done,
+    })
 }
 
 /// Shows the plan and asks, where somebody is there to answer.
@@ -107,12 +120,4 @@ fn agreed(plan: &Plan) -> Result<bool, Failure> {
     let mut answer = String::new();
     asked.and_then(|()| std::io::stdin().read_line(&mut answer)).map_err(|error| Failure::new(&error, None))?;
     Ok(answer.trim() == "yes")
-}
-
-pub(super) async fn audit(app: &App, _command: &AuditCommand, output: &Output) -> Result<Exit, Failure> {
-    let opened = Opened::new(app).await?;
-    let audit = metabase::audit(&opened.context()).await?;
-    output.answer(&audit, || audit.to_string());
-    opened.warehouse.close().await;
-    Ok(if audit.leaks.is_empty() && audit.failures.is_empty() { Exit::Done } else { Exit::Failed })
 }

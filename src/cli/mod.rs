@@ -8,6 +8,7 @@
 mod access;
 mod archive;
 mod arguments;
+mod audit;
 mod backup;
 mod check;
 mod contract;
@@ -27,6 +28,7 @@ mod restatements;
 mod run;
 mod runs;
 mod serve;
+mod serve_audit;
 mod serve_backup;
 mod undo;
 mod upkeep;
@@ -88,6 +90,7 @@ failures!(
     crate::access::RolesError,
     crate::backup::Error,
     crate::http::key_vault::Error,
+    crate::metabase::CertificateError,
     crate::metabase::Error,
     crate::notify::Error,
     crate::pipelines::DraftError,
@@ -177,7 +180,7 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure
         Command::Access(command) => access::run(&app, &command, output).await,
         Command::Plan(command) => metabase::plan(&app, &command, output).await,
         Command::Apply(command) => metabase::apply(&app, &command, output).await,
-        Command::Audit(command) => metabase::audit(&app, &command, output).await,
+        Command::Audit(command) => audit::run(&app, &command, output).await,
         Command::Report(command) => report::run(&app, &command, output).await,
         Command::Backup(command) => backup::run(&app, &command, output).await,
         Command::Serve(command) => serve::run(&app, &command).await,

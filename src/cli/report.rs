@@ -48,7 +48,9 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     if let Some(facts) = read(command.audit.as_deref())? {
         let leaks = facts["leaks"].as_array().map_or_else(|| number(&facts, "leaks"), |leaks| leaks.len() as u64);
         let (people, checks) = (number(&facts, "people"), number(&facts, "checks"));
-        summary.audit = Some(AuditFacts { people, checks, leaks, error: error_of(&facts) });
+        let lacking = facts["failures"].as_array().map_or(0, |failures| failures.len() as u64);
+        let error = error_of(&facts);
+        summary.audit = Some(AuditFacts { people, checks, leaks, lacking, error, ..AuditFacts::default() });
     }
     let sent = if command.mail {
         Some(send_summary_through(&warehouse, &app.mailer()?, &summary, app.clock.now()).await?)

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::export::export_after;
 use super::forecast::make_stale_again;
 use super::run::follow_up;
-use super::{Exit, Failure, serve_backup};
+use super::{Exit, Failure, serve_audit, serve_backup};
 use crate::app::App;
 use crate::notify::{self, Summary};
 use crate::ops;
@@ -53,6 +53,7 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
     let face = tokio::spawn(ops::serve(listener, state, stopping.clone()));
     let outbox = tokio::spawn(keep_sending(app.clone(), warehouse.clone(), stopping.clone()));
     let backups = tokio::spawn(serve_backup::keep(app.clone(), backed_up, stopping.clone()));
+    let audits = serve_audit::start(app.clone(), warehouse.clone(), stopping.clone());
     let upkeep = super::upkeep::daily(app.clone(), pipelines.clone(), warehouse.clone(), stopping.clone());
     let upkeep = tokio::spawn(upkeep);
     let scheduler = if enabled {
@@ -92,6 +93,7 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
         scheduler.await.map_err(|error| Failure::new(&error, None))??;
     }
     backups.await.map_err(|error| Failure::new(&error, None))?;
+    audits.await.map_err(|error| Failure::new(&error, None))?;
     upkeep.await.map_err(|error| Failure::new(&error, None))?;
     outbox.await.map_err(|error| Failure::new(&error, None))?;
     face.await.map_err(|error| Failure::new(&error, None))?.map_err(|error| Failure::new(&error, None))?;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::client::{self, Client, list};
+use super::large::{self, KnownGraph};
 use super::session::{administrators, all_users};
 use super::tables::{Kind, Objects};
 
@@ -98,7 +99,13 @@ fn text(value: &Value) -> Option<String> {
 
 /// Reads an instance. `objects` says which collections are ours, and which
 /// edits were our own.
-pub(super) async fn read(client: &Client, objects: &Objects) -> Result<Actual, client::Error> {
+/// What groups may ask is taken from `known` where it must still be so; what is to be
+/// remembered of it comes back.
+pub(super) async fn read(
+    client: &Client,
+    objects: &Objects,
+    known: Option<&KnownGraph>,
+) -> Result<(Actual, Option<KnownGraph>), client::Error> {
     let mut actual = Actual::default();
     let properties = client.get("api/session/properties").await?;
     actual.version = text(&properties["version"]["tag"]).unwrap_or_default();
@@ -125,10 +132,10 @@ pub(super) async fn read(client: &Client, objects: &Objects) -> Result<Actual, c
     databases(client, &mut actual).await?;
     collections(client, &mut actual).await?;
     levels(client, &mut actual).await?;
-    asks(client, &mut actual).await?;
+    let graph = large::asks(client, known, &mut actual).await?;
     items(client, objects, &mut actual).await?;
     details(client, objects, &mut actual).await?;
-    Ok(actual)
+    Ok((actual, graph))
 }
 
 async fn memberships(client: &Client, actual: &mut Actual) -> Result<(), client::Error> {
@@ -225,25 +232,9 @@ async fn levels(client: &Client, actual: &mut Actual) -> Result<(), client::Erro
     Ok(())
 }
 
-/// Reads group by group: the whole graph is groups times databases.
-async fn asks(client: &Client, actual: &mut Actual) -> Result<(), client::Error> {
-    let groups: Vec<i64> = actual.groups.keys().copied().filter(|id| *id != actual.administrators).collect();
-    let paths = groups.iter().map(|group| format!("api/permissions/graph/group/{group}")).collect();
-    for (group, answer) in groups.iter().zip(client.get_all(paths).await?) {
-        let databases = answer["groups"][group.to_string()].as_object();
-        for (database, rights) in databases.into_iter().flatten() {
-            let level = asked(&rights["create-queries"]);
-            if let (Ok(database), Some(level)) = (database.parse(), level) {
-                actual.asks.insert((*group, database), level);
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Brings `create-queries` into one form; `None` is no right at all, which
 /// servers leave out, write as `no`, or write as a map of nothing else.
-fn asked(value: &Value) -> Option<String> {
+pub(super) fn asked(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if text == "no" => None,
         Value::String(text) => Some(text.clone()),
@@ -272,6 +263,9 @@ pub(super) async fn read_items(
     items: &mut BTreeMap<(Kind, i64), Item>,
 ) -> Result<(), client::Error> {
     use futures::{StreamExt as _, TryStreamExt as _};
+    if collections.len() > large::COLLECTIONS {
+        return large::items(client, collections, items).await;
+    }
     let calls = collections.iter().map(|collection| async move {
         let models = "models=card&models=dataset&models=metric&models=dashboard&show_dashboard_questions=true";
         client.pages(&format!("api/collection/{collection}/items?{models}")).await.map(|rows| (*collection, rows))
@@ -288,7 +282,7 @@ pub(super) async fn read_items(
     Ok(())
 }
 
-fn item(row: &Value, collection: Option<i64>) -> Item {
+pub(super) fn item(row: &Value, collection: Option<i64>) -> Item {
     let edit = &row["last-edit-info"];
     Item {
         name: text(&row["name"]).unwrap_or_default(),
@@ -297,8 +291,11 @@ fn item(row: &Value, collection: Option<i64>) -> Item {
         collection: row["collection_id"].as_i64().or(collection),
         archived: row["archived"] == true,
         entity_id: text(&row["entity_id"]),
-        mark: text(&edit["timestamp"]).or_else(|| text(&row["updated_at"])).unwrap_or_default(),
-        editor: edit["id"].as_i64(),
+        mark: text(&edit["timestamp"])
+            .or_else(|| text(&row["last_edited_at"]))
+            .or_else(|| text(&row["updated_at"]))
+            .unwrap_or_default(),
+        editor: edit["id"].as_i64().or_else(|| row["last_editor_id"].as_i64()),
     }
 }
 

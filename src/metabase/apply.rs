@@ -123,7 +123,12 @@ impl<'a> Applying<'a> {
             Phase::CloseData | Phase::GrantData => self.data_graph(steps).await,
             Phase::CloseCollections | Phase::GrantCollections => self.collection_graph(steps).await,
             // Independent of each other, and the bulk of the work.
-            Phase::Cards | Phase::Dashboards | Phase::People | Phase::ArchiveCards | Phase::ArchiveDashboards => {
+            Phase::Cards
+            | Phase::Dashboards
+            | Phase::Reactivate
+            | Phase::People
+            | Phase::ArchiveCards
+            | Phase::ArchiveDashboards => {
                 let all = steps.iter().map(|step| self.take(step));
                 futures::stream::iter(all).buffer_unordered(super::AT_ONCE).try_collect().await
             }
@@ -488,7 +493,9 @@ impl<'a> Applying<'a> {
                 && known.is_some_and(|known| known.hash != hash)
                 && let Some(item) = items.get(&(*kind, id))
             {
-                let known = Known { id: Some(id), entity_id: item.entity_id.clone(), hash, mark: item.mark.clone() };
+                // A search does not tell it.
+                let entity_id = item.entity_id.clone().or_else(|| known.and_then(|known| known.entity_id.clone()));
+                let known = Known { id: Some(id), entity_id, hash, mark: item.mark.clone() };
                 self.ledger.note(*kind, key, &known).await.map_err(Error::ledger("note the last edits"))?;
             }
         }

@@ -110,6 +110,11 @@ impl Client {
         self.call(Method::DELETE, path, None).await.map(drop)
     }
 
+    /// Asks for a file; its bytes.
+    pub(super) async fn download(&self, path: &str, body: &Value) -> Result<bytes::Bytes, Error> {
+        self.send(Method::POST, path, Some(body)).await.map(|answer| answer.body)
+    }
+
     /// Reads every page of a paged list.
     pub(super) async fn pages(&self, path: &str) -> Result<Vec<Value>, Error> {
         const SIZE: usize = 500;
@@ -135,6 +140,15 @@ impl Client {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Error> {
+        let answer = self.send(method, path, body).await?;
+        if answer.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        // Some answers are bare text; what matters is read from those that are not.
+        Ok(answer.json().unwrap_or(Value::Null))
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<http::Response, Error> {
         let shown = || path.split('?').next().unwrap_or_default().to_owned();
         let url = self.base.join(path).map_err(|_| Error::Url { url: shown() })?;
         let mut request = http::Request::new(method.clone(), url);
@@ -153,11 +167,7 @@ impl Client {
             let call = format!("{method} {}", shown());
             return Err(Error::Refused { call, status: answer.status, message, fields });
         }
-        if answer.body.is_empty() {
-            return Ok(Value::Null);
-        }
-        // Some answers are bare text; what matters is read from those that are not.
-        Ok(answer.json().unwrap_or(Value::Null))
+        Ok(answer)
     }
 }
 

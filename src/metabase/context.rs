@@ -193,10 +193,27 @@ impl<'a> Context<'a> {
     }
 
     pub(super) async fn gather(&self) -> Result<Gathered, Error> {
+        self.gathered(true).await
+    }
+
+    /// The same, with nothing taken for granted that was read before.
+    pub(super) async fn gather_anew(&self) -> Result<Gathered, Error> {
+        self.gathered(false).await
+    }
+
+    async fn gathered(&self, remembers: bool) -> Result<Gathered, Error> {
         let Wanted { tree, desired, unscoped, credentials } = self.wanted().await?;
         let client = self.open(&credentials).await?;
         let objects = self.ledger().read().await.map_err(Error::ledger("read what is ours"))?;
-        let actual = actual::read(&client, &objects).await.map_err(Error::Metabase)?;
+        let known = if remembers {
+            self.ledger().graph().await.map_err(Error::ledger("read the rights that were read before"))?
+        } else {
+            None
+        };
+        let (actual, graph) = actual::read(&client, &objects, known.as_ref()).await.map_err(Error::Metabase)?;
+        if let Some(graph) = graph {
+            self.ledger().keep_graph(&graph).await.map_err(Error::ledger("remember the rights"))?;
+        }
         Ok(Gathered { client, tree, desired, actual, objects, unscoped, credentials })
     }
 

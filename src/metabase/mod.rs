@@ -13,7 +13,6 @@
 //! grant it to reaches our connections and collections; only keys that
 //! Metabase's API declares are sent to it.
 
-mod acting;
 mod actual;
 mod apply;
 mod audit;
@@ -24,6 +23,7 @@ mod desired;
 mod fence;
 mod graphs;
 mod index;
+mod large;
 mod plan;
 mod plan_content;
 mod plan_rights;
@@ -36,7 +36,11 @@ mod tables;
 const AT_ONCE: usize = 4;
 
 pub use apply::{Applied, apply};
-pub use audit::{Audit, Leak, audit};
+pub use audit::{
+    Audit, Certificate, Evidence, Extent, FilesError as CertificateError, GroupProof, Instance, Issue, Kept, Leak,
+    PersonProof, Previous, RoleProof, Seen, Verified, Verifier, audit, audit_with, keep as keep_certificate,
+    note as note_certificate, previous as previous_certificate, verify as verify_certificate,
+};
 pub use client::Error as ClientError;
 pub use content::{Content, Problem, read};
 pub use context::{Context, Error, plan};

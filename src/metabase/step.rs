@@ -196,6 +196,8 @@ pub(super) enum Phase {
     Dashboards,
     GrantCollections,
     GrantData,
+    // Before anything else of theirs is changed: a shut account takes no change.
+    Reactivate,
     People,
     Join,
     ArchiveDashboards,
@@ -219,10 +221,8 @@ impl Work {
             Self::CreateDashboard { .. } | Self::UpdateDashboard { .. } => Phase::Dashboards,
             Self::Read { .. } => Phase::GrantCollections,
             Self::Ask { .. } => Phase::GrantData,
-            Self::CreatePerson { .. }
-            | Self::AdoptPerson { .. }
-            | Self::ReactivatePerson { .. }
-            | Self::UpdatePerson { .. } => Phase::People,
+            Self::ReactivatePerson { .. } => Phase::Reactivate,
+            Self::CreatePerson { .. } | Self::AdoptPerson { .. } | Self::UpdatePerson { .. } => Phase::People,
             Self::Join { .. } => Phase::Join,
             Self::ArchiveDashboard { .. } => Phase::ArchiveDashboards,
             Self::ArchiveCard { .. } => Phase::ArchiveCards,

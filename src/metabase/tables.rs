@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Row as _};
 
+use super::large::KnownGraph;
 use crate::warehouse::Warehouse;
 
 /// What kinds of objects we make.
@@ -151,7 +152,36 @@ impl Ledger<'_> {
         Ok(())
     }
 
+    /// The rights to ask as they were read last.
+    pub(super) async fn graph(&self) -> Result<Option<KnownGraph>, sqlx::Error> {
+        let row = sqlx::query("SELECT mark, asks FROM ops.metabase_graphs WHERE instance = $1")
+            .bind(self.instance)
+            .fetch_optional(self.warehouse.pool())
+            .await?;
+        row.map(|row| Ok(KnownGraph::of(row.try_get("mark")?, &row.try_get("asks")?))).transpose()
+    }
+
+    /// Remembers the rights to ask.
+    pub(super) async fn keep_graph(&self, graph: &KnownGraph) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO ops.metabase_graphs (instance, mark, asks, read_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (instance) DO UPDATE
+             SET mark = EXCLUDED.mark, asks = EXCLUDED.asks, read_at = EXCLUDED.read_at",
+        )
+        .bind(self.instance)
+        .bind(&graph.mark)
+        .bind(graph.stored())
+        .bind(self.now)
+        .execute(self.warehouse.pool())
+        .await?;
+        Ok(())
+    }
+
     pub(super) async fn forget_all(&self) -> Result<(), sqlx::Error> {
+        sqlx::query("DELETE FROM ops.metabase_graphs WHERE instance = $1")
+            .bind(self.instance)
+            .execute(self.warehouse.pool())
+            .await?;
         sqlx::query("DELETE FROM ops.metabase_objects WHERE instance = $1")
             .bind(self.instance)
             .execute(self.warehouse.pool())

@@ -22,6 +22,6 @@ pub use error::Error;
 pub use graph::{Bearer, Graph};
 pub use mailer::{Mailer, Outcome};
 pub use message::Message;
-pub use outbox::{Flushed, Sent, State, flush, send_summary, send_summary_through};
+pub use outbox::{Flushed, Sent, State, flush, send_summary, send_summary_once, send_summary_through};
 pub use render::Rendered;
 pub use summary::{AuditFacts, ForecastFacts, Need, PlanFacts, Summary};

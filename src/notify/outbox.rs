@@ -127,11 +127,26 @@ pub async fn send_summary_through(
     summary: &Summary,
     now: DateTime<Utc>,
 ) -> Result<Sent, Error> {
+    send_summary_once(warehouse, mailer, summary, &key_of(summary, now), now).await
+}
+
+/// The same, where the caller says what the mail is about: asked twice with one key, it is
+/// one mail.
+///
+/// # Errors
+/// As [`send_summary`].
+pub async fn send_summary_once(
+    warehouse: &Warehouse,
+    mailer: &Mailer,
+    summary: &Summary,
+    key: &str,
+    now: DateTime<Utc>,
+) -> Result<Sent, Error> {
     if mailer.off() {
         return Ok(Sent { message_id: None, state: State::Off, eml: None, html: None });
     }
     let pool = warehouse.pool();
-    let message = mailer.compose(&key_of(summary, now), &summary.render(now)?, now)?;
+    let message = mailer.compose(key, &summary.render(now)?, now)?;
     let Some(mail_id) = tables::queue(pool, &message, now).await? else {
         let Some(known) = tables::find(pool, &message.key).await? else {
             let source = sqlx::Error::RowNotFound;

@@ -27,7 +27,7 @@ fn morning() -> Summary {
     Summary {
         forecast: Some(ForecastFacts { series: 270, horizon_days: 35, error: None }),
         plan: Some(PlanFacts { applied: 1_204, remaining: 0, error: None }),
-        audit: Some(AuditFacts { people: 61, checks: 183, leaks: 0, error: None }),
+        audit: Some(AuditFacts { people: 61, checks: 183, ..AuditFacts::default() }),
         ..Summary::new(vec![sales, failed(13, "daily_metrics")])
     }
 }

@@ -48,6 +48,12 @@ pub struct AuditFacts {
     pub checks: u64,
     /// Answers that showed rows of another scope.
     pub leaks: u64,
+    /// Those, in words, as many as fit a mail; people by their numbers.
+    #[serde(default)]
+    pub found: Vec<String>,
+    /// Things that should have been seen and could not be.
+    #[serde(default)]
+    pub lacking: u64,
     /// Why it failed, if it did.
     pub error: Option<String>,
 }
@@ -85,11 +91,24 @@ impl Summary {
                     grouped(audit.leaks),
                     grouped(audit.checks)
                 );
-                needs.push(general(
-                    "isolation",
-                    what,
-                    "run `storekeeper audit` for the names, then `storekeeper plan` and `apply`",
-                ));
+                let left = audit.leaks.saturating_sub(audit.found.len() as u64);
+                let remedy = "run `storekeeper audit` for the names, then `storekeeper plan` and `apply`";
+                if audit.found.is_empty() {
+                    needs.push(general("isolation", what, remedy));
+                } else {
+                    let more = if left > 0 { format!("; {} more", grouped(left)) } else { String::new() };
+                    let what = format!("{what}: {}{more}", audit.found.join("; "));
+                    let remedy = "look at the certificate, then run `storekeeper plan` and `apply`";
+                    needs.push(general("isolation", what, remedy));
+                }
+            }
+            if audit.lacking > 0 {
+                let what = format!(
+                    "{} {} that should be seen could not be",
+                    grouped(audit.lacking),
+                    counted(audit.lacking, "thing", "things")
+                );
+                needs.push(general("isolation", what, "look at the certificate, then run `storekeeper apply`"));
             }
             if let Some(error) = &audit.error {
                 needs.push(general("isolation", error.clone(), "run `storekeeper audit` again once the cause is gone"));
@@ -327,7 +346,7 @@ pub(super) mod tests {
         runs[4].over_threshold = true;
         assert_eq!(subject(&Summary::new(runs.clone())), "storekeeper: 2 of 10 runs need you");
 
-        let audit = AuditFacts { people: 3, checks: 9, leaks: 1, error: None };
+        let audit = AuditFacts { people: 3, checks: 9, leaks: 1, ..AuditFacts::default() };
         let leak = Summary { audit: Some(audit), ..Summary::new(fine.clone()) };
         assert_eq!(subject(&leak), "storekeeper: 1 isolation leak needs you");
         assert_eq!(subject(&Summary { runs, ..leak }), "storekeeper: 1 isolation leak and 2 of 10 runs need you");
@@ -348,7 +367,7 @@ pub(super) mod tests {
     fn every_need_has_a_remedy_and_leaks_come_first() {
         let interrupted = RunReport { status: Status::Interrupted, ..run(2, "stores", 0) };
         let summary = Summary {
-            audit: Some(AuditFacts { people: 2, checks: 8, leaks: 2, error: None }),
+            audit: Some(AuditFacts { people: 2, checks: 8, leaks: 2, ..AuditFacts::default() }),
             plan: Some(PlanFacts { applied: 0, remaining: 5, error: None }),
             forecast: Some(ForecastFacts { error: Some("too little history".into()), ..ForecastFacts::default() }),
             ..Summary::new(vec![failed(1, "sales"), interrupted])

@@ -265,6 +265,15 @@ fn check_values(settings: &Settings, places: &BTreeMap<String, String>) -> Vec<P
     if !(1..=32).contains(&settings.sources.concurrent_downloads) {
         refuse("sources.concurrent_downloads".to_owned(), "1 to 32 files are fetched at once".to_owned());
     }
+    if let Some(cron) = settings.audit.cron.as_ref().filter(|cron| !cron.is_empty()) {
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        if let Err(error) = parser.parse(cron) {
+            refuse("audit.cron".to_owned(), format!("`{cron}` is no cron expression of five fields: {error}"));
+        }
+    }
+    if settings.audit.sample == 0 {
+        refuse("audit.sample".to_owned(), "an audit that tries nothing foreign proves nothing".to_owned());
+    }
     if settings.backup.keep_last == 0 {
         refuse("backup.keep_last".to_owned(), "at least the newest backup is kept".to_owned());
     }

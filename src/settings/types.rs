@@ -44,6 +44,8 @@ pub struct Settings {
     pub ops: Ops,
     /// `[backup]`
     pub backup: Backup,
+    /// `[audit]`
+    pub audit: Audit,
     /// `[key_vault]`
     pub key_vault: KeyVault,
     /// Secrets that lie in a vault: the setting's name and the secret's address.
@@ -477,6 +479,22 @@ pub struct BackupAzure {
     pub allow_http: bool,
     /// Its key, a secret. Without one, the machine's managed identity.
     pub access_key: Option<SecretString>,
+}
+
+/// `[audit]`: the proof of isolation, and its certificates.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// When `serve` audits, in five fields; empty: never. Default: `30 6 * * *`.
+    pub cron: Option<String>,
+    /// Zone in which `cron` is meant. Default: `UTC`.
+    pub time_zone: Tz,
+    /// Where certificates are kept. Default: `certificates` in `installation.data_dir`.
+    pub dir: Option<PathBuf>,
+    /// Certificates that are kept, the newest. Default: 90.
+    pub keep_last: u32,
+    /// In large chains, how many foreign places each group tries. Default: 16.
+    pub sample: u32,
 }
 
 fn site_name() -> String {

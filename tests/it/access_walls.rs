@@ -111,11 +111,12 @@ const HISTORY: [(&str, &str); 14] = [
     ("table store_hours", "by store"),
     ("table stores", "by store"),
 ];
-const INSTALLATION: [(&str, &str); 27] = [
+const INSTALLATION: [(&str, &str); 29] = [
     ("table access.grants", "closed"),
     ("table access.imports", "closed"),
     ("table access.people", "closed"),
     ("table ops.archives", "ops"),
+    ("table ops.certificates", "ops"),
     ("table ops.cursors", "ops"),
     ("table ops.drive_items", "ops"),
     ("table ops.evolved_columns", "ops"),
@@ -129,6 +130,7 @@ const INSTALLATION: [(&str, &str); 27] = [
     ("table ops.loads", "ops"),
     ("table ops.mail_outbox", "ops"),
     ("table ops.mart_views", "ops"),
+    ("table ops.metabase_graphs", "ops"),
     ("table ops.metabase_objects", "ops"),
     ("table ops.quarantine", "ops"),
     ("table ops.runs", "ops"),

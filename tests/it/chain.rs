@@ -68,12 +68,23 @@ async fn a_workbook_becomes_a_number_that_only_its_manager_sees_and_twice_change
     let audit = world.storekeeper(&["audit"]);
     assert_eq!((audit.code, audit.json["leaks"].as_array().map(Vec::len)), (0, Some(0)), "{}", audit.json);
     assert!(audit.json["people"].as_u64().unwrap() >= 50);
+    // The certificate of the apply told of the same outcome.
+    assert_eq!(audit.json["mail"], Value::Null, "{}", audit.json);
+    let file = |name: &str| audit.json["certificate"][name].as_str().unwrap().to_owned();
+    for file in [file("json"), file("html")] {
+        assert_eq!(world.storekeeper(&["audit", "verify", &file]).code, 0);
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replacen("harbor", "Harbor", 1)).unwrap();
+        let changed = world.command(&["audit", "verify", &file]).output().unwrap();
+        assert_eq!(changed.status.code(), Some(1));
+        std::fs::write(&file, text).unwrap();
+    }
     let mailed = world.storekeeper(&["report", "--mail"]);
     assert_eq!(mailed.code, 0, "{}", mailed.json);
     let received = world.stand_ins.smtp.messages();
-    assert_eq!(received.len(), 1);
+    assert_eq!(received.len(), 2, "the certificate's outcome, and the report");
     let kept = std::fs::read_dir(world.mail_dir()).unwrap().count();
-    assert_eq!(kept, 2, "an .eml and an .html");
+    assert_eq!(kept, 4, "an .eml and an .html of each");
 
     let second = world.storekeeper(&["run", "--all"]);
     assert_eq!((second.code, sorted(second.runs())), (0, all("nothing_new")), "{}", second.log);

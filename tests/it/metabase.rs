@@ -11,6 +11,13 @@ use storekeeper::settings::{self, Wall};
 
 use crate::support::chain::{Chain, definitions, now};
 
+#[path = "metabase_proof.rs"]
+mod proof;
+#[path = "metabase_random.rs"]
+mod random;
+#[path = "metabase_scale.rs"]
+mod scale;
+
 const PEOPLE: &[&str] = &[
     "ana@example.com,Ana,Lima,pt-BR,store:harbor/000101,viewer",
     "bo@example.com,Bo,Berg,en,store:harbor/000125,viewer",
@@ -40,9 +47,13 @@ impl World {
     }
 
     async fn walled(chain: Chain, options: Options, wall: Wall) -> Self {
+        Self::of(chain, options, wall, PEOPLE).await
+    }
+
+    async fn of(chain: Chain, options: Options, wall: Wall, people: &[&str]) -> Self {
         let metabase = Metabase::start(options).await.expect("the stand-in");
         chain.reconcile_to(wall).await;
-        chain.import(PEOPLE).await.expect("the people");
+        chain.import(people).await.expect("the people");
         let http = http::Client::new(&settings::Http {
             connect_timeout_seconds: 5,
             read_timeout_seconds: 20,

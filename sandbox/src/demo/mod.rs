@@ -44,7 +44,7 @@ pub(crate) async fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     let plan = program.json("plan", &["plan"])?;
     steps.end("plan");
     steps.begin("apply");
-    let applied = program.json("apply", &["apply", "--yes"])?;
+    let applied = program.json("apply", &["apply", "--yes", "--no-audit"])?;
     steps.end("apply");
     steps.begin("plan again");
     let again = program.json("plan-again", &["plan"])?;
@@ -69,7 +69,7 @@ pub(crate) async fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
         "forecast": { "series": forecast["series"], "horizon_days": forecast["horizon_days"] },
         "export": written_back,
         "plan": { "applied": applied["applied"], "remaining": remaining },
-        "audit": { "people": audit["people"], "checks": audit["checks"], "leaks": leaks },
+        "audit": { "people": audit["people"], "checks": audit["checks"], "leaks": leaks, "certificate": audit["certificate"]["html"] },
         "mail": { "eml": mailed["mail"]["eml"], "html": mailed["mail"]["html"] },
         "seconds": steps.seconds,
     });

@@ -115,8 +115,9 @@ fn text(facts: &Facts<'_>) -> String {
     let path = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let _infallible = write!(
         text,
-        "\nlook next\n  the mail            {}\n  everything above    {}\n  a dashboard         make demo-serve, then sign in with what it prints\n  again               make demo: nothing is new, nothing changes\n  no trace            make demo-clean",
+        "\nlook next\n  the mail            {}\n  the certificate     {}\n  everything above    {}\n  a dashboard         make demo-serve, then sign in with what it prints\n  again               make demo: nothing is new, nothing changes\n  no trace            make demo-clean",
         path(&report["mail"]["html"]),
+        path(&report["audit"]["certificate"]),
         facts.report_file.display()
     );
     text

@@ -9,7 +9,7 @@ use super::collections::{archived, brief, keep};
 use super::items::last_edit;
 use super::queries;
 use super::reply::{Answer, Reply, invalid, missing, no_such_route};
-use super::state::{Card, Level, State, stamp};
+use super::state::{Card, INTERNAL_USER, Level, State, stamp};
 
 /// Settings of a question that are stored and given back.
 const EXTRA: &[&str] = &[
@@ -271,6 +271,18 @@ fn card_ref(state: &State, part: &str) -> Result<i64, Reply> {
         .ok_or_else(|| state.not_found())
 }
 
+/// Who made what a fresh instance brings; no list of accounts has it.
+fn internal_user() -> Value {
+    json!({
+        "id": INTERNAL_USER,
+        "email": "internal@metabase.com",
+        "first_name": "Metabase",
+        "last_name": "Internal",
+        "common_name": "Metabase Internal",
+        "is_qbnewb": true,
+    })
+}
+
 /// A question as answers show it.
 pub(super) fn describe(state: &State, caller: &Caller, card: &Card, legacy: bool) -> Value {
     let write = state.card_level(caller, card) == Level::Write;
@@ -301,7 +313,7 @@ pub(super) fn describe(state: &State, caller: &Caller, card: &Card, legacy: bool
         "public_uuid": card.public_uuid,
         "made_public_by_id": null,
         "creator_id": card.creator_id,
-        "creator": creator.map(super::state::User::brief),
+        "creator": creator.map_or_else(internal_user, super::state::User::brief),
         "last-edit-info": last_edit(state, card.creator_id, stamp(card.updated_at)),
         "can_write": write,
         "can_run_adhoc_query": state.queries(caller, database) == Queries::Native,

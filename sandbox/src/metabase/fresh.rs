@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::data_graph::open_permission;
 use super::profile::Profile;
 use super::state::{
-    ADMINISTRATORS, ALL_USERS, Card, Collection, DATA_ANALYSTS, Dashboard, Dashcard, Database, Field, Group, Level,
-    State, Table,
+    ADMINISTRATORS, ALL_USERS, Card, Collection, DATA_ANALYSTS, Dashboard, Dashcard, Database, Field, Group,
+    INTERNAL_USER, Level, State, Table,
 };
 
 impl State {
@@ -77,6 +77,7 @@ impl State {
                     base_type: "type/Text".into(),
                     nullable: true,
                     active: true,
+                    extra: Map::new(),
                 })
                 .collect();
             self.tables.insert(
@@ -89,6 +90,7 @@ impl State {
                     active: true,
                     fields,
                     synced_at: self.now,
+                    extra: Map::new(),
                 },
             );
         }
@@ -154,7 +156,7 @@ impl State {
                 archived: false,
                 archived_directly: false,
                 public_uuid: None,
-                creator_id: 0,
+                creator_id: INTERNAL_USER,
                 extra: Map::new(),
                 created_at: self.now,
                 updated_at: self.now,
@@ -176,7 +178,7 @@ impl State {
                 archived: false,
                 archived_directly: false,
                 public_uuid: None,
-                creator_id: 0,
+                creator_id: INTERNAL_USER,
                 tabs: Vec::new(),
                 dashcards: vec![Dashcard {
                     id: dashcard_id,

@@ -28,6 +28,11 @@ impl Metabase {
         locked(&self.server.log).clear();
     }
 
+    /// Shows every state there is from now on, right after the change that made it.
+    pub fn watch(&self, watcher: impl Fn(&Value) + Send + 'static) {
+        *locked(&self.server.watcher) = Some(Box::new(watcher));
+    }
+
     /// Plans a failure; several stand in line.
     pub fn fail_next(&self, fault: Fault) {
         locked(&self.server.faults).push(fault);

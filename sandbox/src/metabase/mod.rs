@@ -26,6 +26,7 @@ mod fresh;
 mod groups;
 mod handles;
 mod items;
+mod mbql;
 mod objects;
 mod pages;
 mod params;
@@ -48,6 +49,7 @@ mod template;
 mod throttle;
 mod users;
 mod warehouse;
+mod xrays;
 
 pub use faults::{Failure, Fault};
 pub use server::{Metabase, Options, Recorded};

@@ -69,6 +69,7 @@ pub(super) fn handle(state: &State, call: &Call, rest: &[&str]) -> Answer {
 /// `GET /api/card/public` and `/api/dashboard/public`.
 pub(super) fn list(state: &State, caller: &Caller, model: &str) -> Answer {
     caller.must_be_admin()?;
+    enabled(state)?;
     let row = |id: i64, name: &str, uuid: &str| json!({ "id": id, "name": name, "public_uuid": uuid });
     let rows: Vec<Value> = if model == "card" {
         state.cards.values().filter_map(|card| Some(row(card.id, &card.name, card.public_uuid.as_ref()?))).collect()

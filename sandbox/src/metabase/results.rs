@@ -1,5 +1,6 @@
 //! Query results in the shapes clients know: on the screen, as CSV, as JSON.
 
+use rust_xlsxwriter::{Workbook, XlsxError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -101,6 +102,10 @@ pub(super) fn export(ran: &Ran, about: &About, format: &str) -> Reply {
     let name = format!("query_result.{format}");
     let reply = match format {
         "csv" => Reply::file("text/csv", &name, csv(outcome)),
+        "xlsx" => match xlsx(outcome) {
+            Ok(bytes) => Reply::file("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", &name, bytes),
+            Err(error) => return super::reply::exception(&error.to_string()),
+        },
         _ => Reply::file("application/json;charset=utf-8", &name, rows_json(outcome)),
     };
     // Streamed answers are 202 too.
@@ -148,6 +153,37 @@ fn csv(outcome: &Outcome) -> Vec<u8> {
         text.push_str(&line(row.iter().map(Cell::exported).collect()));
     }
     text.into_bytes()
+}
+
+/// A workbook of one sheet; numbers stay numbers, the rest is text.
+fn xlsx(outcome: &Outcome) -> Result<Vec<u8>, XlsxError> {
+    let mut workbook = Workbook::new();
+    let sheet = workbook.add_worksheet().set_name("Query result")?;
+    for (at, column) in (0_u16..).zip(&outcome.columns) {
+        sheet.write_string(0, at, &column.name)?;
+    }
+    for (line, row) in (1_u32..).zip(&outcome.rows) {
+        for (at, cell) in (0_u16..).zip(row) {
+            match cell {
+                Cell::Null => {}
+                Cell::Bool(flag) => {
+                    sheet.write_boolean(line, at, *flag)?;
+                }
+                Cell::Number(digits) => match digits.parse::<f64>() {
+                    Ok(number) => {
+                        sheet.write_number(line, at, number)?;
+                    }
+                    Err(_) => {
+                        sheet.write_string(line, at, digits)?;
+                    }
+                },
+                other => {
+                    sheet.write_string(line, at, other.exported())?;
+                }
+            }
+        }
+    }
+    workbook.save_to_buffer()
 }
 
 fn csv_field(value: &str) -> String {

@@ -13,13 +13,14 @@ use super::server::Server;
 use super::state::State;
 use super::{
     api_keys, cards, collection_graph, collections, dashboards, data_graph, databases, groups, objects, pages, params,
-    public, runs, search, sessions, settings, tables, users,
+    public, runs, search, sessions, settings, tables, users, xrays,
 };
 
 /// First parts of paths that ask who is calling before anything else.
 const GUARDED: &[&str] = &[
     "alert",
     "api-key",
+    "automagic-dashboards",
     "cache",
     "card",
     "cards",
@@ -127,6 +128,7 @@ fn stored(state: &mut State, call: &Call, path: &[&str]) -> Answer {
         ["timeline" | "timeline-event", ..] => objects::timeline(state, &caller, call, path),
         ["native-query-snippet", rest @ ..] => objects::snippet(state, &caller, call, rest),
         ["cache"] => objects::cache(state, &caller, call),
+        ["automagic-dashboards", rest @ ..] => xrays::handle(state, &caller, call, rest),
         _ => Err(no_such_route()),
     }
 }

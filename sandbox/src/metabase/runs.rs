@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::access::{Caller, Queries};
 use super::call::{Call, id};
+use super::mbql;
 use super::queries;
 use super::reply::{Answer, Reply, no_such_route};
 use super::results::{self, About, Ran, export, screen};
@@ -79,11 +80,7 @@ async fn adhoc(server: &Server, call: &Call, format: Option<&str>) -> Answer {
         let sent = body.get("parameters").and_then(Value::as_array).cloned();
         let given = given_for(&query, None, &sent.unwrap_or_default());
         let mut plan = plan_query(state, &query, given, context, None);
-        let needed = match queries::sql(&query) {
-            Some(_) => Queries::Native,
-            None => Queries::Builder,
-        };
-        if state.queries(&caller, queries::database(&query)) < needed {
+        if !may_ask(state, &caller, &query) {
             plan.details = Err(Refusal {
                 text: "You do not have permissions to run this query.".into(),
                 kind: "missing-required-permissions",
@@ -92,6 +89,25 @@ async fn adhoc(server: &Server, call: &Call, format: Option<&str>) -> Answer {
         Ok::<_, Reply>(plan)
     })?;
     finish(server, plan, format).await
+}
+
+/// Whether somebody may run a query that is saved nowhere.
+fn may_ask(state: &State, caller: &Caller, query: &Value) -> bool {
+    let database = queries::database(query);
+    if queries::sql(query).is_some() {
+        return state.queries(caller, database) >= Queries::Native;
+    }
+    match mbql::source(query) {
+        // A right to one table is enough for that table, where it is of this database.
+        Some(mbql::Source::Table(table)) => {
+            state.tables.get(&table).is_some_and(|known| known.database_id == database)
+                && (caller.superuser || state.sees_table(caller, table))
+        }
+        Some(mbql::Source::Card(card)) => {
+            state.readable_card(caller, card).is_ok() && state.queries(caller, database) >= Queries::Builder
+        }
+        None => state.queries(caller, database) >= Queries::Builder,
+    }
 }
 
 fn compile(server: &Server, call: &Call) -> Answer {
@@ -245,8 +261,11 @@ fn plan_query(
 }
 
 fn compose(state: &State, query: &Value, given: Result<Vec<Given>, Refusal>) -> Result<String, Refusal> {
-    let sql = queries::sql(query).ok_or_else(|| refuse("This stand-in runs native SQL only."))?;
     let given = given?;
+    let Some(sql) = queries::sql(query) else {
+        let native = |card: &Card| compose(state, &card.query, Ok(Vec::new()));
+        return mbql::compile(state, query, &native);
+    };
     let tags = queries::tags(query);
     render(
         sql,
@@ -332,6 +351,7 @@ fn context_of(screen: &'static str, format: Option<&str>) -> Result<&'static str
         None | Some("api") => Ok(screen),
         Some("csv") => Ok("csv-download"),
         Some("json") => Ok("json-download"),
+        Some("xlsx") => Ok("xlsx-download"),
         Some(_) => Err(no_such_route()),
     }
 }

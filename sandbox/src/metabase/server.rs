@@ -77,6 +77,9 @@ pub struct Recorded {
     pub status: u16,
 }
 
+/// Looks at the whole state after each change.
+pub(super) type Watcher = Box<dyn Fn(&Value) + Send>;
+
 /// What the handlers share.
 pub(super) struct Server {
     state: Mutex<State>,
@@ -86,6 +89,7 @@ pub(super) struct Server {
     pub(super) faults: Mutex<Vec<Fault>>,
     pub(super) log: Mutex<Vec<Recorded>>,
     pub(super) clock: Mutex<Clock>,
+    pub(super) watcher: Mutex<Option<Watcher>>,
     state_file: Option<PathBuf>,
     changed: Notify,
     stopped: AtomicBool,
@@ -117,6 +121,7 @@ impl Metabase {
             faults: Mutex::new(Vec::new()),
             log: Mutex::new(Vec::new()),
             clock: Mutex::new(Clock::system()),
+            watcher: Mutex::new(None),
             state_file: options.state_file,
             changed: Notify::new(),
             stopped: AtomicBool::new(false),
@@ -177,7 +182,14 @@ impl Server {
 
     /// Changes the state; the file follows.
     pub(super) fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let answer = self.read(change);
+        let mut state = self.state();
+        state.now = self.now();
+        let answer = change(&mut state);
+        if let Some(watcher) = &*locked(&self.watcher) {
+            // Under the lock, so that no moment passes unseen.
+            watcher(&serde_json::to_value(&*state).expect("the state has text keys only"));
+        }
+        drop(state);
         self.changed.notify_one();
         answer
     }

@@ -99,6 +99,9 @@ impl User {
     }
 }
 
+/// The account that the real server gives to what it brings itself.
+pub(super) const INTERNAL_USER: i64 = 13_371_338;
+
 /// A login, or a reset link.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Session {
@@ -179,6 +182,9 @@ pub(super) struct Table {
     pub(super) active: bool,
     pub(super) fields: Vec<Field>,
     pub(super) synced_at: DateTime<Utc>,
+    /// What administrators wrote about it.
+    #[serde(default)]
+    pub(super) extra: Map<String, Value>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -189,6 +195,9 @@ pub(super) struct Field {
     pub(super) base_type: String,
     pub(super) nullable: bool,
     pub(super) active: bool,
+    /// What administrators wrote about it.
+    #[serde(default)]
+    pub(super) extra: Map<String, Value>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -84,9 +84,9 @@ fn store(state: &mut State, database_id: i64, details: &Map<String, Value>, foun
         let mut fields = Vec::with_capacity(columns.len());
         for (name, database_type, nullable) in columns {
             let known = before.iter().position(|field| field.name == name);
-            let id = match known {
-                Some(index) => before.remove(index).id,
-                None => state.next_id("field"),
+            let (id, extra) = match known.map(|index| before.remove(index)) {
+                Some(field) => (field.id, field.extra),
+                None => (state.next_id("field"), Map::new()),
             };
             fields.push(Field {
                 id,
@@ -95,6 +95,7 @@ fn store(state: &mut State, database_id: i64, details: &Map<String, Value>, foun
                 database_type,
                 nullable,
                 active: true,
+                extra,
             });
         }
         for mut gone in before {
@@ -102,10 +103,10 @@ fn store(state: &mut State, database_id: i64, details: &Map<String, Value>, foun
             fields.push(gone);
         }
         let (schema, name) = key;
-        state.tables.insert(
-            table_id,
-            Table { id: table_id, database_id, schema, name, active: true, fields, synced_at: state.now },
-        );
+        let extra = state.tables.get(&table_id).map(|table| table.extra.clone()).unwrap_or_default();
+        let table =
+            Table { id: table_id, database_id, schema, name, active: true, fields, synced_at: state.now, extra };
+        state.tables.insert(table_id, table);
     }
 }
 

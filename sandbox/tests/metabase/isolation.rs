@@ -298,3 +298,41 @@ async fn a_dashboard_page_shows_what_its_reader_may_see() {
     assert_eq!(chain.viewer.get("/dashboard/1").await.status, 403);
     assert_eq!(Client::anonymous(&chain.metabase).get(&path).await.status, 303);
 }
+
+#[tokio::test]
+async fn the_query_builder_and_x_rays_are_for_those_who_may_build_on_a_table() {
+    let chain = chain().await;
+    let tables = loop {
+        // The list comes with the sync, which answers before it is done.
+        let listed = chain.admin.get(&format!("/api/database/{}/schema/mart", chain.database)).await;
+        if listed.status == 200 && listed.json.as_array().is_some_and(|tables| !tables.is_empty()) {
+            break listed.json;
+        }
+        tokio::task::yield_now().await;
+    };
+    let sales =
+        tables.as_array().unwrap().iter().find(|table| table["name"] == "sales").unwrap()["id"].as_i64().unwrap();
+    let built = json!({ "database": chain.database, "type": "query", "query": {
+        "source-table": sales, "aggregation": [["count"]], "breakout": [["field", "store_id", null]] } });
+    let on_a_question = json!({ "database": chain.database, "type": "query", "query": {
+        "source-table": format!("card__{}", chain.own), "filter": ["=", ["field", "store_id", null], "000101"] } });
+    let xray = format!("/api/automagic-dashboards/table/{sales}");
+    for query in [&built, &on_a_question] {
+        let refused = chain.viewer.post("/api/dataset", query.clone()).await;
+        assert_eq!(refused.json["status"], "failed", "{}", refused.text);
+    }
+    assert_eq!(chain.viewer.get(&xray).await.status, 403);
+    // Granted that one table, and no other right.
+    let level =
+        json!({ "view-data": "unrestricted", "create-queries": { "mart": { sales.to_string(): "query-builder" } } });
+    let grant = json!({ "groups": { chain.north.to_string(): { chain.database.to_string(): level } } });
+    chain.admin.put("/api/permissions/graph?force=true", grant).await.good();
+    let answer = chain.viewer.post("/api/dataset", built).await.json;
+    assert_eq!(answer["data"]["rows"][0][0], "000101", "{answer}");
+    assert_eq!(answer["data"]["cols"][1]["name"], "count");
+    assert_eq!(chain.viewer.get(&xray).await.status, 200);
+    assert_eq!(chain.viewer.post("/api/dataset", native(chain.database)).await.json["status"], "failed");
+    let off = json!({ "value": false });
+    chain.admin.put("/api/setting/enable-xrays", off).await;
+    assert_eq!(chain.viewer.get(&xray).await.status, 403);
+}

@@ -115,6 +115,11 @@ impl Chain {
         Self::of(&borrow(harbor.leak()), &borrow(mesa.leak()), "2023-11-29").await
     }
 
+    /// As many stores as a test wants, in regions of its own.
+    pub(crate) async fn sized(harbor: &[(&str, &str)], mesa: &[(&str, &str)], first: &str) -> Self {
+        Self::of(harbor, mesa, first).await
+    }
+
     async fn of(harbor: &[(&str, &str)], mesa: &[(&str, &str)], first: &str) -> Self {
         let database = Database::migrated().await;
         let warehouse = database.warehouse_of(&database.name, 8).await;

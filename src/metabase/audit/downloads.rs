@@ -1,0 +1,86 @@
+//! Downloads in each format, read back into rows.
+
+use std::io::Cursor;
+
+use calamine::{Data, Reader as _, Xlsx};
+use serde_json::{Value, json};
+
+use super::acting::Acting;
+use super::answers::Rows;
+use crate::metabase::client;
+
+impl Acting<'_> {
+    /// Downloads the answer of a question; nothing where it is refused or fails.
+    pub(super) async fn download(&self, path: &str, format: &str) -> Result<Option<Rows>, client::Error> {
+        let body = json!({"format_rows": false});
+        match self.client.download(&format!("{path}/{format}"), &body).await {
+            Ok(bytes) => Ok(read(format, &bytes)),
+            Err(error) if error.status().is_some_and(|status| status.is_client_error()) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Reads a downloaded file. An answer that says why there is none is no file.
+fn read(format: &str, bytes: &[u8]) -> Option<Rows> {
+    if serde_json::from_slice::<Value>(bytes).is_ok_and(|answer| answer["status"] == "failed") {
+        return None;
+    }
+    match format {
+        "csv" => csv(bytes),
+        "xlsx" => workbook(bytes),
+        _ => objects(bytes),
+    }
+}
+
+fn csv(bytes: &[u8]) -> Option<Rows> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
+    let columns = reader.headers().ok()?.iter().map(str::to_owned).collect();
+    let rows = reader.records().filter_map(Result::ok);
+    let rows = rows.map(|record| record.iter().map(|text| json!(text)).collect()).collect();
+    Some(Rows { columns, rows, cut: false })
+}
+
+fn workbook(bytes: &[u8]) -> Option<Rows> {
+    let mut book: Xlsx<_> = Xlsx::new(Cursor::new(bytes)).ok()?;
+    let range = book.worksheet_range_at(0)?.ok()?;
+    let mut lines = range.rows();
+    let columns = lines.next()?.iter().map(ToString::to_string).collect();
+    let value = |cell: &Data| match cell {
+        Data::Float(number) => json!(number),
+        Data::Int(number) => json!(number),
+        Data::Bool(flag) => json!(flag),
+        Data::Empty => Value::Null,
+        other => json!(other.to_string()),
+    };
+    let rows = lines.map(|line| line.iter().map(value).collect()).collect();
+    Some(Rows { columns, rows, cut: false })
+}
+
+fn objects(bytes: &[u8]) -> Option<Rows> {
+    let Value::Array(lines) = serde_json::from_slice(bytes).ok()? else { return None };
+    let columns = lines.first().and_then(Value::as_object).map(|first| first.keys().cloned().collect());
+    let values = |line: Value| match line {
+        Value::Object(fields) => fields.into_iter().map(|(_, value)| value).collect(),
+        _ => Vec::new(),
+    };
+    Some(Rows { columns: columns.unwrap_or_default(), rows: lines.into_iter().map(values).collect(), cut: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_in_each_format_and_a_refusal_is_none() {
+        let text = read("csv", b"store_id,sum\n000101,\"1,5\"\n").unwrap();
+        assert_eq!(
+            (text.columns, text.rows),
+            (vec!["store_id".into(), "sum".into()], vec![vec![json!("000101"), json!("1,5")]])
+        );
+        let lines = read("json", br#"[{"store_id":"000101","sum":2}]"#).unwrap();
+        assert_eq!(lines.rows, [[json!("000101"), json!(2)]]);
+        assert!(read("csv", br#"{"status":"failed"}"#).is_none());
+        assert!(read("xlsx", b"no workbook").is_none());
+    }
+}

@@ -1,0 +1,440 @@
+//! One audit from its beginning to its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Instant;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use secrecy::SecretString;
+use serde::Serialize;
+use serde_json::Value;
+use tracing::{info, warn};
+
+use super::acting::{Acting, nothing};
+use super::answers::Rows;
+use super::combinations::{make_key, people};
+use super::findings::{Evidence, Findings, GroupProof, Leak};
+use super::truth_tables::Stores;
+use super::world::World;
+use crate::metabase::AT_ONCE;
+use crate::metabase::actual::sql_of;
+use crate::metabase::client::{self, Client, Proof, list};
+use crate::metabase::context::{Context, Error};
+use crate::metabase::index::Index;
+use crate::metabase::step::Action;
+use crate::metabase::tables::Kind;
+
+/// How much an audit tries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extent {
+    /// Decides what is drawn where not all is tried: the same seed draws the same.
+    pub seed: String,
+    /// Try everything, however long it takes.
+    pub full: bool,
+    /// Of foreign places, connections and combinations, so many for each group.
+    pub sample: usize,
+}
+
+impl Extent {
+    /// What is tried of a chain of this size: everything, or a draw that differs from
+    /// day to day.
+    pub fn of_day(now: chrono::DateTime<chrono::Utc>) -> Self {
+        Self { seed: now.date_naive().to_string(), full: false, sample: 16 }
+    }
+}
+
+/// Name, kind and number of what is mailed, and to whom.
+type Sent = (String, Kind, Option<i64>, Vec<Value>);
+
+/// Groups times places up to which everything is tried unasked.
+const SMALL: usize = 6_400;
+
+/// What an audit found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Audit {
+    /// People whose view was proven, each as the union of her groups.
+    pub people: usize,
+    /// Things tried or compared.
+    pub checks: u64,
+    /// What should not have been seen.
+    pub leaks: Vec<Leak>,
+    /// What should have been seen and could not be.
+    pub failures: Vec<String>,
+    /// Weaknesses of open-source Metabase itself that are open here.
+    pub exposures: Vec<String>,
+    /// How long it took.
+    pub seconds: f64,
+    /// The release of the instance.
+    pub metabase: String,
+    /// What was drawn by.
+    pub seed: String,
+    /// Whether everything was tried.
+    pub full: bool,
+    /// Who saw what.
+    #[serde(skip)]
+    pub evidence: Evidence,
+}
+
+impl Audit {
+    /// Says whether everybody sees what she should, and nothing else.
+    pub fn is_clean(&self) -> bool {
+        self.leaks.is_empty() && self.failures.is_empty()
+    }
+}
+
+impl fmt::Display for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for leak in &self.leaks {
+            writeln!(f, "LEAK  {}: {} ({})", leak.who, leak.what, leak.how)?;
+        }
+        for failure in &self.failures {
+            writeln!(f, "FAIL  {failure}")?;
+        }
+        for exposure in &self.exposures {
+            writeln!(f, "note  {exposure}")?;
+        }
+        let (places, tried) = (self.evidence.foreign_places, self.evidence.foreign_tried);
+        if tried < places {
+            writeln!(
+                f,
+                "note  {tried} of {places} foreign places were tried, drawn by `{}`; --full tries all",
+                self.seed
+            )?;
+        }
+        let (people, checks, leaks) = (self.people, self.checks, self.leaks.len());
+        write!(f, "{people} people, {checks} checks, {leaks} leaks in {:.1} s", self.seconds)
+    }
+}
+
+/// Tries what every group and every role can see, as much of it as is usual.
+///
+/// # Errors
+/// When the instance or the warehouse cannot be asked. A leak is no error.
+pub async fn audit(context: &Context<'_>) -> Result<Audit, Error> {
+    audit_with(context, &Extent::of_day(context.now)).await
+}
+
+/// Tries what every group and every role can see.
+///
+/// # Errors
+/// As [`audit`].
+pub async fn audit_with(context: &Context<'_>, extent: &Extent) -> Result<Audit, Error> {
+    let started = Instant::now();
+    let ledger = context.ledger();
+    let claim = ledger.claim().await.map_err(Error::ledger("claim the instance"))?.ok_or(Error::Busy)?;
+    let outcome = prove(context, extent, started).await;
+    claim.release().await;
+    outcome
+}
+
+async fn prove(context: &Context<'_>, extent: &Extent, started: Instant) -> Result<Audit, Error> {
+    let gathered = context.gather_anew().await?;
+    let index = Index::resolve(&gathered.desired, &gathered.actual, &gathered.objects);
+    let brands: Vec<_> = context.brands.keys().cloned().collect();
+    let stores = Stores::read(context.warehouse, &brands)
+        .await
+        .map_err(|source| Error::Role { role: "owner".to_owned(), source })?;
+    let pairs = gathered.desired.groups.len() * gathered.desired.collections.len();
+    let extent = Extent { full: extent.full || pairs <= SMALL, ..extent.clone() };
+    let world = World::new(context, &gathered, &index, stores, extent);
+    let prefix = format!("{} audit ", context.installation.name);
+    remove_keys(&gathered.client, &prefix).await?;
+    let mut findings = world.rights();
+    let mut evidence = Evidence::default();
+    let outcome = world.with_keys(&prefix, &mut findings, &mut evidence).await;
+    // Whatever happened, no key is left behind.
+    remove_keys(&gathered.client, &prefix).await?;
+    let probed = outcome?;
+    evidence.roles = world.roles(&mut findings).await?;
+    evidence.people = people(&world, &evidence, &probed);
+    evidence.tried = std::mem::take(&mut findings.tried);
+    (evidence.foreign_places, evidence.foreign_tried) = (findings.foreign_places, findings.foreign_tried);
+    findings.leaks.sort();
+    findings.leaks.dedup();
+    findings.failures.sort();
+    findings.failures.dedup();
+    let audit = Audit {
+        people: evidence.people.len(),
+        checks: findings.checks,
+        leaks: findings.leaks,
+        failures: findings.failures,
+        exposures: findings.exposures.into_iter().collect(),
+        seconds: started.elapsed().as_secs_f64(),
+        metabase: gathered.actual.version.clone(),
+        seed: world.extent.seed.clone(),
+        full: world.extent.full,
+        evidence,
+    };
+    let (people, leaks, failures) = (audit.people, audit.leaks.len(), audit.failures.len());
+    if leaks > 0 {
+        warn!(people, checks = audit.checks, leaks, failures, "audit found leaks");
+    } else {
+        info!(people, checks = audit.checks, leaks, failures, "audited");
+    }
+    Ok(audit)
+}
+
+/// Deletes keys of this audit, or of one that was killed.
+async fn remove_keys(client: &Client, prefix: &str) -> Result<(), Error> {
+    for key in list(client.get("api/api-key").await.map_err(Error::Metabase)?) {
+        let ours = key["name"].as_str().is_some_and(|name| name.starts_with(prefix));
+        if let (true, Some(id)) = (ours, key["id"].as_i64()) {
+            client.delete(&format!("api/api-key/{id}")).await.map_err(Error::Metabase)?;
+        }
+    }
+    Ok(())
+}
+
+impl World<'_> {
+    /// Everything that is tried with keys, and what only an administrator can list.
+    async fn with_keys(
+        &self,
+        prefix: &str,
+        findings: &mut Findings,
+        evidence: &mut Evidence,
+    ) -> Result<BTreeSet<BTreeSet<String>>, Error> {
+        self.links(findings).await.map_err(Error::Metabase)?;
+        self.mails(findings).await.map_err(Error::Metabase)?;
+        self.personal(findings).await.map_err(Error::Metabase)?;
+        let found: Vec<(Findings, Option<GroupProof>)> = futures::stream::iter(self.desired().groups.keys())
+            .map(|group| self.group(prefix, group))
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        for (one, proof) in found {
+            findings.add(one);
+            evidence.groups.extend(proof);
+        }
+        evidence.groups.sort_by(|left, right| left.group.cmp(&right.group));
+        self.combined(prefix, findings).await
+    }
+
+    async fn group(&self, prefix: &str, key: &str) -> Result<(Findings, Option<GroupProof>), Error> {
+        let mut findings = Findings::default();
+        let Some((key, group)) = self.desired().groups.get_key_value(key) else { return Ok((findings, None)) };
+        let Some(id) = self.index.get(Kind::Group, key) else {
+            findings.failures.push(format!("the group `{key}` is not there yet: apply first"));
+            return Ok((findings, None));
+        };
+        let client = &self.gathered.client;
+        let (key_id, secret) = make_key(client, prefix, id).await?;
+        let acting = Acting::new(self, vec![key], client.with(Proof::Key(SecretString::from(secret))));
+        let outcome = acting.everything(&mut findings).await;
+        client.delete(&format!("api/api-key/{key_id}")).await.map_err(Error::Metabase)?;
+        outcome.map_err(Error::Metabase)?;
+        let proof = findings.proof(key, &group.scope.to_string(), acting.allowed.len());
+        Ok((findings, Some(proof)))
+    }
+
+    /// Compares the rights that are set with those that are wanted: the union of
+    /// a person's groups is right when her memberships and their rights are.
+    fn rights(&self) -> Findings {
+        let mut findings = Findings::default();
+        let actual = &self.gathered.actual;
+        findings.checks("rights", actual.levels.len() + actual.asks.len() + actual.memberships.len());
+        // A guard may refuse the plan as a whole; what it would revoke is open all the same.
+        let steps = self.context.plan_without_guards(self.gathered).steps;
+        for step in &steps {
+            let locks = step.name.starts_with("enable-public") || step.name == "enable-xrays";
+            let how = match (step.action, step.kind) {
+                (Action::Revoke, kind) => format!("{kind} that nobody granted"),
+                (Action::Deactivate, _) => "account without a grant".to_owned(),
+                (Action::Update, "setting") if locks => "setting".to_owned(),
+                _ => continue,
+            };
+            let changes: Vec<String> =
+                step.changes.iter().map(|change| format!("{} {}", change.field, change.from)).collect();
+            let who = match step.kind {
+                "membership" | "person" => {
+                    let id = actual.users.iter().find(|(_, user)| user.email == step.name).map(|(id, _)| *id);
+                    format!("person {}", id.unwrap_or_default())
+                }
+                _ => step.name.clone(),
+            };
+            findings.leak(&who, format!("{} {}", step.scope, changes.join(", ")).trim(), &how);
+        }
+        let ours: BTreeSet<i64> =
+            self.desired().groups.keys().filter_map(|key| self.index.get(Kind::Group, key)).collect();
+        let people = self.people();
+        for membership in actual.memberships.iter().filter(|membership| people.contains_key(&membership.user)) {
+            let group = membership.group;
+            if group != actual.all_users && group != actual.administrators && !ours.contains(&group) {
+                let name = actual.groups.get(&group).cloned().unwrap_or_default();
+                findings.leak(
+                    &format!("person {}", membership.user),
+                    format!("group `{name}`"),
+                    "membership of a group that is not ours",
+                );
+            }
+        }
+        findings
+    }
+
+    /// Our people by the instance's number.
+    fn people(&self) -> BTreeMap<i64, &str> {
+        let keys = self.desired().people.keys();
+        keys.filter_map(|key| Some((self.index.get(Kind::Person, key)?, key.as_str()))).collect()
+    }
+
+    /// The stores of one of our people.
+    fn stores_of_person(&self, user: i64) -> Option<BTreeSet<super::answers::StoreKey>> {
+        let account = self.desired().people.get(*self.people().get(&user)?)?;
+        let scopes = account.groups.iter().filter_map(|group| self.desired().groups.get(group));
+        Some(scopes.flat_map(|group| self.stores.of(&group.scope)).collect())
+    }
+
+    /// Looks for links that need no sign-in, and for keys that act for our groups.
+    async fn links(&self, findings: &mut Findings) -> Result<(), client::Error> {
+        for (path, kind) in [("api/card/public", "question"), ("api/dashboard/public", "dashboard")] {
+            findings.check("public links");
+            match self.gathered.client.get(path).await {
+                Ok(answer) => {
+                    for link in list(answer) {
+                        let name = link["name"].as_str().unwrap_or_default();
+                        findings.leak("anybody", format!("{kind} `{name}`"), "public link");
+                    }
+                }
+                // While sharing is switched off the list is refused, and so is every link.
+                Err(error) if error.status().is_some_and(|status| status.is_client_error()) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let ours: BTreeSet<i64> =
+            self.desired().groups.keys().filter_map(|key| self.index.get(Kind::Group, key)).collect();
+        for key in list(self.gathered.client.get("api/api-key").await?) {
+            findings.check("API keys");
+            if key["group"]["id"].as_i64().is_some_and(|group| ours.contains(&group)) {
+                let name = key["name"].as_str().unwrap_or_default();
+                let group = key["group"]["name"].as_str().unwrap_or_default();
+                findings.exposures.insert(format!("the API key `{name}` has the rights of `{group}` and is not ours"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what is mailed, and to whom: a recipient sees what its maker sees.
+    async fn mails(&self, findings: &mut Findings) -> Result<(), client::Error> {
+        let client = &self.gathered.client;
+        let mut sent: Vec<Sent> = Vec::new();
+        for pulse in list(or_none(client.get("api/pulse").await)?) {
+            let channels = pulse["channels"].as_array().into_iter().flatten();
+            let to: Vec<Value> =
+                channels.filter_map(|channel| channel["recipients"].as_array()).flatten().cloned().collect();
+            let cards = pulse["cards"].as_array().into_iter().flatten().filter_map(|card| card["id"].as_i64());
+            let name = format!("subscription `{}`", pulse["name"].as_str().unwrap_or_default());
+            match pulse["dashboard_id"].as_i64() {
+                Some(id) => sent.push((name, Kind::Dashboard, Some(id), to)),
+                None => sent.extend(cards.map(|card| (name.clone(), Kind::Card, Some(card), to.clone()))),
+            }
+        }
+        for path in ["api/notification", "api/alert"] {
+            for alert in list(or_none(client.get(path).await)?).into_iter().filter(|alert| alert["active"] != false) {
+                let handlers = alert["handlers"].as_array().or_else(|| alert["channels"].as_array());
+                let to = handlers
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|handler| handler["recipients"].as_array())
+                    .flatten()
+                    .map(|recipient| match (&recipient["user_id"], &recipient["details"]["value"]) {
+                        (Value::Number(id), _) => serde_json::json!({"id": id}),
+                        (_, Value::String(text)) => serde_json::json!({"email": text}),
+                        _ => recipient.clone(),
+                    })
+                    .collect();
+                let card = alert["payload"]["card_id"].as_i64().or_else(|| alert["card"]["id"].as_i64());
+                sent.push(("alert".to_owned(), Kind::Card, card, to));
+            }
+        }
+        let users = &self.gathered.actual.users;
+        for (name, kind, id, to) in sent {
+            let key = id.and_then(|id| self.index.key(kind, id));
+            let scope = match kind {
+                Kind::Dashboard => key.and_then(|key| self.desired().dashboards.get(key)).map(|board| &board.scope),
+                _ => key.and_then(|key| self.desired().cards.get(key)).map(|card| &card.scope),
+            };
+            for recipient in to {
+                findings.check("recipients of mail");
+                let text = recipient["email"].as_str().map(str::to_lowercase);
+                let by_address =
+                    || users.iter().find(|(_, user)| Some(&user.email) == text.as_ref()).map(|(id, _)| *id);
+                let user = recipient["id"].as_i64().or_else(by_address);
+                let what = match scope {
+                    Some(scope) => format!("{name} of `{scope}`"),
+                    None => name.clone(),
+                };
+                match (user.filter(|user| users.contains_key(user)), scope) {
+                    (None, Some(_)) => {
+                        findings.leak("an address that is nobody's", what, "a subscription that is mailed there");
+                    }
+                    (Some(user), Some(scope)) if !users[&user].superuser => {
+                        let own = self.stores_of_person(user).unwrap_or_default();
+                        if !self.stores.of(scope).is_subset(&own) {
+                            findings.leak(&format!("person {user}"), what, "a subscription that is mailed there");
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks into personal collections: an administrator may have put a copy there that
+    /// shows more than its owner should see.
+    async fn personal(&self, findings: &mut Findings) -> Result<(), client::Error> {
+        let client = &self.gathered.client;
+        let people = self.people();
+        let rows = list(client.get("api/collection?personal-only=true").await?);
+        let owned = rows.into_iter().filter_map(|row| Some((row["id"].as_i64()?, row["personal_owner_id"].as_i64()?)));
+        let owned: Vec<(i64, i64)> = owned.filter(|(_, owner)| people.contains_key(owner)).collect();
+        let calls = owned.iter().map(|(collection, owner)| async move {
+            let models = "models=card&models=dataset&models=metric";
+            client.pages(&format!("api/collection/{collection}/items?{models}")).await.map(|rows| (*owner, rows))
+        });
+        let found: Vec<(i64, Vec<Value>)> = futures::stream::iter(calls).buffered(AT_ONCE).try_collect().await?;
+        for (owner, rows) in found {
+            findings.check("personal collections");
+            for id in rows.iter().filter_map(|row| row["id"].as_i64()) {
+                self.copy(findings, owner, id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn copy(&self, findings: &mut Findings, owner: i64, id: i64) -> Result<(), client::Error> {
+        findings.check("personal collections");
+        let client = &self.gathered.client;
+        let whole = client.get(&format!("api/card/{id}?legacy-mbql=true")).await?;
+        let database = whole["database_id"].as_i64().or_else(|| whole["dataset_query"]["database"].as_i64());
+        let Some((key, connection)) = self.connection(database) else { return Ok(()) };
+        let allowed = self.stores_of_person(owner).unwrap_or_default();
+        let answer = client.post(&format!("api/card/{id}/query"), &nothing()).await?;
+        let rows = Rows::of_answer(&answer);
+        let who = format!("person {owner}");
+        let what =
+            format!("question `{}` ({id}) in her personal collection", whole["name"].as_str().unwrap_or_default());
+        let foreign: Vec<_> =
+            rows.stores(connection.scope.brand()).into_iter().filter(|pair| !allowed.contains(pair)).collect();
+        for (brand, store) in &foreign {
+            findings.leak(&who, format!("store {brand}/{store} in {what}"), "a copy that somebody put there");
+        }
+        let sql = sql_of(&whole).map(|(_, sql)| sql).unwrap_or_default();
+        let scopes = self.people().get(&owner).and_then(|key| self.desired().people.get(*key));
+        let fenced = scopes.into_iter().flat_map(|account| &account.groups).any(|group| {
+            let group = self.desired().groups.get(group);
+            group.is_some_and(|group| self.fence(&group.scope).check(&sql).is_ok())
+        });
+        if foreign.is_empty() && !rows.tells_stores() && !fenced && self.wider(connection, &allowed) {
+            findings.leak(&who, format!("{what}, over the connection `{key}`"), "a copy that somebody put there");
+        }
+        Ok(())
+    }
+}
+
+/// Lists that a release does not have are empty.
+fn or_none(answer: Result<Value, client::Error>) -> Result<Value, client::Error> {
+    match answer {
+        Err(error) if error.status().is_some_and(|status| status.is_client_error()) => Ok(Value::Null),
+        other => other,
+    }
+}

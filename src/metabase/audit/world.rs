@@ -1,0 +1,132 @@
+//! What one audit works on: what is wanted, what is there, and the truth.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Mutex, OnceCell};
+
+use super::answers::{Rows, StoreKey};
+use super::own::plain;
+use super::run::Extent;
+use super::truth_tables::{self, Stores};
+use crate::access::Scope;
+use crate::metabase::client::{self, list};
+use crate::metabase::context::{Context, Gathered};
+use crate::metabase::desired::{Connection, Desired};
+use crate::metabase::fence::Fence;
+use crate::metabase::index::Index;
+use crate::metabase::tables::Kind;
+use crate::warehouse::Warehouse;
+
+/// What a question really answers, or why nobody knows.
+pub(super) type Truth = Arc<Result<Rows, String>>;
+
+/// A connection's tables, read once; names and numbers.
+type Tables = Arc<OnceCell<Vec<(String, i64)>>>;
+
+/// One audit.
+pub(super) struct World<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) gathered: &'a Gathered,
+    pub(super) index: &'a Index,
+    pub(super) stores: Stores,
+    pub(super) extent: Extent,
+    truths: Mutex<BTreeMap<String, Arc<OnceCell<Truth>>>>,
+    tables: Mutex<BTreeMap<i64, Tables>>,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(
+        context: &'a Context<'a>,
+        gathered: &'a Gathered,
+        index: &'a Index,
+        stores: Stores,
+        extent: Extent,
+    ) -> Self {
+        Self { context, gathered, index, stores, extent, truths: Mutex::default(), tables: Mutex::default() }
+    }
+
+    pub(super) fn desired(&self) -> &'a Desired {
+        &self.gathered.desired
+    }
+
+    pub(super) fn warehouse(&self) -> &'a Warehouse {
+        self.context.warehouse
+    }
+
+    pub(super) fn fence<'s>(&'s self, scope: &'s Scope) -> Fence<'s> {
+        Fence { scope, unscoped: &self.gathered.unscoped }
+    }
+
+    /// Says whether a question is ours and lies in the collection we put it into.
+    pub(super) fn in_place(&self, id: i64, collection: Option<i64>) -> bool {
+        let key = self.index.key(Kind::Card, id);
+        let card = key.and_then(|key| self.desired().cards.get(key));
+        card.is_some_and(|card| self.index.get(Kind::Collection, &card.collection) == collection)
+    }
+
+    /// Our connection behind a database of the instance.
+    pub(super) fn connection(&self, database: Option<i64>) -> Option<(&'a str, &'a Connection)> {
+        let key = self.index.key(Kind::Connection, database?)?;
+        self.desired().connections.get_key_value(key).map(|(key, connection)| (key.as_str(), connection))
+    }
+
+    /// Says whether a connection shows stores beyond these.
+    pub(super) fn wider(&self, connection: &Connection, allowed: &BTreeSet<StoreKey>) -> bool {
+        !self.stores.of(&connection.scope).is_subset(allowed)
+    }
+
+    /// The collections that a group should read.
+    pub(super) fn readable(&self, groups: &[&str]) -> BTreeSet<i64> {
+        let of = self.desired().reads.iter().filter(|(group, _)| groups.contains(&group.as_str()));
+        of.filter_map(|(_, collection)| self.index.get(Kind::Collection, collection)).collect()
+    }
+
+    /// The connections that a group should ask.
+    pub(super) fn askable(&self, groups: &[&str]) -> BTreeSet<i64> {
+        let of = self.desired().asks.iter().filter(|(group, _)| groups.contains(&group.as_str()));
+        of.filter_map(|(_, connection)| self.index.get(Kind::Connection, connection)).collect()
+    }
+
+    /// What a question of ours really answers; asked of the tables once.
+    pub(super) async fn truth(&self, key: &str) -> Truth {
+        let cell = Arc::clone(self.truths.lock().await.entry(key.to_owned()).or_default());
+        let read = async || {
+            let answer = truth_tables::answer(self.warehouse(), &plain(&self.desired().cards[key].sql)).await;
+            Arc::new(answer.map_err(|error| error.to_string()))
+        };
+        Arc::clone(cell.get_or_init(read).await)
+    }
+
+    /// The truth once more: a load may have come in between.
+    pub(super) async fn truth_now(&self, key: &str) -> Truth {
+        self.truths.lock().await.remove(key);
+        self.truth(key).await
+    }
+
+    /// The tables of a connection, as Metabase numbers them.
+    pub(super) async fn tables(&self, database: i64, schema: &str) -> Result<Vec<(String, i64)>, client::Error> {
+        let cell = Arc::clone(self.tables.lock().await.entry(database).or_default());
+        let read = async || {
+            let rows = list(self.gathered.client.get(&format!("api/database/{database}/schema/{schema}")).await?);
+            let named = |row: &serde_json::Value| Some((row["name"].as_str()?.to_owned(), row["id"].as_i64()?));
+            Ok(rows.iter().filter_map(named).collect())
+        };
+        cell.get_or_try_init(read).await.cloned()
+    }
+
+    /// Orders things by chance, always alike for one seed and one asker.
+    pub(super) fn drawn<T>(&self, who: &str, mut things: Vec<T>, name: impl Fn(&T) -> String) -> Vec<T> {
+        things.sort_by_cached_key(|thing| {
+            let digest = Sha256::digest(format!("{}\u{1f}{who}\u{1f}{}", self.extent.seed, name(thing)));
+            <[u8; 32]>::from(digest)
+        });
+        things
+    }
+
+    /// How many of so many are tried.
+    pub(super) fn share(&self, of: usize) -> usize {
+        if self.extent.full { of } else { of.min(self.extent.sample) }
+    }
+}
