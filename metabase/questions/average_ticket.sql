@@ -8,6 +8,8 @@
 -- "Average ticket" = "cents"
 -- "Last year" = "cents"
 -- "Business date" = "date"
+-- [settings]
+-- "graph.y_axis.unpin_from_zero" = true
 -- ---
 WITH latest AS (
     SELECT max(x.business_date) AS business_date

@@ -8,6 +8,8 @@
 -- "Labor %" = "percent"
 -- "Four weeks" = "percent"
 -- "Business date" = "date"
+-- [settings]
+-- "graph.y_axis.unpin_from_zero" = true
 -- ---
 WITH latest AS (
     SELECT x.business_date

@@ -78,6 +78,8 @@ pub enum Rule {
     ByStore,
     /// Every reader of the brand sees all of it, for this reason.
     Shared(String),
+    /// Every reader of the whole brand and above sees all of it and other readers no row, for this reason.
+    BrandReaders(String),
     /// A role sees the lines about itself.
     OwnLines,
     /// Whoever watches sees it, no reader.
@@ -93,6 +95,7 @@ impl fmt::Display for Rule {
         f.pad(match self {
             Self::ByStore => "by store",
             Self::Shared(_) => "every reader of the brand",
+            Self::BrandReaders(_) => "readers of the whole brand",
             Self::OwnLines => "own lines",
             Self::Ops => "ops",
             Self::Closed => "closed",
@@ -313,6 +316,10 @@ fn expected(
             Some(rows.iter().filter(|((brand, store), _)| own(brand, store)).map(|(k, n)| (k.clone(), *n)).collect())
         }
         Rule::Shared(_) if enters => Some(rows.clone()),
+        Rule::BrandReaders(_) if enters => {
+            let wide = matches!(scope, Scope::Chain | Scope::Brand(_));
+            Some(if wide { rows.clone() } else { Rows::new() })
+        }
         Rule::OwnLines => {
             Some(stores.iter().map(|(brand, store)| ((Some(brand.0.clone()), Some(store.0.clone())), 1)).collect())
         }
@@ -321,7 +328,7 @@ fn expected(
 }
 
 /// Says who may see a thing, by what it is and where it stands.
-fn rule(thing: &Thing, shared: &BTreeMap<String, String>) -> Rule {
+fn rule(thing: &Thing, shared: &SharedThings) -> Rule {
     if thing.brand.is_none() && thing.schema != "mart_all" {
         return match (thing.schema.as_str(), thing.kind) {
             ("walls", Kind::Table) if thing.name == "stores" => Rule::OwnLines,
@@ -342,18 +349,34 @@ fn rule(thing: &Thing, shared: &BTreeMap<String, String>) -> Rule {
     } else {
         let ours = (thing.schema.starts_with("history_") && [KNOWN_LOADS, HORIZON].contains(&name))
             .then(|| "tells when the brand's loads became known and how far back, and nothing of a store".to_owned());
-        ours.or_else(|| shared.get(name).cloned()).map_or(Rule::Unclassified, Rule::Shared)
+        let all = ours.or_else(|| shared.all.get(name).cloned()).map(Rule::Shared);
+        let wide = || shared.brand_readers.get(name).cloned().map(Rule::BrandReaders);
+        all.or_else(wide).unwrap_or(Rule::Unclassified)
     }
 }
 
-/// Reads which tables and views without a `store_id` are for every reader of a brand, and why.
-fn shared(definitions: &Path) -> Result<BTreeMap<String, String>, Error> {
+/// `sql/marts/shared.toml`: tables and views without a `store_id`, and why who sees them.
+#[derive(Debug, Default)]
+struct SharedThings {
+    /// Every reader of a brand sees all rows.
+    all: BTreeMap<String, String>,
+    /// The readers of the whole brand and above see all rows, others none.
+    brand_readers: BTreeMap<String, String>,
+}
+
+/// Reads which tables and views without a `store_id` are for whom, and why.
+fn shared(definitions: &Path) -> Result<SharedThings, Error> {
     let path = definitions.join("sql/marts/shared.toml");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(source) => return Err(Error::Shared { path, source }),
     };
-    toml::from_str(&text).map_err(|source| Error::SharedText { path, source: Box::new(source) })
+    let understood = |text: &str| {
+        let mut lines: toml::Table = toml::from_str(text)?;
+        let brand_readers = lines.remove("brand_readers").map_or(Ok(BTreeMap::new()), toml::Value::try_into)?;
+        Ok(SharedThings { all: lines.try_into()?, brand_readers })
+    };
+    understood(&text).map_err(|source| Error::SharedText { path, source: Box::new(source) })
 }
 
 fn finding(who: &str, thing: &Thing, how: &str) -> Finding {

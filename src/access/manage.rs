@@ -35,6 +35,15 @@ pub enum Error {
     /// The grant comes from a list: taking it back would last until the next import.
     #[error("the grant of `{0}` comes from an imported list")]
     Imported(Scope),
+    /// Whoever is to give it is owner of nothing.
+    #[error("the person in whose name this is done is owner of no scope")]
+    NoOwner,
+    /// It is outside of what she owns.
+    #[error("`{0}` is outside of what this owner may give")]
+    Outside(Scope),
+    /// Another person has that address.
+    #[error("somebody else has this address")]
+    AddressTaken,
     /// She does not hold it.
     #[error("the person holds no grant of `{0}`")]
     NotGranted(Scope),
@@ -53,6 +62,9 @@ impl Error {
             ),
             Self::Imported(_) => Some("remove the line from the list and import it again"),
             Self::UnknownPerson => Some("`access import` and `access grant` make people known"),
+            Self::NoOwner => Some("`access show` tells her grants; an operator gives one with `--level owner`"),
+            Self::Outside(_) => Some("nothing was changed; ask an owner of a wider scope, or an operator"),
+            Self::AddressTaken => Some("`access show` tells whose it is; grants can be given to that person instead"),
             Self::Address | Self::NotGranted(_) | Self::Tables(_) => None,
         }
     }
@@ -194,7 +206,7 @@ pub async fn show(warehouse: &Warehouse, email: &str) -> Result<Person, Error> {
     tables::person(warehouse, &address(email)?).await?.ok_or(Error::UnknownPerson)
 }
 
-fn address(text: &str) -> Result<String, Error> {
+pub(super) fn address(text: &str) -> Result<String, Error> {
     let text = text.trim().to_lowercase();
     if people::address(&text) { Ok(text) } else { Err(Error::Address) }
 }

@@ -34,6 +34,20 @@ pub(super) struct Listed {
     line: u64,
 }
 
+impl Listed {
+    /// A person of whom nothing is known but one grant.
+    pub(super) fn one(email: String, scope: Scope, level: Level) -> Self {
+        Self {
+            email,
+            first_name: String::new(),
+            last_name: String::new(),
+            language: None,
+            grants: BTreeMap::from([(scope, level)]),
+            line: 0,
+        }
+    }
+}
+
 /// Reads `email,first_name,last_name,language,scope,level`, in any order of
 /// columns; a person may have several lines.
 ///

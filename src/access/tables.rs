@@ -20,7 +20,7 @@ pub struct TablesError {
     source: sqlx::Error,
 }
 
-fn failed(action: &'static str) -> impl FnOnce(sqlx::Error) -> TablesError {
+pub(super) fn failed(action: &'static str) -> impl FnOnce(sqlx::Error) -> TablesError {
     move |source| TablesError { action, source }
 }
 
@@ -307,7 +307,7 @@ pub(super) async fn replace(
 }
 
 /// Makes people active or inactive as their grants say; tells how many left.
-async fn follow_grants(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, TablesError> {
+pub(super) async fn follow_grants(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, TablesError> {
     let changed = sqlx::query(
         "UPDATE access.people p SET active = NOT p.active, changed_at = $1
          WHERE p.active <> EXISTS (SELECT FROM access.grants g WHERE g.person_id = p.person_id)

@@ -20,6 +20,10 @@ pub(super) enum Command {
     Import {
         /// The CSV file.
         file: PathBuf,
+        /// In the name of this owner: every line must be within her scopes, and the list
+        /// takes the place of what she gave before, not of the imported list.
+        #[arg(long, value_name = "ADDRESS")]
+        r#as: Option<String>,
     },
     /// Gives a person a scope: chain, brand:<id>, region:<brand>/<name>, store:<brand>/<number>.
     Grant {
@@ -30,6 +34,9 @@ pub(super) enum Command {
         /// viewer reads dashboards; analyst also builds questions; owner also manages grants.
         #[arg(long, default_value = "viewer")]
         level: String,
+        /// In the name of this owner: refused outside of her scopes.
+        #[arg(long, value_name = "ADDRESS")]
+        r#as: Option<String>,
     },
     /// Takes back a grant that was given by hand.
     Revoke {
@@ -37,6 +44,18 @@ pub(super) enum Command {
         person: String,
         /// The scope.
         scope: String,
+        /// In the name of this owner: refused outside of her scopes.
+        #[arg(long, value_name = "ADDRESS")]
+        r#as: Option<String>,
+    },
+    /// Changes a person's address; her grants and her account in Metabase stay hers.
+    ///
+    /// Do it before a list with the new address is imported: the list knows people by theirs.
+    Address {
+        /// The address she is known by.
+        from: String,
+        /// The new one.
+        to: String,
     },
     /// Prints the database URL, password included, with which a role that works signs in.
     ///
@@ -77,22 +96,35 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     let tree = access::tree(&warehouse, &app.settings.brands).await?;
     let now = app.clock.now();
     match command {
-        Command::Import { file } => {
+        Command::Import { file, r#as } => {
             let text = std::fs::read_to_string(file)
                 .map_err(|error| Failure::usage(format!("failed to read `{}`: {error}", file.display()), None))?;
             let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let imported = access::import(&warehouse, &tree, &text, &name, now).await?;
+            let imported = match r#as {
+                Some(owner) => access::import_as(&warehouse, &tree, owner, &text, &name, now).await?,
+                None => access::import(&warehouse, &tree, &text, &name, now).await?,
+            };
             output.answer(&imported, || imported.to_string());
         }
-        Command::Grant { person, scope, level } => {
+        Command::Grant { person, scope, level, r#as } => {
             let level = level.parse().map_err(|error: access::UnknownLevel| Failure::usage(error.to_string(), None))?;
-            let changed = access::grant(&warehouse, &tree, person, scope, level, now).await?;
+            let changed = match r#as {
+                Some(owner) => access::grant_as(&warehouse, &tree, owner, person, scope, level, now).await?,
+                None => access::grant(&warehouse, &tree, person, scope, level, now).await?,
+            };
             let text = if changed { "granted; `plan` shows what follows" } else { "was granted before" };
             output.answer(&json!({ "changed": changed }), || text.to_owned());
         }
-        Command::Revoke { person, scope } => {
-            access::revoke(&warehouse, &tree, person, scope, now).await?;
+        Command::Revoke { person, scope, r#as } => {
+            match r#as {
+                Some(owner) => access::revoke_as(&warehouse, &tree, owner, person, scope, now).await?,
+                None => access::revoke(&warehouse, &tree, person, scope, now).await?,
+            }
             output.answer(&json!({ "changed": true }), || "taken back; `plan` shows what follows".to_owned());
+        }
+        Command::Address { from, to } => {
+            access::change_address(&warehouse, from, to, now).await?;
+            output.answer(&json!({ "changed": true }), || "changed; `plan` shows what follows".to_owned());
         }
         Command::Show { person } => {
             let person = access::show(&warehouse, person).await?;

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand};
 
 use super::{
-    Format, access, archive, audit, backup, check, contract, db, explain, export, forecast, metabase, quarantine,
-    report, restatements, run, runs, serve, undo,
+    Format, access, archive, audit, backup, check, contract, db, explain, export, forecast, metabase, metabase_group,
+    quarantine, report, restatements, run, runs, serve, undo,
 };
 
 const AFTER_HELP: &str = "\
@@ -94,6 +94,9 @@ pub(super) enum Command {
     /// outcome is another than the one mailed before. Every `apply` ends with one, and
     /// `serve` makes one by `audit.cron`.
     Audit(audit::Command),
+    /// Draws dashboards, and keeps what is ours in Metabase.
+    #[command(subcommand)]
+    Metabase(metabase_group::Command),
     /// Sums up the latest runs, and mails that.
     Report(report::Command),
     /// Backs the databases up, proves that a backup comes back, brings it back.

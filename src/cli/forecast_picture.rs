@@ -148,14 +148,8 @@ pub(super) fn picture(drawing: &Drawing) -> String {
     text(&mut svg, LEFT, 22.0, "start", "font-size=\"16\" font-weight=\"bold\"", title);
     text(&mut svg, LEFT, 40.0, "start", "fill=\"#666\"", said);
     grid(&mut svg, &plane, last);
-    let bands: [(fn(&Day) -> (f64, f64), &str); 2] =
-        [(|day| day.bounds_95, "#dbe7f6"), (|day| day.bounds_80, "#b5cfee")];
-    for (bounds, fill) in bands {
-        let low = ahead.iter().map(|day| (day.date, bounds(day).0));
-        let high = ahead.iter().rev().map(|day| (day.date, bounds(day).1));
-        let points = plane.line(low.chain(high));
-        let _never = writeln!(svg, "<polygon points=\"{points}\" fill=\"{fill}\"/>");
-    }
+    band(&mut svg, &plane, "#dbe7f6", ahead.iter().map(|day| (day.date, day.bounds_95)));
+    band(&mut svg, &plane, "#b5cfee", ahead.iter().map(|day| (day.date, day.bounds_80)));
     past(&mut svg, &plane, history, "#444");
     let points = plane.line(ahead.iter().map(|day| (day.date, day.mean)));
     let _never = writeln!(svg, "<polyline points=\"{points}\" fill=\"none\" stroke=\"#1a5fb4\" stroke-width=\"2\"/>");
@@ -174,6 +168,18 @@ pub(super) fn picture(drawing: &Drawing) -> String {
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+fn band(
+    svg: &mut String,
+    plane: &Plane,
+    color: &str,
+    bounds: impl DoubleEndedIterator<Item = (NaiveDate, (f64, f64))> + Clone,
+) {
+    let low = bounds.clone().map(|(day, bounds)| (day, bounds.0));
+    let high = bounds.rev().map(|(day, bounds)| (day, bounds.1));
+    let points = plane.line(low.chain(high));
+    let _never = writeln!(svg, "<polygon points=\"{points}\" fill=\"{color}\"/>");
 }
 
 /// Days that were. One that nobody reported is a gap in the line.

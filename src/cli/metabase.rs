@@ -9,9 +9,10 @@ use super::audit::{Proven, after_apply};
 use super::output::Output;
 use super::run::follow_up;
 use super::{Exit, Failure};
+use crate::access::Scope;
 use crate::app::App;
 use crate::http::Client;
-use crate::metabase::{self, Context, Plan};
+use crate::metabase::{self, Context, Plan, Selection};
 use crate::settings;
 use crate::warehouse::Warehouse;
 
@@ -21,6 +22,31 @@ pub(super) struct PlanCommand {
     /// End with 4 when anything would change, 0 when not.
     #[arg(long)]
     exit_code: bool,
+    #[command(flatten)]
+    selection: Selected,
+    /// Write what was edited in the browser into our files, in place of putting it back:
+    /// questions and dashboards of ours that somebody changed in Metabase.
+    #[arg(long)]
+    adopt: bool,
+}
+
+/// The part of a plan that is wanted.
+#[derive(Debug, Args)]
+struct Selected {
+    /// Only what concerns this scope and those below it, e.g. brand:harbor.
+    #[arg(long)]
+    scope: Option<Scope>,
+    /// Only people, access (the lock-down, connections, groups, rights), or content
+    /// (collections, questions, dashboards). Steps that need others wait, and a note counts them.
+    #[arg(long, value_name = "PART", value_parser = ["people", "access", "content"])]
+    only: Option<String>,
+}
+
+impl Selected {
+    fn selection(&self) -> Selection {
+        // The parser knows no other words.
+        Selection { scope: self.scope.clone(), only: self.only.as_deref().and_then(|part| part.parse().ok()) }
+    }
 }
 
 /// `apply`
@@ -32,6 +58,12 @@ pub(super) struct ApplyCommand {
     /// Don't audit afterwards: for whoever calls `audit` next anyway.
     #[arg(long)]
     no_audit: bool,
+    /// Take over a Metabase that was in use before: without it, only an instance is changed
+    /// that storekeeper set up, or that was taken over once.
+    #[arg(long)]
+    own: bool,
+    #[command(flatten)]
+    selection: Selected,
 }
 
 /// What the three commands work with.
@@ -53,10 +85,6 @@ impl<'a> Opened<'a> {
         Ok(Self { app, settings, warehouse, http: app.client()? })
     }
 
-    pub(super) async fn close(self) {
-        self.warehouse.close().await;
-    }
-
     pub(super) fn context(&self) -> Context<'_> {
         Context {
             settings: self.settings,
@@ -68,11 +96,21 @@ impl<'a> Opened<'a> {
             now: self.app.clock.now(),
         }
     }
+
+    pub(super) async fn close(self) {
+        self.warehouse.close().await;
+    }
 }
 
 pub(super) async fn plan(app: &App, command: &PlanCommand, output: &Output) -> Result<Exit, Failure> {
     let opened = Opened::new(app).await?;
-    let plan = metabase::plan(&opened.context()).await?;
+    if command.adopt {
+        let adopted = metabase::adopt(&opened.context(), &app.definitions).await?;
+        output.answer(&adopted, || adopted.to_string());
+        opened.warehouse.close().await;
+        return Ok(if adopted.refused.is_empty() { Exit::Done } else { Exit::Failed });
+    }
+    let plan = metabase::plan_part(&opened.context(), &command.selection.selection()).await?;
     output.answer(&plan.steps, || plan.to_string());
     opened.warehouse.close().await;
     Ok(if command.exit_code && !plan.is_empty() { Exit::Pending } else { Exit::Done })
@@ -80,12 +118,16 @@ pub(super) async fn plan(app: &App, command: &PlanCommand, output: &Output) -> R
 
 pub(super) async fn apply(app: &App, command: &ApplyCommand, output: &Output) -> Result<Exit, Failure> {
     let opened = Opened::new(app).await?;
-    let plan = metabase::plan(&opened.context()).await?;
+    let selection = command.selection.selection();
+    let plan = metabase::plan_part(&opened.context(), &selection).await?;
     if !command.yes && !plan.is_empty() && !agreed(&plan)? {
         return Err(Failure::usage("nothing was applied", None));
     }
+    if command.own {
+        metabase::own(&opened.context()).await?;
+    }
     let applied = metabase::apply(&opened.context(), &plan).await?;
-    let remaining = metabase::plan(&opened.context()).await?;
+    let remaining = metabase::plan_part(&opened.context(), &selection).await?;
     let proven = if command.no_audit { None } else { after_apply(&opened).await };
     let json = json!({
         "applied": applied.steps_done,
@@ -110,7 +152,7 @@ pub(super) async fn apply(app: &App, command: &ApplyCommand, output: &Output) ->
 }
 
 /// Shows the plan and asks, where somebody is there to answer.
-fn agreed(plan: &Plan) -> Result<bool, Failure> {
+pub(super) fn agreed(plan: &Plan) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage("nobody is there to agree", Some("look at `storekeeper plan`, then give --yes")));
     }

@@ -21,6 +21,7 @@ mod forecast_backtest;
 mod forecast_picture;
 mod forecast_shown;
 mod metabase;
+mod metabase_group;
 mod output;
 mod quarantine;
 mod report;
@@ -181,6 +182,7 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure
         Command::Plan(command) => metabase::plan(&app, &command, output).await,
         Command::Apply(command) => metabase::apply(&app, &command, output).await,
         Command::Audit(command) => audit::run(&app, &command, output).await,
+        Command::Metabase(command) => metabase_group::run(&app, &command, output).await,
         Command::Report(command) => report::run(&app, &command, output).await,
         Command::Backup(command) => backup::run(&app, &command, output).await,
         Command::Serve(command) => serve::run(&app, &command).await,

@@ -93,7 +93,7 @@ pub(super) struct Item {
     pub(super) editor: Option<i64>,
 }
 
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 

@@ -14,13 +14,13 @@ use tracing::info;
 use super::actual::{Actual, Place, read_items, read_whole};
 use super::client::{self, Client, id_of};
 use super::context::{Context, Error, Gathered};
-use super::desired::{Dashboard, Desired, Shows};
+use super::desired::{Dashboard, Desired};
 use super::graphs::{rights, unguarded};
 use super::index::Index;
-use super::plan::Plan;
+use super::plan::{Plan, Refusal};
 use super::step::{Phase, Step, Work};
-use super::tables::{Kind, Known, Ledger};
-use crate::access::Credentials;
+use super::tables::{ADOPTED, Kind, Known, Ledger};
+use crate::access::{Credentials, ScopeKind};
 
 /// What an apply did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -56,37 +56,48 @@ pub async fn apply(context: &Context<'_>, plan: &Plan) -> Result<Applied, Error>
 }
 
 async fn carry_out(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
+    if !context.ledger().owned().await.map_err(Error::ledger("read whether the instance is ours"))? {
+        return Err(Error::Refused(Refusal::NotOurs));
+    }
     let gathered = context.gather().await?;
-    if context.plan_of(&gathered)?.digest() != plan.digest() {
+    if context.plan_of(&gathered, &plan.selection)?.digest() != plan.digest() {
         return Err(Error::Stale);
     }
     let applying = Applying::new(context, &gathered);
     applying.settle(&gathered).await?;
-    let mut at = 0;
-    while at < plan.steps.len() {
-        let phase = plan.steps[at].work.phase();
-        let length = plan.steps[at..].iter().take_while(|step| step.work.phase() == phase).count();
-        applying.part(phase, &plan.steps[at..at + length]).await?;
-        at += length;
+    applying.all(&plan.steps).await?;
+    // What is left as it was found must still show as drift the next time.
+    let mut left = BTreeSet::new();
+    if !plan.selection.is_everything() {
+        let taken: BTreeSet<_> = plan.steps.iter().filter_map(Step::updated).collect();
+        left = context.plan_without_guards(&gathered).steps.iter().filter_map(Step::updated).collect();
+        left.retain(|object| !taken.contains(object));
     }
-    applying.mark(&gathered).await
+    applying.mark(&gathered, &left).await
+}
+
+/// Takes the steps of another kind of plan.
+pub(super) async fn take_all(context: &Context<'_>, gathered: &Gathered, steps: &[Step]) -> Result<(), Error> {
+    let applying = Applying::new(context, gathered);
+    applying.settle(gathered).await?;
+    applying.all(steps).await
 }
 
 /// An apply under way.
 pub(super) struct Applying<'a> {
     pub(super) client: &'a Client,
-    desired: &'a Desired,
+    pub(super) desired: &'a Desired,
     pub(super) actual: &'a Actual,
     credentials: &'a Credentials,
     ledger: Ledger<'a>,
     /// Grows while objects are made.
-    index: Mutex<Index>,
+    pub(super) index: Mutex<Index>,
     /// Groups to which Metabase would open the next database: all that have not
     /// been shut out of one before.
     pub(super) unguarded: Mutex<BTreeSet<i64>>,
 }
 
-fn failed(step: &Step) -> impl FnOnce(client::Error) -> Error + use<> {
+pub(super) fn failed(step: &Step) -> impl FnOnce(client::Error) -> Error + use<> {
     let step = step.label();
     move |source| Error::Step { step, source }
 }
@@ -117,18 +128,35 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
+    async fn all(&self, steps: &[Step]) -> Result<(), Error> {
+        let mut at = 0;
+        while at < steps.len() {
+            let phase = steps[at].work.phase();
+            let length = steps[at..].iter().take_while(|step| step.work.phase() == phase).count();
+            self.part(phase, &steps[at..at + length]).await?;
+            at += length;
+        }
+        Ok(())
+    }
+
     async fn part(&self, phase: Phase, steps: &[Step]) -> Result<(), Error> {
         self.intend(steps).await?;
         match phase {
             Phase::CloseData | Phase::GrantData => self.data_graph(steps).await,
             Phase::CloseCollections | Phase::GrantCollections => self.collection_graph(steps).await,
             // Independent of each other, and the bulk of the work.
-            Phase::Cards
-            | Phase::Dashboards
-            | Phase::Reactivate
-            | Phase::People
-            | Phase::ArchiveCards
-            | Phase::ArchiveDashboards => {
+            Phase::Dashboards => {
+                // Links lead to narrower scopes: their dashboards are made first.
+                let kinds = [ScopeKind::Store, ScopeKind::Region, ScopeKind::Brand, ScopeKind::Chain];
+                for kind in kinds {
+                    let of_kind =
+                        |step: &&Step| self.dashboard_of(step).is_some_and(|board| board.scope.kind() == kind);
+                    let all = steps.iter().filter(of_kind).map(|step| self.take(step));
+                    futures::stream::iter(all).buffer_unordered(super::AT_ONCE).try_collect::<()>().await?;
+                }
+                Ok(())
+            }
+            Phase::Cards | Phase::Reactivate | Phase::People | Phase::ArchiveCards | Phase::ArchiveDashboards => {
                 let all = steps.iter().map(|step| self.take(step));
                 futures::stream::iter(all).buffer_unordered(super::AT_ONCE).try_collect().await
             }
@@ -162,7 +190,14 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
-    async fn note(&self, kind: Kind, key: &str, id: i64, hash: &str, answer: Option<&Value>) -> Result<(), Error> {
+    pub(super) async fn note(
+        &self,
+        kind: Kind,
+        key: &str,
+        id: i64,
+        hash: &str,
+        answer: Option<&Value>,
+    ) -> Result<(), Error> {
         let entity_id = answer.and_then(|answer| answer["entity_id"].as_str()).map(str::to_owned);
         let known = Known { id: Some(id), entity_id, hash: hash.to_owned(), mark: String::new() };
         self.ledger.note(kind, key, &known).await.map_err(Error::ledger("note what was made"))
@@ -305,6 +340,13 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
+    fn dashboard_of(&self, step: &Step) -> Option<&Dashboard> {
+        match &step.work {
+            Work::CreateDashboard { key } | Work::UpdateDashboard { key, .. } => self.desired.dashboards.get(key),
+            _ => None,
+        }
+    }
+
     fn collection(&self, key: &str) -> Result<&super::desired::Collection, Error> {
         self.desired
             .collections
@@ -364,54 +406,6 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
-    async fn write_dashboard(
-        &self,
-        step: &Step,
-        key: &str,
-        id: i64,
-        dashboard: &Dashboard,
-        whole: &Value,
-    ) -> Result<(), Error> {
-        let mut free: Vec<&Value> = whole["dashcards"].as_array().into_iter().flatten().collect();
-        let mut cards = Vec::new();
-        for (at, place) in dashboard.places.iter().enumerate() {
-            let (card_id, visualization) = match &place.shows {
-                Shows::Card(card) => (Some(self.id(Kind::Card, card).await?), json!({})),
-                Shows::Text(text) => (None, virtual_card("text", text)),
-                Shows::Heading(text) => (None, virtual_card("heading", text)),
-            };
-            // A place that is there keeps its id, and with it its subscriptions.
-            let kept = card_id
-                .and_then(|id| free.iter().position(|card| card["card_id"] == id))
-                .and_then(|position| free.swap_remove(position)["id"].as_i64());
-            cards.push(json!({
-                "id": kept.unwrap_or(-(at as i64) - 1),
-                "card_id": card_id,
-                "row": place.row,
-                "col": place.col,
-                "size_x": place.size_x,
-                "size_y": place.size_y,
-                "series": [],
-                "parameter_mappings": [],
-                "visualization_settings": visualization,
-            }));
-        }
-        // The list replaces what is there, and tabs are wiped where they are not
-        // sent: both are always sent, and always whole.
-        let body = json!({
-            "name": dashboard.name,
-            "description": dashboard.description,
-            "collection_id": self.id(Kind::Collection, &dashboard.collection).await?,
-            "width": dashboard.width,
-            "archived": false,
-            "parameters": [],
-            "tabs": [],
-            "dashcards": cards,
-        });
-        let answer = self.client.put(&format!("api/dashboard/{id}"), &body).await.map_err(failed(step))?;
-        self.note(Kind::Dashboard, key, id, &dashboard.hash(), Some(&answer)).await
-    }
-
     async fn person(&self, step: &Step) -> Result<(), Error> {
         let client = self.client;
         match &step.work {
@@ -436,10 +430,12 @@ impl<'a> Applying<'a> {
                     client.put(&path, &json!({"locale": locale})).await.map_err(failed(step))?;
                 }
             }
-            Work::AdoptPerson { key, id } => self.note(Kind::Person, key, *id, "", None).await?,
+            Work::AdoptPerson { key, id } => self.note(Kind::Person, key, *id, ADOPTED, None).await?,
             Work::ReactivatePerson { key, id } => {
                 client.put(&format!("api/user/{id}/reactivate"), &json!({})).await.map_err(failed(step))?;
-                self.note(Kind::Person, key, *id, "", None).await?;
+                let known = self.ledger.read().await.map_err(Error::ledger("read what is ours"))?;
+                let origin = known.get(&(Kind::Person, key.clone())).map_or("", |known| known.hash.as_str());
+                self.note(Kind::Person, key, *id, origin, None).await?;
             }
             Work::UpdatePerson { id, fields } => {
                 client.put(&format!("api/user/{id}"), fields).await.map_err(failed(step))?;
@@ -457,7 +453,7 @@ impl<'a> Applying<'a> {
     }
 
     /// Notes when our objects were last edited, so that the next edit shows.
-    async fn mark(&self, gathered: &Gathered) -> Result<(), Error> {
+    async fn mark(&self, gathered: &Gathered, left: &BTreeSet<(Kind, String)>) -> Result<(), Error> {
         let index = self.index.lock().await;
         let collections: Vec<i64> = self
             .desired
@@ -474,6 +470,7 @@ impl<'a> Applying<'a> {
             };
             let marks: Vec<(String, String)> = keys
                 .into_iter()
+                .filter(|key| !left.contains(&(kind, (*key).clone())))
                 .filter_map(|key| {
                     let item = items.get(&(kind, index.get(kind, key)?))?;
                     Some((key.clone(), item.mark.clone()))
@@ -482,7 +479,7 @@ impl<'a> Applying<'a> {
             self.ledger.mark(kind, &marks).await.map_err(Error::ledger("note the last edits"))?;
         }
         // Edited and yet the same, such as a name changed and changed back.
-        for (kind, key) in gathered.objects.keys() {
+        for (kind, key) in gathered.objects.keys().filter(|object| !left.contains(*object)) {
             let hash = match kind {
                 Kind::Card => self.desired.cards.get(key).map(super::desired::Card::hash),
                 Kind::Dashboard => self.desired.dashboards.get(key).map(Dashboard::hash),
@@ -501,19 +498,6 @@ impl<'a> Applying<'a> {
         }
         Ok(())
     }
-}
-
-fn virtual_card(display: &str, text: &str) -> Value {
-    json!({
-        "virtual_card": {
-            "name": null,
-            "display": display,
-            "visualization_settings": {},
-            "dataset_query": {},
-            "archived": false,
-        },
-        "text": text,
-    })
 }
 
 /// What is to go and is gone already went.

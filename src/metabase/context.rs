@@ -1,17 +1,19 @@
 //! What planning, applying and auditing need, and how it is brought together.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
 use super::actual::{self, Actual};
 use super::client::{self, Client};
-use super::content::{self, Problem};
-use super::desired::{Desired, Wishes};
+use super::content::Problem;
+use super::desired::Desired;
 use super::plan::{self, Plan, Refusal};
+use super::selection::Selection;
 use super::session;
 use super::tables::{Ledger, Objects};
+use super::wishes::Wishes;
 use crate::access::{self, Credentials, CredentialsError, TablesError, Tree};
 use crate::http;
 use crate::ids::BrandId;
@@ -72,6 +74,26 @@ pub enum Error {
         /// What the server said.
         source: sqlx::Error,
     },
+    /// Something in Metabase cannot become a file of ours.
+    #[error("it cannot be taken over as a file: {0}")]
+    Adopt(String),
+    /// Nobody with an account of ours has that address.
+    #[error("nobody with an account of ours has this address")]
+    NobodyToInvite,
+    /// Metabase gives no link, and has no mail server to send one.
+    #[error("this release of Metabase gives nobody else a link to set a password, and has no mail server to mail one")]
+    NoLink,
+    /// No dashboard of that name, or none for that scope.
+    #[error("no dashboard fits")]
+    NothingToDraw,
+    /// A page could not be written.
+    #[error("failed to write `{path}`")]
+    Draw {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A database role could not be tried.
     #[error("failed to read as the role `{role}`")]
     Role {
@@ -87,6 +109,11 @@ fn lines(problems: &[Problem]) -> String {
 }
 
 impl Error {
+    pub(super) fn draw(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Draw { path, source }
+    }
+
     /// Says what the operator can do about it, if anything.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -94,6 +121,15 @@ impl Error {
             Self::Session(error) => error.hint(),
             Self::Metabase(error) | Self::Step { source: error, .. } => error.hint(),
             Self::Refused(refusal) => refusal.hint(),
+            Self::NothingToDraw => Some(
+                "a dashboard is named by its file without the end; a scope is e.g. store:harbor/000101, of the dashboard's level",
+            ),
+            Self::Adopt(_) => None,
+            Self::NobodyToInvite => Some("`apply` makes the account first; `access show` tells who is known"),
+            Self::NoLink => Some(
+                "before v0.60: set Metabase's mail server when no account is to be made, invite, then clear it again; or upgrade",
+            ),
+            Self::Draw { .. } => Some("name a folder you may write to with --out"),
             Self::Busy => Some("wait for it to end; the claim ends with its process"),
             Self::Stale => Some("plan again, and apply that"),
             Self::Role { .. } => {
@@ -153,8 +189,48 @@ pub(super) struct Wanted {
 /// # Errors
 /// When files are wrong, the instance cannot be read, or a guard refuses.
 pub async fn plan(context: &Context<'_>) -> Result<Plan, Error> {
+    plan_part(context, &Selection::default()).await
+}
+
+/// Says what would be done of one part of the whole.
+///
+/// # Errors
+/// As [`plan`]; and the guards look at the part alone.
+pub async fn plan_part(context: &Context<'_>, selection: &Selection) -> Result<Plan, Error> {
     let gathered = context.gather().await?;
-    context.plan_of(&gathered)
+    let mut plan = context.plan_of(&gathered, selection)?;
+    if !context.ledger().owned().await.map_err(Error::ledger("read whether the instance is ours"))? {
+        plan.notes
+            .insert(0, "this Metabase is in use and was not ours so far: only `apply --own` changes it".to_owned());
+    }
+    Ok(plan)
+}
+
+/// Takes an instance over that others set up and use: from now on it is ours to change.
+///
+/// # Errors
+/// When our own list cannot be written.
+pub async fn own(context: &Context<'_>) -> Result<(), Error> {
+    context.ledger().own("told").await.map_err(Error::ledger("note that the instance is ours"))
+}
+
+/// Makes a new API key in place of the kept one, and removes the older ones of ours.
+/// At every moment the kept key works.
+///
+/// # Errors
+/// When the instance refuses, or the key cannot be kept.
+pub async fn rotate_key(context: &Context<'_>) -> Result<(), Error> {
+    let claim = context.ledger().claim().await.map_err(Error::ledger("claim the instance"))?.ok_or(Error::Busy)?;
+    let credentials = Credentials::open(&context.installation.data_dir).map_err(Error::Credentials)?;
+    let outcome = async {
+        let client = context.open(&credentials).await?;
+        session::rotate(&client, context.settings, &context.installation.name, &credentials, context.now)
+            .await
+            .map_err(Error::Session)
+    };
+    let outcome = outcome.await;
+    claim.release().await;
+    outcome
 }
 
 impl<'a> Context<'a> {
@@ -163,7 +239,7 @@ impl<'a> Context<'a> {
     }
 
     pub(super) async fn wanted(&self) -> Result<Wanted, Error> {
-        let content = content::read(self.definitions).map_err(Error::Content)?;
+        let content = super::reading::read(self.definitions).map_err(Error::Content)?;
         let tree = access::tree(self.warehouse, self.brands).await.map_err(Error::Access)?;
         let people = access::people(self.warehouse).await.map_err(Error::Access)?;
         let credentials = Credentials::open(&self.installation.data_dir).map_err(Error::Credentials)?;
@@ -188,6 +264,7 @@ impl<'a> Context<'a> {
         if opened.fresh {
             // Ids of an instance that is no more would point at others' objects.
             self.ledger().forget_all().await.map_err(Error::ledger("forget an older instance"))?;
+            self.ledger().own("set up").await.map_err(Error::ledger("note that the instance is ours"))?;
         }
         Ok(opened.client)
     }
@@ -223,8 +300,11 @@ impl<'a> Context<'a> {
         plan::steps(desired, actual, objects).0
     }
 
-    pub(super) fn plan_of(&self, gathered: &Gathered) -> Result<Plan, Error> {
-        let Gathered { desired, actual, objects, .. } = gathered;
-        plan::plan(desired, actual, objects, self.settings.deactivation_limit).map_err(Error::Refused)
+    pub(super) fn plan_of(&self, gathered: &Gathered, selection: &Selection) -> Result<Plan, Error> {
+        let Gathered { tree, desired, actual, objects, .. } = gathered;
+        let (plan, moves) = plan::steps(desired, actual, objects);
+        let plan = selection.narrow(plan, tree, desired);
+        plan::guard(&plan, moves, actual, self.settings.deactivation_limit).map_err(Error::Refused)?;
+        Ok(plan)
     }
 }

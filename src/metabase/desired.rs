@@ -1,4 +1,4 @@
-//! What an instance should hold: the tree, the people and the files, put together. Pure.
+//! What an instance should hold, and how it is sent. Pure.
 //!
 //! Every object has a key that is the same on every instance; Metabase's ids
 //! come in only when a plan is carried out.
@@ -8,11 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::content::{Content, GRID, Width};
-use super::render::Renderer;
-use crate::access::{Level, Person, Scope, ScopeKind, Tree, has_role, role_name};
-use crate::settings;
-use crate::warehouse::{Address, hexadecimal};
+use super::content::ValueKind;
+use crate::access::Scope;
+use crate::warehouse::hexadecimal;
 
 /// Everything an instance should hold, by key.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +29,13 @@ pub(super) struct Desired {
     pub(super) dashboards: BTreeMap<String, Dashboard>,
     /// What could not be granted as written, for people.
     pub(super) notes: Vec<String>,
+}
+
+impl Desired {
+    /// The address that people type, without a slash at its end.
+    pub(super) fn site_url(&self) -> &str {
+        self.settings.get("site-url").and_then(Value::as_str).unwrap_or_default()
+    }
 }
 
 /// A Metabase database: the connection of one wall scope.
@@ -87,6 +92,8 @@ pub(super) struct Card {
     pub(super) display: String,
     pub(super) sql: String,
     pub(super) visualization: Value,
+    /// What its query takes.
+    pub(super) parameters: BTreeMap<String, ValueKind>,
 }
 
 /// A dashboard of one scope.
@@ -97,12 +104,38 @@ pub(super) struct Dashboard {
     pub(super) name: String,
     pub(super) description: String,
     pub(super) width: &'static str,
+    pub(super) tabs: Vec<String>,
+    pub(super) parameters: Vec<Parameter>,
     pub(super) places: Vec<Place>,
+}
+
+/// A filter of a dashboard.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Parameter {
+    pub(super) title: String,
+    /// The parameter of its questions that it fills; also its id.
+    pub(super) fills: String,
+    pub(super) kind: ValueKind,
+    pub(super) values: Values,
+    pub(super) default: Option<String>,
+}
+
+/// Where the values of a filter come from.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Values {
+    Listed(Vec<String>),
+    /// A column of a question of the same scope, by its key.
+    Question {
+        card: String,
+        column: String,
+    },
 }
 
 /// One rectangle of a dashboard.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Place {
+    /// The tab it is on, from 0.
+    pub(super) tab: Option<usize>,
     pub(super) row: i64,
     pub(super) col: i64,
     pub(super) size_x: i64,
@@ -117,6 +150,68 @@ pub(super) enum Shows {
     Card(String),
     Text(String),
     Heading(String),
+    /// Links to dashboards, each with its title, by key.
+    Links(Vec<(String, String)>),
+}
+
+/// Which dashboards of ours stand where, as text that Metabase draws.
+pub(super) fn links_text(site_url: &str, links: &[(String, String)], id: impl Fn(&str) -> Option<i64>) -> String {
+    let lines = links.iter().map(|(title, key)| {
+        let at = id(key).map_or_else(|| "none".to_owned(), |id| id.to_string());
+        // A bracket in a title would end the link.
+        format!("[{}]({site_url}/dashboard/{at})", title.replace(['[', ']'], ""))
+    });
+    lines.collect::<Vec<_>>().join(" · ")
+}
+
+impl ValueKind {
+    /// The type of a template tag.
+    fn tag(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Number => "number",
+            Self::Date => "date",
+        }
+    }
+
+    /// The type of a filter.
+    pub(super) fn filter(self) -> &'static str {
+        match self {
+            Self::Text => "string/=",
+            Self::Number => "number/=",
+            Self::Date => "date/single",
+        }
+    }
+}
+
+impl Parameter {
+    /// What is sent, and what is found again.
+    pub(super) fn body(&self, id: impl Fn(&str) -> Option<i64>) -> Value {
+        let (source, config) = match &self.values {
+            Values::Listed(values) => ("static-list", json!({"values": values})),
+            Values::Question { card, column } => {
+                ("card", json!({"card_id": id(card), "value_field": ["field", column, {"base-type": "type/Text"}]}))
+            }
+        };
+        let mut body = json!({
+            "id": self.fills,
+            "name": self.title,
+            "slug": self.fills,
+            "type": self.kind.filter(),
+            "sectionId": match self.kind {
+                ValueKind::Text => "string",
+                ValueKind::Number => "number",
+                ValueKind::Date => "date",
+            },
+            "values_query_type": "list",
+            "values_source_type": source,
+            "values_source_config": config,
+        });
+        if let Some(default) = &self.default {
+            body["default"] = json!([default]);
+        }
+        body
+    }
 }
 
 impl Card {
@@ -129,25 +224,65 @@ impl Card {
             self.description,
             self.display,
             self.sql,
-            self.visualization
+            self.visualization,
+            self.parameters.iter().map(|(name, kind)| json!([name, kind.tag()])).collect::<Vec<_>>(),
         ]))
     }
 
     /// What is sent; ids are the instance's.
     pub(super) fn body(&self, collection_id: i64, database_id: i64) -> Value {
+        let mut tags = serde_json::Map::new();
+        let mut parameters = Vec::new();
+        for (name, kind) in &self.parameters {
+            let id = tag_id(&self.collection, name);
+            let title = title_of(name);
+            tags.insert(name.clone(), json!({"id": id, "name": name, "display-name": title, "type": kind.tag()}));
+            parameters.push(json!({
+                "id": id,
+                "type": kind.filter(),
+                "name": title,
+                "slug": name,
+                "target": ["variable", ["template-tag", name]],
+            }));
+        }
+        let mut native = json!({"query": self.sql});
+        if !tags.is_empty() {
+            native["template-tags"] = tags.into();
+        }
         json!({
             "name": self.name,
             "description": self.description,
             "display": self.display,
             "collection_id": collection_id,
             // Every version still takes this form and answers in another.
-            "dataset_query": {"type": "native", "database": database_id, "native": {"query": self.sql}},
+            "dataset_query": {"type": "native", "database": database_id, "native": native},
             "visualization_settings": self.visualization,
+            "parameters": parameters,
         })
     }
 }
 
+/// A tag's id is the same whenever it is written.
+fn tag_id(collection: &str, name: &str) -> String {
+    let digest = hexadecimal(&Sha256::digest(format!("{collection} {name}"))[..16]);
+    format!("{}-{}-4{}-8{}-{}", &digest[..8], &digest[8..12], &digest[13..16], &digest[17..20], &digest[20..32])
+}
+
+fn title_of(name: &str) -> String {
+    let mut letters = name.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).map(|letter| if letter == '_' { ' ' } else { letter }).collect()
+}
+
 impl Dashboard {
+    /// The questions it shows, by key.
+    pub(super) fn shown(&self) -> impl Iterator<Item = &String> {
+        self.places.iter().filter_map(|place| match &place.shows {
+            Shows::Card(key) => Some(key),
+            _ => None,
+        })
+    }
+
     /// Tells one version of a dashboard from another, on every instance alike.
     pub(super) fn hash(&self) -> String {
         let places: Vec<Value> = self
@@ -158,11 +293,20 @@ impl Dashboard {
                     Shows::Card(key) => json!({"card": key}),
                     Shows::Text(text) => json!({"text": text}),
                     Shows::Heading(text) => json!({"heading": text}),
+                    Shows::Links(links) => json!({"links": links}),
                 };
-                json!([place.row, place.col, place.size_x, place.size_y, shows])
+                json!([place.tab, place.row, place.col, place.size_x, place.size_y, shows])
             })
             .collect();
-        hash(&json!([self.collection, self.name, self.description, self.width, places]))
+        let parameters: Vec<Value> = self
+            .parameters
+            .iter()
+            .map(|parameter| match &parameter.values {
+                Values::Question { card, .. } => json!([parameter.body(|_| None), card]),
+                Values::Listed(_) => parameter.body(|_| None),
+            })
+            .collect();
+        hash(&json!([self.collection, self.name, self.description, self.width, self.tabs, parameters, places]))
     }
 }
 
@@ -218,265 +362,4 @@ impl Connection {
 
 fn hash(value: &Value) -> String {
     hexadecimal(&Sha256::digest(value.to_string())[..16])
-}
-
-/// Puts together what an instance should hold.
-pub(super) struct Wishes<'a> {
-    pub(super) settings: &'a settings::Metabase,
-    pub(super) installation: &'a str,
-    pub(super) address: &'a Address,
-    pub(super) tree: &'a Tree,
-    pub(super) people: &'a [Person],
-    pub(super) content: &'a Content,
-    /// Derives what tells that a role's password changed.
-    pub(super) password_mark: &'a dyn Fn(&str) -> String,
-}
-
-/// The group of a scope's analysts has a key of its own.
-fn analysts_of(scope: &Scope) -> String {
-    format!("{scope} (analysts)")
-}
-
-impl Wishes<'_> {
-    /// Says what should be there, or what is wrong with the content for a scope.
-    pub(super) fn desired(&self) -> Result<Desired, Vec<String>> {
-        let mut desired = Desired { settings: self.instance_settings(), ..Desired::default() };
-        let mut wrong = Vec::new();
-        self.access(&mut desired);
-        self.content(&mut desired, &mut wrong);
-        self.connections(&mut desired);
-        if wrong.is_empty() { Ok(desired) } else { Err(wrong) }
-    }
-
-    fn instance_settings(&self) -> BTreeMap<String, Value> {
-        let settings = self.settings;
-        let site_url = settings.site_url.as_ref().unwrap_or(&settings.url);
-        BTreeMap::from([
-            ("enable-public-sharing".to_owned(), json!(false)),
-            ("anon-tracking-enabled".to_owned(), json!(false)),
-            ("enable-xrays".to_owned(), json!(false)),
-            ("site-name".to_owned(), json!(settings.site_name)),
-            ("site-url".to_owned(), json!(site_url.trim_end_matches('/'))),
-            ("site-locale".to_owned(), json!(settings.locale)),
-        ])
-    }
-
-    /// Groups, collections, who reads which, and everybody's account.
-    fn access(&self, desired: &mut Desired) {
-        let levels: BTreeSet<ScopeKind> = self.content.dashboards.values().map(|dashboard| dashboard.level).collect();
-        let granted: BTreeMap<&Scope, Level> =
-            self.people.iter().flat_map(Person::levels).fold(BTreeMap::new(), |mut all, (scope, level)| {
-                let highest = all.entry(scope).or_insert(level);
-                *highest = (*highest).max(level);
-                all
-            });
-        let renderer = Renderer::new(self.tree, self.content);
-        for scope in self.tree.scopes() {
-            let key = scope.to_string();
-            let level = granted.get(&scope).copied();
-            // Somebody who has a scope has all that hangs under it.
-            let anything = levels.iter().any(|level| *level >= scope.kind()) || level.is_some();
-            if !anything {
-                continue;
-            }
-            desired.groups.insert(key.clone(), Group { scope: scope.clone(), name: key.clone() });
-            if level >= Some(Level::Analyst) && has_role(&scope, self.settings.wall) {
-                let analysts = analysts_of(&scope);
-                desired.groups.insert(analysts.clone(), Group { scope: scope.clone(), name: analysts.clone() });
-                desired.asks.insert((analysts, key.clone()));
-            }
-            let naming = self.content.collections.levels.get(&scope.kind());
-            let fill = |template: &str| renderer.text(template, &scope).unwrap_or_else(|_| template.to_owned());
-            desired.collections.push(Collection {
-                key: key.clone(),
-                scope: scope.clone(),
-                parent: self.tree.parent(&scope).map(|parent| parent.to_string()),
-                name: naming.map_or_else(|| self.tree.title(&scope), |naming| fill(&naming.title)),
-                description: naming.and_then(|naming| naming.description.as_deref()).map(fill),
-            });
-        }
-        let collections: BTreeSet<String> =
-            desired.collections.iter().map(|collection| collection.key.clone()).collect();
-        for collection in &mut desired.collections {
-            collection.parent.take_if(|parent| !collections.contains(parent));
-        }
-        for scope in self.tree.scopes() {
-            for holder in self.tree.lineage(&scope) {
-                let (group, collection) = (holder.to_string(), scope.to_string());
-                if desired.groups.contains_key(&group) && collections.contains(&collection) {
-                    desired.reads.insert((group, collection));
-                }
-            }
-        }
-        for person in self.people {
-            let account = self.account(person, desired);
-            desired.people.insert(person.id.to_string(), account);
-        }
-    }
-
-    fn account(&self, person: &Person, desired: &mut Desired) -> Account {
-        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        let mut groups = BTreeSet::new();
-        for (scope, level) in person.levels() {
-            let key = scope.to_string();
-            if !self.tree.contains(scope) {
-                desired.notes.push(format!("a grant of `{scope}` means nothing: the scope is not in the tree"));
-                continue;
-            }
-            groups.insert(key);
-            if level >= Level::Analyst {
-                let analysts = analysts_of(scope);
-                if desired.groups.contains_key(&analysts) {
-                    groups.insert(analysts);
-                } else {
-                    desired.notes.push(format!(
-                        "an analyst of `{scope}` gets dashboards only: the scope is below the wall and has no connection of its own"
-                    ));
-                }
-            }
-        }
-        Account {
-            email: person.email.clone(),
-            first_name: some(&person.first_name),
-            last_name: some(&person.last_name),
-            locale: person.language.as_ref().map(|language| language.replace('-', "_")),
-            active: person.active,
-            groups,
-        }
-    }
-
-    fn content(&self, desired: &mut Desired, wrong: &mut Vec<String>) {
-        let renderer = Renderer::new(self.tree, self.content);
-        for (name, dashboard) in &self.content.dashboards {
-            for scope in self.tree.scopes().into_iter().filter(|scope| scope.kind() == dashboard.level) {
-                let key = scope.to_string();
-                let Some(connection) = self.connection_of(&scope) else { continue };
-                let mut text = |template: &str| {
-                    renderer.text(template, &scope).unwrap_or_else(|message| {
-                        wrong.push(format!("metabase/dashboards/{name}.toml: {message}"));
-                        String::new()
-                    })
-                };
-                let (title, description) = (text(&dashboard.title), text(&dashboard.description));
-                let mut grid = Grid::default();
-                for card in &dashboard.cards {
-                    let shows = match (&card.question, &card.text, &card.heading) {
-                        (Some(question), _, _) => Shows::Card(format!("{question}@{key}")),
-                        (_, Some(template), _) => Shows::Text(text(template)),
-                        (_, _, heading) => Shows::Heading(text(heading.as_deref().unwrap_or_default())),
-                    };
-                    grid.put(card.size.columns, card.size.rows, shows);
-                }
-                for question in dashboard.cards.iter().filter_map(|card| card.question.as_ref()) {
-                    let Some(definition) = self.content.questions.get(question) else { continue };
-                    match renderer.sql(definition, &scope) {
-                        Ok(sql) => {
-                            desired.cards.insert(
-                                format!("{question}@{key}"),
-                                Card {
-                                    scope: scope.clone(),
-                                    collection: key.clone(),
-                                    connection: connection.to_string(),
-                                    name: definition.front.title.clone(),
-                                    description: definition.front.description.clone(),
-                                    display: definition.front.display.clone(),
-                                    sql,
-                                    visualization: definition.visualization(&self.content.collections.currency),
-                                },
-                            );
-                        }
-                        Err(message) => {
-                            wrong.push(format!("metabase/questions/{question}.sql, for `{scope}`: {message}"));
-                        }
-                    }
-                }
-                desired.dashboards.insert(
-                    format!("{name}@{key}"),
-                    Dashboard {
-                        scope: scope.clone(),
-                        collection: key.clone(),
-                        name: title,
-                        description,
-                        width: match dashboard.width {
-                            Width::Fixed => "fixed",
-                            Width::Full => "full",
-                        },
-                        places: grid.places,
-                    },
-                );
-            }
-        }
-    }
-
-    /// The narrowest scope around one that has a role of its own.
-    fn connection_of(&self, scope: &Scope) -> Option<Scope> {
-        self.tree.lineage(scope).into_iter().find(|scope| has_role(scope, self.settings.wall))
-    }
-
-    /// A connection for each scope whose questions or analysts need one.
-    fn connections(&self, desired: &mut Desired) {
-        let needed: BTreeSet<&String> = desired
-            .cards
-            .values()
-            .map(|card| &card.connection)
-            .chain(desired.asks.iter().map(|(_, connection)| connection))
-            .collect();
-        let mut connections = BTreeMap::new();
-        for scope in self.tree.scopes().into_iter().filter(|scope| needed.contains(&scope.to_string())) {
-            let role = role_name(self.installation, &scope);
-            // Spread over two hours of the night, so that syncs don't come at once.
-            let minute = u32::from(Sha256::digest(scope.to_string())[0]) % 120;
-            connections.insert(
-                scope.to_string(),
-                Connection {
-                    password_mark: (self.password_mark)(&role),
-                    role,
-                    schema: scope.brand().map_or_else(|| "mart_all".to_owned(), crate::ids::BrandId::schema),
-                    host: self.settings.database_host.clone().unwrap_or_else(|| self.address.host.clone()),
-                    port: self.settings.database_port.unwrap_or(self.address.port),
-                    dbname: self.address.database.clone(),
-                    ssl: self.settings.database_ssl,
-                    sync_at: (1 + minute / 60, minute % 60),
-                    scope,
-                },
-            );
-        }
-        desired.connections = connections;
-    }
-}
-
-/// Fills rows from the left; a row is as high as its highest card.
-#[derive(Default)]
-struct Grid {
-    places: Vec<Place>,
-    row: i64,
-    col: i64,
-    height: i64,
-}
-
-impl Grid {
-    fn put(&mut self, columns: i64, rows: i64, shows: Shows) {
-        if self.col + columns > GRID {
-            self.row += self.height;
-            (self.col, self.height) = (0, 0);
-        }
-        self.places.push(Place { row: self.row, col: self.col, size_x: columns, size_y: rows, shows });
-        self.col += columns;
-        self.height = self.height.max(rows);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cards_fill_a_row_before_the_next_begins() {
-        let mut grid = Grid::default();
-        for (columns, rows) in [(24, 1), (8, 3), (8, 6), (8, 3), (12, 6)] {
-            grid.put(columns, rows, Shows::Text(String::new()));
-        }
-        let corners: Vec<(i64, i64)> = grid.places.iter().map(|place| (place.row, place.col)).collect();
-        assert_eq!(corners, [(0, 0), (1, 0), (1, 8), (1, 16), (7, 0)]);
-    }
 }

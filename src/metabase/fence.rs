@@ -14,6 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::optional;
 use crate::access::{Scope, ScopeKind};
 
 /// A scope as SQL sees it: whose schema, and what a row must fulfil.
@@ -53,6 +54,14 @@ impl Fence<'_> {
     /// # Errors
     /// What is wrong with it, all of it.
     pub(super) fn check(&self, sql: &str) -> Result<(), Vec<String>> {
+        let mut wrong = BTreeSet::new();
+        for sql in optional::variants(sql).map_err(|wrong| vec![wrong])? {
+            wrong.extend(self.check_variant(&sql).err().into_iter().flatten());
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.into_iter().collect()) }
+    }
+
+    fn check_variant(&self, sql: &str) -> Result<(), Vec<String>> {
         let statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|error| vec![error.to_string()])?;
         let [Statement::Query(query)] = statements.as_slice() else {
             return Err(vec!["a question is one SELECT".to_owned()]);

@@ -14,27 +14,40 @@
 //! Metabase's API declares are sent to it.
 
 mod actual;
+mod adopt;
 mod apply;
 mod audit;
 mod client;
 mod content;
 mod context;
 mod desired;
+mod destroy;
+mod display;
+mod events;
 mod fence;
+mod front;
 mod graphs;
 mod index;
+mod invite;
 mod large;
+mod optional;
 mod plan;
 mod plan_content;
 mod plan_rights;
+mod preview;
+mod reading;
 mod render;
+mod selection;
 mod session;
 mod step;
 mod tables;
+mod wishes;
+mod write_board;
 
 /// How many calls are under way at once.
 const AT_ONCE: usize = 4;
 
+pub use adopt::{Adopted, Exported, File, Files, adopt, export};
 pub use apply::{Applied, apply};
 pub use audit::{
     Audit, Certificate, Evidence, Extent, FilesError as CertificateError, GroupProof, Instance, Issue, Kept, Leak,
@@ -42,9 +55,15 @@ pub use audit::{
     note as note_certificate, previous as previous_certificate, verify as verify_certificate,
 };
 pub use client::Error as ClientError;
-pub use content::{Content, Problem, read};
-pub use context::{Context, Error, plan};
+pub use content::{Content, Problem};
+pub use context::{Context, Error, own, plan, plan_part, rotate_key};
+pub use destroy::{destroy, destruction};
+pub use events::{Events, events};
+pub use invite::{Invitee, invitation, to_invite, uninvite};
 pub use plan::{Plan, Refusal};
+pub use preview::{Page, Preview, preview};
+pub use reading::read;
 pub use render::check;
+pub use selection::{Part, Selection};
 pub use session::Error as SessionError;
 pub use step::{Action, Change, Step};

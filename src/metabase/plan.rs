@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::actual::{Actual, Collection as ActualCollection};
 use super::desired::Desired;
 use super::index::Index;
+use super::selection::Selection;
 use super::step::{Action, Change, Step, Work};
 use super::tables::{Kind, Objects};
 use crate::warehouse::hexadecimal;
@@ -27,6 +28,9 @@ pub enum Refusal {
         /// How many the limit allows.
         allowed: usize,
     },
+    /// The instance was in use before us, and nobody said that it is ours to change.
+    #[error("this Metabase is in use and was not ours so far")]
+    NotOurs,
     /// Metabase would mail every new person.
     #[error("Metabase has a mail server set: it would send its own invitation to each of {joining} new people")]
     MailIsOn {
@@ -40,6 +44,9 @@ impl Refusal {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::TooManyLeave { .. } => "look at the last import; if it is right, raise the limit for this apply",
+            Self::NotOurs => {
+                "look at `storekeeper plan`; where `metabase.url` is the right one, `storekeeper apply --own` takes it over"
+            }
             Self::MailIsOn { .. } => "clear Metabase's mail settings: invitations and reports are ours to send",
         })
     }
@@ -52,6 +59,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What was found and is not ours to change.
     pub notes: Vec<String>,
+    /// The part of the whole plan that this is.
+    pub(super) selection: Selection,
 }
 
 impl Serialize for Plan {
@@ -102,15 +111,12 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Lists the steps from `actual` to `desired`.
-pub(super) fn plan(
-    desired: &Desired,
-    actual: &Actual,
-    objects: &Objects,
-    deactivation_limit: f64,
-) -> Result<Plan, Refusal> {
-    let (plan, moves) = steps(desired, actual, objects);
-    let Moves { joining, leaving, active } = moves;
+/// Refuses a plan that would do what it must not.
+pub(super) fn guard(plan: &Plan, moves: Moves, actual: &Actual, deactivation_limit: f64) -> Result<(), Refusal> {
+    let Moves { active } = moves;
+    let count =
+        |action: Action| plan.steps.iter().filter(|step| step.kind == "person" && step.action == action).count();
+    let (joining, leaving) = (count(Action::Create), count(Action::Deactivate));
     let allowed = ((active as f64 * deactivation_limit).floor() as usize).max(1);
     if leaving > allowed {
         return Err(Refusal::TooManyLeave { leaving, active, allowed });
@@ -119,14 +125,12 @@ pub(super) fn plan(
     if joining > 0 && mail.and_then(Value::as_str).is_some_and(|host| !host.is_empty()) {
         return Err(Refusal::MailIsOn { joining });
     }
-    Ok(plan)
+    Ok(())
 }
 
-/// How many people come and go.
+/// What a guard must know besides the steps.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Moves {
-    pub(super) joining: usize,
-    pub(super) leaving: usize,
     /// Accounts of ours that are open.
     pub(super) active: usize,
 }
@@ -322,6 +326,7 @@ impl Planning<'_> {
         let wanted: BTreeSet<&str> =
             self.desired.collections.iter().map(|collection| collection.key.as_str()).collect();
         let mut obsolete = self.obsolete(Kind::Collection, |key| wanted.contains(key));
+        let mut stays = BTreeSet::new();
         // Children before their parents.
         obsolete.sort_by_key(|(_, id)| std::cmp::Reverse(depth(&self.actual.collections, *id)));
         for (key, id) in obsolete {
@@ -335,6 +340,11 @@ impl Planning<'_> {
                     "the collection `{}` stays: it holds {others} objects that are not ours",
                     found.name
                 ));
+                stays.insert(id);
+            }
+            // Into the trash goes all that is below: what stays keeps its parents.
+            if stays.contains(&id) {
+                stays.extend(found.parent);
                 continue;
             }
             let name = found.name.clone();
@@ -343,12 +353,18 @@ impl Planning<'_> {
         }
     }
 
+    /// Questions, dashboards and collections of others in a collection of ours.
     pub(super) fn items_of_others(&self, collection: i64) -> usize {
-        self.actual
+        let inside = |found: &ActualCollection| !found.archived && found.parent == Some(collection);
+        let collections = self.actual.collections.iter();
+        let below = collections.filter(|(id, found)| inside(found) && self.index.key(Kind::Collection, **id).is_none());
+        let items = self
+            .actual
             .items
             .iter()
             .filter(|((kind, id), item)| item.collection == Some(collection) && self.index.key(*kind, *id).is_none())
-            .count()
+            .count();
+        items + below.count()
     }
 
     /// Groups that go anyway: their rights go with them.

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::actual::{Item, sql_of};
-use super::desired::{Card, Dashboard, Place as Rectangle, Shows};
+use super::desired::{Card, Dashboard, Place as Rectangle, Shows, links_text};
 use super::plan::Planning;
-use super::step::{Action, Change, Work};
+use super::step::{Action, Change, LAST_EDITED, Work};
 use super::tables::Kind;
 
 impl Planning<'_> {
@@ -102,7 +102,7 @@ impl Planning<'_> {
             Some((id, None)) => format!("{} by the account {id}", item.mark),
             None => item.mark.clone(),
         };
-        changes.push(Change::new("last edited", by, Value::Null));
+        changes.push(Change::new(LAST_EDITED, by, Value::Null));
     }
 
     fn card_changes(&self, key: &str, id: i64, card: &Card) -> Vec<Change> {
@@ -146,6 +146,7 @@ impl Planning<'_> {
         // A question that is made anew has another id.
         let cards_stay = dashboard.places.iter().all(|place| match &place.shows {
             Shows::Card(card) => self.index.get(Kind::Card, card).is_some(),
+            Shows::Links(links) => links.iter().all(|(_, board)| self.index.get(Kind::Dashboard, board).is_some()),
             _ => true,
         });
         match self.actual.details.get(&(Kind::Dashboard, id)) {
@@ -153,12 +154,25 @@ impl Planning<'_> {
                 if whole["width"].as_str().is_some_and(|width| width != dashboard.width) {
                     changes.push(Change::new("width", whole["width"].clone(), dashboard.width));
                 }
-                let tabs = whole["tabs"].as_array().map_or(0, Vec::len);
-                if tabs > 0 {
-                    changes.push(Change::new("tabs", tabs, 0));
+                let title = |tab: &Value| tab["name"].as_str().unwrap_or_default().to_owned();
+                let tabs: Vec<String> = whole["tabs"].as_array().into_iter().flatten().map(title).collect();
+                if tabs != dashboard.tabs {
+                    changes.push(Change::new("tabs", tabs, dashboard.tabs.clone()));
+                }
+                let wanted: Vec<Value> = dashboard
+                    .parameters
+                    .iter()
+                    .map(|parameter| parameter.body(|key| self.index.get(Kind::Card, key)))
+                    .collect();
+                let found: Vec<&Value> = whole["parameters"].as_array().into_iter().flatten().collect();
+                if !same_parameters(&found, &wanted) {
+                    let names = |list: Vec<&Value>| {
+                        list.iter().filter_map(|one| one["name"].as_str()).collect::<Vec<_>>().join(", ")
+                    };
+                    changes.push(Change::new("filters", names(found), names(wanted.iter().collect())));
                 }
                 let found = self.found_places(whole);
-                let wanted = self.wanted_places(&dashboard.places);
+                let wanted = self.wanted_places(dashboard);
                 if found != wanted {
                     let kept = found.intersection(&wanted).count();
                     changes.push(Change::new("cards", format!("{} ({kept} in place)", found.len()), wanted.len()));
@@ -172,27 +186,57 @@ impl Planning<'_> {
         changes
     }
 
-    fn wanted_places(&self, places: &[Rectangle]) -> BTreeSet<String> {
+    fn wanted_places(&self, dashboard: &Dashboard) -> BTreeSet<String> {
         let shown = |place: &Rectangle| {
+            let mut filters: Vec<&str> = Vec::new();
             let shows = match &place.shows {
-                Shows::Card(key) => json!(self.index.get(Kind::Card, key)),
+                Shows::Card(key) => {
+                    let takes = self.desired.cards.get(key).map(|card| &card.parameters);
+                    let names = dashboard.parameters.iter().map(|parameter| parameter.fills.as_str());
+                    filters.extend(names.filter(|name| takes.is_some_and(|takes| takes.contains_key(*name))));
+                    json!(self.index.get(Kind::Card, key))
+                }
                 Shows::Text(text) => json!(["text", text]),
                 Shows::Heading(text) => json!(["heading", text]),
+                Shows::Links(links) => {
+                    let id = |key: &str| self.index.get(Kind::Dashboard, key);
+                    json!(["text", links_text(self.desired.site_url(), links, id)])
+                }
             };
-            json!([place.row, place.col, place.size_x, place.size_y, shows]).to_string()
+            filters.sort_unstable();
+            json!([place.tab, place.row, place.col, place.size_x, place.size_y, shows, filters]).to_string()
         };
-        places.iter().map(shown).collect()
+        dashboard.places.iter().map(shown).collect()
     }
 
     fn found_places(&self, whole: &Value) -> BTreeSet<String> {
+        let tabs: Vec<&Value> = whole["tabs"].as_array().into_iter().flatten().map(|tab| &tab["id"]).collect();
         let shown = |card: &Value| {
             let settings = &card["visualization_settings"];
             let shows = match &card["card_id"] {
                 Value::Null => json!([settings["virtual_card"]["display"], settings["text"]]),
                 id => id.clone(),
             };
-            json!([card["row"], card["col"], card["size_x"], card["size_y"], shows]).to_string()
+            let tab = tabs.iter().position(|tab| **tab == card["dashboard_tab_id"] && !tab.is_null());
+            let mut filters: Vec<&str> = card["parameter_mappings"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|mapping| mapping["parameter_id"].as_str())
+                .collect();
+            filters.sort_unstable();
+            json!([tab, card["row"], card["col"], card["size_x"], card["size_y"], shows, filters]).to_string()
         };
         whole["dashcards"].as_array().into_iter().flatten().map(shown).collect()
     }
+}
+
+/// Compares what we send of a filter; a server may add more.
+fn same_parameters(found: &[&Value], wanted: &[Value]) -> bool {
+    found.len() == wanted.len()
+        && found.iter().zip(wanted).all(|(found, wanted)| {
+            let unset = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+            (wanted.get("default").is_some() || unset(&found["default"]))
+                && wanted.as_object().is_some_and(|fields| fields.iter().all(|(key, value)| found[key] == *value))
+        })
 }

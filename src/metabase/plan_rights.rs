@@ -102,8 +102,6 @@ impl Planning<'_> {
     }
 
     pub(super) fn people(&mut self) -> Moves {
-        let mut joining = 0;
-        let mut leaving = 0;
         let ours = |key: &str| self.objects.contains_key(&(Kind::Person, key.to_owned()));
         let active = self
             .desired
@@ -117,7 +115,6 @@ impl Planning<'_> {
             let scope = account.groups.iter().cloned().collect::<Vec<_>>().join(", ");
             let Some(id) = self.index.get(Kind::Person, key) else {
                 if account.active {
-                    joining += 1;
                     let names: Vec<&str> = account.groups.iter().map(String::as_str).collect();
                     let changes = vec![Change::new("groups", Value::Null, names)];
                     let work = Work::CreatePerson { key: key.clone() };
@@ -135,7 +132,6 @@ impl Planning<'_> {
                     if user.superuser {
                         self.note("an administrator without a grant keeps the account".to_owned());
                     } else {
-                        leaving += 1;
                         self.step(
                             Action::Deactivate,
                             "person",
@@ -173,7 +169,7 @@ impl Planning<'_> {
                 self.step(Action::Grant, "membership", &account.email, &group_scope, changes, work);
             }
         }
-        Moves { joining, leaving, active }
+        Moves { active }
     }
 
     /// Who is in our groups and should not be, and who is in others' groups.

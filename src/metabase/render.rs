@@ -4,6 +4,7 @@ use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use super::content::{Content, Problem, Question};
 use super::fence::Fence;
+use super::optional::tags;
 use crate::access::{Scope, Tree};
 
 /// Renders for every scope; one environment serves all of them.
@@ -26,6 +27,7 @@ impl<'a> Renderer<'a> {
         let context = context! {
             title => self.tree.title(scope),
             scope => scope.to_string(),
+            level => scope.kind().to_string(),
             brand => brand.map_or("", |brand| brand.title.as_str()),
         };
         self.environment.render_str(template, context).map_err(|error| told(&error))
@@ -41,8 +43,22 @@ impl<'a> Renderer<'a> {
             Some(alias) => marked.replace(ALIAS, &alias),
             None => plain.clone(),
         };
-        let context = context! { schema, in_scope => Value::from_function(in_scope) };
+        // Metabase fills it in, bound as a value.
+        let parameter = |name: String| format!("{{{{{name}}}}}");
+        let context = context! {
+            schema,
+            level => scope.kind().to_string(),
+            in_scope => Value::from_function(in_scope),
+            parameter => Value::from_function(parameter),
+        };
         let sql = self.environment.render_str(&question.sql, context).map_err(|error| told(&error))?;
+        let unknown: Vec<String> = tags(&sql)
+            .filter(|tag| !question.front.parameters.contains_key(*tag))
+            .map(|tag| format!("the front matter has no parameter `{tag}`"))
+            .collect();
+        if !unknown.is_empty() {
+            return Err(unknown.join("; "));
+        }
         match fence.check(&sql) {
             Ok(()) => Ok(sql),
             Err(wrong) => Err(wrong.join("; ")),
@@ -63,15 +79,23 @@ pub fn check(content: &Content) -> Vec<Problem> {
     let tree = sample_tree();
     let renderer = Renderer::new(&tree, content);
     let mut problems = Vec::new();
-    for dashboard in content.dashboards.values() {
-        let Some(scope) = tree.scopes().into_iter().find(|scope| scope.kind() == dashboard.level) else {
-            continue;
-        };
-        for name in dashboard.cards.iter().filter_map(|card| card.question.as_ref()) {
-            let Some(question) = content.questions.get(name) else { continue };
-            if let Err(message) = renderer.sql(question, &scope) {
-                let file = format!("metabase/questions/{name}.sql");
-                problems.push(Problem { file, line: question.line, message });
+    for (file, dashboard) in &content.dashboards {
+        let levels: Vec<_> = dashboard.levels().collect();
+        for scope in tree.scopes().into_iter().filter(|scope| levels.contains(&scope.kind())) {
+            let texts = dashboard.cards.iter().flat_map(|card| [card.text.as_ref(), card.heading.as_ref()]).flatten();
+            let titles = dashboard.parameters.iter().map(|parameter| &parameter.title);
+            for text in texts.chain(titles).chain([&dashboard.title, &dashboard.description]) {
+                if let Err(message) = renderer.text(text, &scope) {
+                    let file = format!("metabase/dashboards/{file}.toml");
+                    problems.push(Problem { file, line: 0, message });
+                }
+            }
+            for name in dashboard.questions() {
+                let Some(question) = content.questions.get(name) else { continue };
+                if let Err(message) = renderer.sql(question, &scope) {
+                    let file = format!("metabase/questions/{name}.sql");
+                    problems.push(Problem { file, line: question.line, message });
+                }
             }
         }
     }

@@ -69,7 +69,7 @@ pub(super) async fn open(
     credentials: &Credentials,
     now: DateTime<Utc>,
 ) -> Result<Opened, Error> {
-    let instance = &hexadecimal(&Sha256::digest(settings.url.trim_end_matches('/')))[..12];
+    let instance = &instance_of(settings);
     let (kept, refusal) = (format!("metabase-{instance}.key"), format!("metabase-{instance}.refused"));
     if let Some(key) = credentials.read(&kept)? {
         let with_key = client.with(Proof::Key(key));
@@ -109,18 +109,89 @@ pub(super) async fn open(
     credentials.forget(&refusal)?;
     let id = session["id"].as_str().ok_or(client::Error::Shape { call: "POST api/session", missing: "id" })?;
     let signed_in = client.with(Proof::Session(SecretString::from(id.to_owned())));
-    let administrators = administrators(&client::list(signed_in.get("api/permissions/group").await?));
-    let body = json!({"name": key_name(installation, instance, now), "group_id": administrators});
-    let answer = signed_in.post("api/api-key", &body).await?;
-    let key = answer["unmasked_key"]
-        .as_str()
-        .ok_or(client::Error::Shape { call: "POST api/api-key", missing: "unmasked_key" })?;
-    let key = SecretString::from(key.to_owned());
+    let (_, key) = make_key(&signed_in, installation, instance, now).await?;
     credentials.keep(&kept, &key)?;
     // The session ends by itself too; ours is only gone sooner.
     let _signed_out = signed_in.delete("api/session").await;
     info!("made an API key");
     Ok(Opened { client: client.with(Proof::Key(key)), fresh })
+}
+
+/// Makes a key that may do everything; gives its id and itself.
+async fn make_key(
+    client: &Client,
+    installation: &str,
+    instance: &str,
+    now: DateTime<Utc>,
+) -> Result<(i64, SecretString), Error> {
+    let administrators = administrators(&client::list(client.get("api/permissions/group").await?));
+    let body = json!({"name": key_name(installation, instance, now), "group_id": administrators});
+    let answer = client.post("api/api-key", &body).await?;
+    let key = answer["unmasked_key"]
+        .as_str()
+        .ok_or(client::Error::Shape { call: "POST api/api-key", missing: "unmasked_key" })?;
+    Ok((client::id_of(&answer, "POST api/api-key")?, SecretString::from(key.to_owned())))
+}
+
+/// Makes a new key, keeps it, tries it, and only then removes the older ones of
+/// ours: at every moment the kept key works.
+pub(super) async fn rotate(
+    client: &Client,
+    settings: &settings::Metabase,
+    installation: &str,
+    credentials: &Credentials,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let instance = &instance_of(settings);
+    let (id, key) = make_key(client, installation, instance, now).await?;
+    credentials.keep(&format!("metabase-{instance}.key"), &key)?;
+    let renewed = client.with(Proof::Key(key));
+    renewed.get("api/user/current").await?;
+    for old in keys(&renewed, installation, instance).await?.into_iter().filter(|old| *old != id) {
+        renewed.delete(&format!("api/api-key/{old}")).await?;
+    }
+    info!("made a new API key and removed the older ones");
+    Ok(())
+}
+
+/// Removes all our keys to the instance, the one in use last, and the kept one.
+pub(super) async fn remove_keys(
+    client: &Client,
+    settings: &settings::Metabase,
+    installation: &str,
+    credentials: &Credentials,
+) -> Result<(), Error> {
+    let instance = &instance_of(settings);
+    let current = client.get("api/user/current").await?;
+    let name = current["first_name"].as_str().unwrap_or_default().to_owned();
+    let mut all = Vec::new();
+    for key in client::list(client.get("api/api-key").await?) {
+        if let Some(id) = key["id"].as_i64().filter(|_| is_ours(&key, installation, instance)) {
+            all.push((key["name"] == name.as_str(), id));
+        }
+    }
+    all.sort_unstable();
+    for (_, id) in all {
+        client.delete(&format!("api/api-key/{id}")).await?;
+    }
+    credentials.forget(&format!("metabase-{instance}.key"))?;
+    Ok(())
+}
+
+/// Tells instances apart in names of files and keys.
+fn instance_of(settings: &settings::Metabase) -> String {
+    hexadecimal(&Sha256::digest(settings.url.trim_end_matches('/')))[..12].to_owned()
+}
+
+/// The ids of the keys that we made.
+async fn keys(client: &Client, installation: &str, instance: &str) -> Result<Vec<i64>, Error> {
+    let keys = client::list(client.get("api/api-key").await?);
+    let ours = keys.iter().filter(|key| is_ours(key, installation, instance));
+    Ok(ours.filter_map(|key| key["id"].as_i64()).collect())
+}
+
+fn is_ours(key: &Value, installation: &str, instance: &str) -> bool {
+    key["name"].as_str().is_some_and(|name| name.starts_with(&format!("{installation} {instance} ")))
 }
 
 /// Names are unique among keys, and an older key of ours may still be there.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::actual::Place;
+use super::tables::Kind;
 
 /// What a step does to its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -28,6 +29,9 @@ pub enum Action {
     /// Takes over an account that was there, known by its address.
     Adopt,
 }
+
+/// The field that tells when somebody edited an object, and who.
+pub(super) const LAST_EDITED: &str = "last edited";
 
 /// One field that changes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -242,6 +246,23 @@ impl Step {
         }
     }
 
+    /// The account that it shuts.
+    pub(super) fn user(&self) -> Option<i64> {
+        match self.work {
+            Work::Deactivate { user } => Some(user),
+            _ => None,
+        }
+    }
+
+    /// The question or dashboard that it puts back.
+    pub(super) fn updated(&self) -> Option<(Kind, String)> {
+        match &self.work {
+            Work::UpdateCard { key, .. } => Some((Kind::Card, key.clone())),
+            Work::UpdateDashboard { key, .. } => Some((Kind::Dashboard, key.clone())),
+            _ => None,
+        }
+    }
+
     fn sign(&self) -> char {
         match self.action {
             Action::Create | Action::Grant | Action::Reactivate | Action::Adopt => '+',
@@ -274,6 +295,11 @@ impl fmt::Display for Step {
         }
         let created = self.action == Action::Create;
         for change in self.changes.iter().filter(|change| !created || change.from != Value::Null) {
+            // Who edited is no value that changes back.
+            if change.field == LAST_EDITED {
+                write!(f, "\n      edited by hand: {}", shown(&change.from))?;
+                continue;
+            }
             write!(f, "\n      {}: {} -> {}", change.field, shown(&change.from), shown(&change.to))?;
         }
         Ok(())

@@ -1,13 +1,14 @@
 //! Remembers which objects of an instance are ours, in `ops.metabase_objects`,
 //! and lets one writer at a time work on an instance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Row as _};
 
 use super::large::KnownGraph;
+use crate::ids::BrandId;
 use crate::warehouse::Warehouse;
 
 /// What kinds of objects we make.
@@ -38,6 +39,22 @@ impl Kind {
             .into_iter()
             .find(|kind| kind.text() == text)
     }
+}
+
+/// In place of a hash: the account was there before us.
+pub(super) const ADOPTED: &str = "adopted";
+
+/// What a load did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LoadFacts {
+    pub(super) load_id: i64,
+    pub(super) pipeline: String,
+    pub(super) committed_at: DateTime<Utc>,
+    pub(super) rows_new: i64,
+    pub(super) rows_changed: i64,
+    pub(super) rows_removed: i64,
+    /// Whether it takes another one back.
+    pub(super) undoes: bool,
 }
 
 /// An object of ours.
@@ -187,6 +204,102 @@ impl Ledger<'_> {
             .execute(self.warehouse.pool())
             .await?;
         Ok(())
+    }
+
+    /// Notes that the instance is ours to change; `origin` is `set up` or `told`.
+    pub(super) async fn own(&self, origin: &str) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO ops.metabase_instances (instance, origin, owned_at) VALUES ($1, $2, $3)
+             ON CONFLICT (instance) DO NOTHING",
+        )
+        .bind(self.instance)
+        .bind(origin)
+        .bind(self.now)
+        .execute(self.warehouse.pool())
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn owned(&self) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM ops.metabase_instances WHERE instance = $1)")
+            .bind(self.instance)
+            .fetch_one(self.warehouse.pool())
+            .await
+    }
+
+    /// Forgets that the instance was ours, and who was invited to it.
+    pub(super) async fn disown(&self) -> Result<(), sqlx::Error> {
+        for statement in [
+            "DELETE FROM ops.metabase_invitations WHERE instance = $1",
+            "DELETE FROM ops.metabase_instances WHERE instance = $1",
+        ] {
+            sqlx::query(statement).bind(self.instance).execute(self.warehouse.pool()).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes an invitation, unless there was one; says whether it is the first.
+    pub(super) async fn invite(&self, person: &str) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query(
+            "INSERT INTO ops.metabase_invitations (instance, person_id, invited_at)
+             SELECT $1, person_id, $3 FROM access.people WHERE person_id::text = $2
+             ON CONFLICT (instance, person_id) DO NOTHING",
+        )
+        .bind(self.instance)
+        .bind(person)
+        .bind(self.now)
+        .execute(self.warehouse.pool())
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Takes an invitation back that certainly did not leave.
+    pub(super) async fn uninvite(&self, person: &str) -> Result<(), sqlx::Error> {
+        sqlx::query("DELETE FROM ops.metabase_invitations WHERE instance = $1 AND person_id::text = $2")
+            .bind(self.instance)
+            .bind(person)
+            .execute(self.warehouse.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// Who was invited already, by our keys of people.
+    pub(super) async fn invited(&self) -> Result<BTreeSet<String>, sqlx::Error> {
+        let keys: Vec<String> =
+            sqlx::query_scalar("SELECT person_id::text FROM ops.metabase_invitations WHERE instance = $1")
+                .bind(self.instance)
+                .fetch_all(self.warehouse.pool())
+                .await?;
+        Ok(keys.into_iter().collect())
+    }
+
+    /// The latest loads of a brand that changed something, oldest first.
+    pub(super) async fn loads(&self, brand: &BrandId) -> Result<Vec<LoadFacts>, sqlx::Error> {
+        let rows = sqlx::query(
+            "SELECT * FROM (
+                 SELECT load_id, pipeline, committed_at, rows_inserted, rows_updated, rows_deleted,
+                        undoes IS NOT NULL AS undoes
+                 FROM ops.loads
+                 WHERE brand = $1 AND rows_inserted + rows_updated + rows_deleted > 0
+                 ORDER BY load_id DESC LIMIT 200) AS latest
+             ORDER BY load_id",
+        )
+        .bind(&brand.0)
+        .fetch_all(self.warehouse.pool())
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(LoadFacts {
+                    load_id: row.try_get("load_id")?,
+                    pipeline: row.try_get("pipeline")?,
+                    committed_at: row.try_get("committed_at")?,
+                    rows_new: row.try_get("rows_inserted")?,
+                    rows_changed: row.try_get("rows_updated")?,
+                    rows_removed: row.try_get("rows_deleted")?,
+                    undoes: row.try_get("undoes")?,
+                })
+            })
+            .collect()
     }
 
     /// Claims the instance; `None` when somebody else is writing to it. The

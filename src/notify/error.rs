@@ -16,6 +16,9 @@ pub enum Error {
     /// There is nobody to send to.
     #[error("`mail.to` names nobody")]
     NoRecipients,
+    /// Mail is switched off, and this one cannot be left out.
+    #[error("`mail.transport` is `none`")]
+    Off,
     /// The transport is `folder` and there is no folder.
     #[error("`mail.transport` is `folder`, and `mail.keep_dir` is not set")]
     NoFolder,
@@ -76,6 +79,7 @@ impl Error {
         match self {
             Self::Address { .. } => Some("write it as name@example.com or Name <name@example.com>"),
             Self::NoRecipients => Some("set `mail.to`, or `mail.transport = \"none\"`"),
+            Self::Off => Some("set `[mail]`: an invitation can go no other way"),
             Self::NoFolder => Some("set `mail.keep_dir`"),
             Self::NoGraph => Some("fill in `[microsoft]`, or send by `mail.transport = \"smtp\"`"),
             Self::Tls { .. } => Some("check `mail.smtp.host`: it must be the name in the server's certificate"),

@@ -88,6 +88,12 @@ impl Mailer {
         matches!(self.transport, Transport::None)
     }
 
+    /// The same way out to one person, in place of `mail.to`.
+    pub(super) fn to_one(&self, address: &str) -> Result<Self, Error> {
+        let to = address.parse().map_err(|source| Error::Address { key: "the invitation", source })?;
+        Ok(Self { to: vec![to], ..self.clone() })
+    }
+
     /// Composes the message; `key` names what it is about.
     ///
     /// # Errors

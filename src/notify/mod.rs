@@ -10,6 +10,7 @@
 
 mod error;
 mod graph;
+mod invitation;
 mod mailer;
 mod message;
 mod outbox;
@@ -20,6 +21,7 @@ mod tables;
 
 pub use error::Error;
 pub use graph::{Bearer, Graph};
+pub use invitation::{Delivery, Invitation};
 pub use mailer::{Mailer, Outcome};
 pub use message::Message;
 pub use outbox::{Flushed, Sent, State, flush, send_summary, send_summary_once, send_summary_through};

@@ -62,7 +62,7 @@ pub struct Worker {
 /// The tables of `ops` that its watchers read, each with the columns they do not: what is
 /// about people, what quotes a row, and a source's own marks. A table that is not here
 /// is closed to them.
-pub const OPS_WITHHOLDS: [(&str, &[&str]); 21] = [
+pub const OPS_WITHHOLDS: [(&str, &[&str]); 23] = [
     ("runs", &["error", "report"]),
     ("loads", &[]),
     ("load_inputs", &[]),
@@ -73,6 +73,8 @@ pub const OPS_WITHHOLDS: [(&str, &[&str]); 21] = [
     ("quarantine", &["value", "row_values", "handled_by", "handled_why"]),
     ("metabase_objects", &["key"]),
     ("metabase_graphs", &[]),
+    ("metabase_instances", &[]),
+    ("metabase_invitations", &[]),
     ("mart_views", &[]),
     ("certificates", &[]),
     ("mail_outbox", &["subject", "sender", "recipients", "eml", "eml_path", "html_path", "reason"]),

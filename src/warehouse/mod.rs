@@ -8,6 +8,7 @@ mod archive_file;
 mod archive_ledger;
 mod archive_rows;
 mod archive_table;
+pub mod ask;
 pub mod basis;
 mod commit;
 mod connect;

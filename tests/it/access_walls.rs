@@ -50,7 +50,7 @@ impl Chain {
 /// Everything that a loaded world holds, but for the parts of partitioned tables (which
 /// are `closed` each) and the counters of `ops`. A new table, view or function fails the
 /// test until somebody has put it here with its rule.
-const BRAND: [(&str, &str); 43] = [
+const BRAND: [(&str, &str); 46] = [
     ("view as_of", "by store"),
     ("table calendar", "every reader of the brand"),
     ("function calendar_as_of", "every reader of the brand"),
@@ -83,7 +83,10 @@ const BRAND: [(&str, &str); 43] = [
     ("table labor_plan", "by store"),
     ("function labor_plan_as_of", "by store"),
     ("function labor_plan_restatements", "closed"),
+    ("view load_days", "readers of the whole brand"),
     ("view load_times", "every reader of the brand"),
+    ("view pipeline_health", "readers of the whole brand"),
+    ("view refused_rows", "readers of the whole brand"),
     ("view sales_by_day", "by store"),
     ("view sales_by_daypart", "by store"),
     ("table sales_channel", "by store"),
@@ -111,7 +114,7 @@ const HISTORY: [(&str, &str); 14] = [
     ("table store_hours", "by store"),
     ("table stores", "by store"),
 ];
-const INSTALLATION: [(&str, &str); 29] = [
+const INSTALLATION: [(&str, &str); 31] = [
     ("table access.grants", "closed"),
     ("table access.imports", "closed"),
     ("table access.people", "closed"),
@@ -131,6 +134,8 @@ const INSTALLATION: [(&str, &str); 29] = [
     ("table ops.mail_outbox", "ops"),
     ("table ops.mart_views", "ops"),
     ("table ops.metabase_graphs", "ops"),
+    ("table ops.metabase_instances", "ops"),
+    ("table ops.metabase_invitations", "ops"),
     ("table ops.metabase_objects", "ops"),
     ("table ops.quarantine", "ops"),
     ("table ops.runs", "ops"),
@@ -197,6 +202,7 @@ async fn every_scope_sees_exactly_its_stores_of_everything_that_a_loaded_world_h
     {
         "by_store" => "by store".to_owned(),
         "shared" => "every reader of the brand".to_owned(),
+        "brand_readers" => "readers of the whole brand".to_owned(),
         "own_lines" => "own lines".to_owned(),
         other => other.to_owned(),
     };

@@ -196,6 +196,7 @@ fn update(state: &mut State, caller: &Caller, call: &Call, card_id: i64) -> Answ
     }
     keep(call, EXTRA, &mut card.extra);
     card.updated_at = state.now;
+    state.editors.insert(format!("card {card_id}"), caller.user_id);
     let answer = describe(state, caller, &card, false);
     state.cards.insert(card_id, card);
     Ok(Reply::ok(answer))
@@ -314,7 +315,7 @@ pub(super) fn describe(state: &State, caller: &Caller, card: &Card, legacy: bool
         "made_public_by_id": null,
         "creator_id": card.creator_id,
         "creator": creator.map_or_else(internal_user, super::state::User::brief),
-        "last-edit-info": last_edit(state, card.creator_id, stamp(card.updated_at)),
+        "last-edit-info": last_edit(state, &format!("card {}", card.id), card.creator_id, stamp(card.updated_at)),
         "can_write": write,
         "can_run_adhoc_query": state.queries(caller, database) == Queries::Native,
         "can_manage_db": caller.superuser,

@@ -152,6 +152,7 @@ fn update(state: &mut State, caller: &Caller, call: &Call, dashboard_id: i64) ->
         }
     }
     next.updated_at = state.now;
+    state.editors.insert(format!("dashboard {dashboard_id}"), caller.user_id);
     state.dashboards.insert(dashboard_id, next);
     Ok(Reply::ok(hydrated(state, caller, dashboard_id)))
 }
@@ -289,7 +290,7 @@ pub(super) fn outline(state: &State, caller: &Caller, dashboard: &Dashboard) -> 
         "made_public_by_id": null,
         "creator_id": dashboard.creator_id,
         "can_write": state.dashboard_level(caller, dashboard) == Level::Write,
-        "last-edit-info": last_edit(state, dashboard.creator_id, stamp(dashboard.updated_at)),
+        "last-edit-info": last_edit(state, &format!("dashboard {}", dashboard.id), dashboard.creator_id, stamp(dashboard.updated_at)),
         "created_at": stamp(dashboard.created_at),
         "updated_at": stamp(dashboard.updated_at),
     });

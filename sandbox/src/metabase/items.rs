@@ -158,7 +158,7 @@ fn card_row(state: &State, caller: &Caller, card: &Card) -> Value {
         "can_write": write,
         "can_restore": write && card.archived_directly,
         "can_delete": write && card.archived,
-        "last-edit-info": last_edit(state, card.creator_id, stamp(card.updated_at)),
+        "last-edit-info": last_edit(state, &format!("card {}", card.id), card.creator_id, stamp(card.updated_at)),
     })
 }
 
@@ -177,12 +177,13 @@ fn dashboard_row(state: &State, caller: &Caller, dashboard: &Dashboard) -> Value
         "can_write": write,
         "can_restore": write && dashboard.archived_directly,
         "can_delete": write && dashboard.archived,
-        "last-edit-info": last_edit(state, dashboard.creator_id, stamp(dashboard.updated_at)),
+        "last-edit-info": last_edit(state, &format!("dashboard {}", dashboard.id), dashboard.creator_id, stamp(dashboard.updated_at)),
     })
 }
 
-/// Who changed something last.
-pub(super) fn last_edit(state: &State, user_id: i64, at: String) -> Value {
+/// Who changed something last: at first, who made it.
+pub(super) fn last_edit(state: &State, what: &str, creator: i64, at: String) -> Value {
+    let user_id = state.editors.get(what).copied().unwrap_or(creator);
     let user = state.users.get(&user_id);
     json!({
         "id": user_id,

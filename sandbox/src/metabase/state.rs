@@ -36,6 +36,9 @@ pub(super) struct State {
     pub(super) users: BTreeMap<i64, User>,
     pub(super) sessions: BTreeMap<String, Session>,
     pub(super) reset_tokens: BTreeMap<String, Session>,
+    /// Who changed a question or dashboard last, by `card 7` or `dashboard 3`.
+    #[serde(default)]
+    pub(super) editors: BTreeMap<String, i64>,
     pub(super) api_keys: BTreeMap<i64, ApiKey>,
     pub(super) groups: BTreeMap<i64, Group>,
     pub(super) memberships: BTreeMap<i64, Membership>,

@@ -1,0 +1,28 @@
+-- ---
+-- title = "Net sales yesterday"
+-- description = "Net sales of all stores on the last business date, against the forecast made for them, the same weekday a week earlier, and the comparable day of last year (same weekday of the same fiscal week). Stores that are new count this year only."
+-- display = "smartscalar"
+-- y = ["Net sales"]
+-- compare = ["Forecast", "Last week", "Last year"]
+-- [formats]
+-- "Net sales" = "money"
+-- "Forecast" = "money"
+-- "Last week" = "money"
+-- "Last year" = "money"
+-- ---
+WITH latest AS (
+    SELECT max(x.business_date) AS business_date
+    FROM {{ schema }}.as_of AS x
+    WHERE {{ in_scope("x") }}
+)
+SELECT
+    d.business_date AS "Business date",
+    sum(d.net_sales) AS "Net sales",
+    sum(f.forecast) AS "Forecast",
+    sum(d.net_sales_last_week) AS "Last week",
+    sum(d.net_sales_last_year) AS "Last year"
+FROM {{ schema }}.sales_by_day AS d
+LEFT JOIN {{ schema }}.forecast_by_day AS f
+    ON f.store_id = d.store_id AND f.business_date = d.business_date{% if level == "chain" %} AND f.brand = d.brand{% endif %}
+WHERE {{ in_scope("d") }} AND d.business_date = (SELECT l.business_date FROM latest AS l)
+GROUP BY d.business_date
