@@ -20,6 +20,7 @@ SELECT
     sum(c.net_sales) AS "Net sales",
     sum(c.net_sales_ly) AS "Last year"
 FROM {{ schema }}.sales_channel AS c
+JOIN {{ schema }}.stores AS s ON s.store_id = c.store_id
 WHERE {{ in_scope("c") }}
   AND c.business_date > (SELECT l.business_date FROM latest AS l) - 7
   AND c.business_date <= (SELECT l.business_date FROM latest AS l)

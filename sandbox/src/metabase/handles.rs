@@ -55,7 +55,7 @@ impl Metabase {
 
     /// Writes the state file now.
     pub fn save(&self) -> anyhow::Result<()> {
-        self.server.save()
+        self.server.save(false)
     }
 
     /// Goes by another clock from now on: one that stands, or one shared with

@@ -93,6 +93,7 @@ pub(super) struct Server {
     state_file: Option<PathBuf>,
     changed: Notify,
     stopped: AtomicBool,
+    saved: AtomicBool,
 }
 
 impl Metabase {
@@ -125,8 +126,9 @@ impl Metabase {
             state_file: options.state_file,
             changed: Notify::new(),
             stopped: AtomicBool::new(false),
+            saved: AtomicBool::new(false),
         });
-        server.save()?;
+        server.save(false)?;
         let router = Router::new().fallback(serve).with_state(Arc::clone(&server));
         let (stop, stopped) = oneshot::channel::<()>();
         let saver = tokio::spawn(keep_saving(Arc::clone(&server)));
@@ -150,7 +152,7 @@ impl Metabase {
             // Connections that stay open past this are left to their clients.
             let _ended = tokio::time::timeout(patience, task).await;
         }
-        self.server.save()
+        self.server.save(true)
     }
 
     fn end(&mut self) {
@@ -167,7 +169,7 @@ impl Drop for Metabase {
         if self.stop.is_some() {
             self.end();
             // There is nobody left to tell; `stop` is for those who ask.
-            let _saved = self.server.save();
+            let _saved = self.server.save(true);
         }
     }
 }
@@ -202,13 +204,17 @@ impl Server {
         locked(&self.clock).now()
     }
 
-    /// Writes the state file, whole or not at all.
-    pub(super) fn save(&self) -> anyhow::Result<()> {
+    /// Writes the state file, whole or not at all; after the `last` time nothing more.
+    pub(super) fn save(&self, last: bool) -> anyhow::Result<()> {
         let Some(path) = &self.state_file else {
             return Ok(());
         };
         // The lock is held to the end, so that no older state overtakes.
         let state = self.state();
+        // Where a server follows on the same file, a save that began before the stop comes too late.
+        if self.saved.fetch_or(last, Ordering::SeqCst) {
+            return Ok(());
+        }
         let content = serde_json::to_vec(&*state).context("failed to write the state as JSON")?;
         let half = path.with_extension("half");
         std::fs::write(&half, content)
@@ -235,7 +241,7 @@ async fn keep_saving(server: Arc<Server>) {
         server.changed.notified().await;
         let saving = Arc::clone(&server);
         // A full disk shows at the next explicit stop, which tries once more.
-        let _saved = tokio::task::spawn_blocking(move || saving.save()).await;
+        let _saved = tokio::task::spawn_blocking(move || saving.save(false)).await;
         tokio::time::sleep(SAVE_PAUSE).await;
     }
 }
