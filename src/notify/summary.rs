@@ -148,7 +148,7 @@ impl Summary {
             if audit.leaks > 0 {
                 parts.push(format!("{} isolation {}", grouped(audit.leaks), counted(audit.leaks, "leak", "leaks")));
                 single &= audit.leaks == 1;
-            } else if audit.error.is_some() {
+            } else if audit.error.is_some() || audit.lacking > 0 {
                 parts.push("the isolation audit".to_owned());
             }
         }
@@ -177,7 +177,7 @@ impl Summary {
             return format!("{list} {verb} you");
         }
         let runs = match total {
-            0 => return "nothing ran, nothing needs you".to_owned(),
+            0 => return self.without_runs(),
             1 => "1 run fine".to_owned(),
             _ => format!("all {total} runs fine"),
         };
@@ -190,6 +190,18 @@ impl Summary {
         match quarantined {
             0 => format!("{runs}, {loaded}"),
             _ => format!("{runs}, {loaded}, {} quarantined", grouped(quarantined)),
+        }
+    }
+
+    fn without_runs(&self) -> String {
+        match &self.audit {
+            Some(audit) => format!(
+                "isolation proven for {} {}, {} checks",
+                grouped(audit.people),
+                counted(audit.people, "person", "people"),
+                grouped(audit.checks)
+            ),
+            None => "nothing ran, nothing needs you".to_owned(),
         }
     }
 
@@ -339,6 +351,12 @@ pub(super) mod tests {
         assert_eq!(subject(&Summary::new(fine.clone())), "storekeeper: all 10 runs fine, 235,110 rows loaded");
         assert_eq!(subject(&Summary::new(fine[..1].to_vec())), "storekeeper: 1 run fine, 23,511 rows loaded");
         assert_eq!(subject(&Summary::default()), "storekeeper: nothing ran, nothing needs you");
+        let audit = AuditFacts { people: 57, checks: 58_676, ..AuditFacts::default() };
+        let proven = Summary { audit: Some(audit), ..Summary::default() };
+        assert_eq!(subject(&proven), "storekeeper: isolation proven for 57 people, 58,676 checks");
+        let lacking = AuditFacts { lacking: 1, ..proven.audit.clone().unwrap() };
+        let lacking = Summary { audit: Some(lacking), ..Summary::default() };
+        assert_eq!(subject(&lacking), "storekeeper: the isolation audit needs you");
 
         let mut runs = fine.clone();
         runs[3] = failed(3, "stores");
