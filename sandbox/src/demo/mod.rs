@@ -108,13 +108,15 @@ fn written_back(program: &Program, stand_ins: &StandIns) -> anyhow::Result<Value
 pub(crate) async fn serve(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     let dir = absolute(&arguments.dir)?;
     let (_, stand_ins) = start(arguments, &dir).await?;
-    let daemon = Program::new(arguments, &dir)?.daemon().await?;
+    let program = Program::new(arguments, &dir)?;
+    let daemon = program.daemon().await?;
     screen::line(&format!(
-        "Metabase (stand-in)  {}\n  sign in as {} with {}\nsettings             {}\n\nctrl-c ends it",
+        "Metabase (stand-in)  {}\n  sign in as {} with {}\nsettings             {}\nany command          {script} forecast show 000125\n                     {script} metabase preview\n\nctrl-c ends it",
         stand_ins.metabase.base_url,
         sandbox::stand_ins::ADMIN_EMAIL,
         sandbox::stand_ins::ADMIN_PASSWORD,
         dir.join("config.toml").display(),
+        script = program.script()?.display(),
     ));
     tokio::signal::ctrl_c().await?;
     daemon.stop().await?;

@@ -32,6 +32,22 @@ impl Program {
         Ok(Self { path, dir: dir.to_owned(), definitions, now: arguments.now.to_rfc3339() })
     }
 
+    /// Writes a script that runs any command as this demo does, for who wants to try some.
+    pub(super) fn script(&self) -> anyhow::Result<PathBuf> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+        let command = self.command();
+        let variables = StandIns::variables().map(|(name, value)| format!("{name}={}", quoted(value)));
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<String> = words.map(|word| quoted(&word.to_string_lossy())).collect();
+        // The secrets open stand-ins on loopback and nothing else.
+        let text = format!("#!/bin/sh\n{} exec {} \"$@\"\n", variables.join(" "), words.join(" "));
+        let path = self.dir.join("storekeeper");
+        std::fs::write(&path, text)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))?;
+        Ok(path)
+    }
+
     /// Where a command's answer is kept.
     pub(super) fn answer_file(&self, name: &str) -> PathBuf {
         self.dir.join("answers").join(format!("{name}.json"))
