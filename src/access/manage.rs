@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use tracing::info;
 
 use super::grants::{Level, Scope, Tree};
-use super::people::{self, Mistake};
+use super::people::{self, Listed, Mistake};
 use super::tables::{self, Origin, Person, TablesError};
 use crate::warehouse::Warehouse;
 
@@ -112,6 +112,21 @@ impl fmt::Display for Imported {
     }
 }
 
+impl Imported {
+    pub(super) fn of(listed: &[Listed], replaced: &tables::Replaced) -> Self {
+        Self {
+            people: listed.len() as u64,
+            grants: listed.iter().map(|person| person.grants.len() as u64).sum(),
+            people_added: replaced.people_added,
+            people_changed: replaced.people_changed,
+            people_left: replaced.people_left,
+            grants_added: replaced.grants_added,
+            grants_changed: replaced.grants_changed,
+            grants_removed: replaced.grants_removed,
+        }
+    }
+}
+
 /// Puts a list of people in place of what earlier imports brought. Grants made
 /// by hand stay. The same list again changes nothing.
 ///
@@ -128,16 +143,7 @@ pub async fn import(
         .map_err(|mistakes| Error::Mistakes { source_name: source_name.to_owned(), mistakes })?;
     let hash = crate::warehouse::hexadecimal(&Sha256::digest(csv_text));
     let replaced = tables::replace(warehouse, &listed, source_name, &hash, now).await?;
-    let imported = Imported {
-        people: listed.len() as u64,
-        grants: listed.iter().map(|person| person.grants.len() as u64).sum(),
-        people_added: replaced.people_added,
-        people_changed: replaced.people_changed,
-        people_left: replaced.people_left,
-        grants_added: replaced.grants_added,
-        grants_changed: replaced.grants_changed,
-        grants_removed: replaced.grants_removed,
-    };
+    let imported = Imported::of(&listed, &replaced);
     info!(
         source_name,
         people = imported.people,

@@ -1,10 +1,9 @@
 //! Writes grants in the name of an owner, and changes addresses.
 
 use chrono::{DateTime, Utc};
-use sqlx::Row as _;
 
 use super::people::Listed;
-use super::tables::{Replaced, TablesError, failed, follow_grants};
+use super::tables::{Lines, Origin, Replaced, TablesError, failed, follow_grants, write_grants};
 use crate::warehouse::Warehouse;
 
 /// Gives every grant of a list by hand in an owner's name, in one transaction;
@@ -42,14 +41,7 @@ pub(super) async fn give_all(
     .map_err(failed("write people"))?
     .rows_affected();
     let mut replaced = Replaced { people_added, ..Replaced::default() };
-    let lines: Vec<(&str, String, String)> = listed
-        .iter()
-        .flat_map(|person| person.grants.iter().map(move |(scope, level)| (person, scope, level)))
-        .map(|(person, scope, level)| (person.email.as_str(), scope.to_string(), level.to_string()))
-        .collect();
-    let emails: Vec<&str> = lines.iter().map(|line| line.0).collect();
-    let scopes: Vec<&str> = lines.iter().map(|line| line.1.as_str()).collect();
-    let levels: Vec<&str> = lines.iter().map(|line| line.2.as_str()).collect();
+    let lines = Lines::of(listed);
     if take_back {
         replaced.grants_removed = sqlx::query(
             "DELETE FROM access.grants g
@@ -57,38 +49,15 @@ pub(super) async fn give_all(
              WHERE p.person_id = g.person_id AND g.origin = 'hand' AND g.granted_by = $3
                AND (p.email, g.scope) NOT IN (SELECT * FROM unnest($1::text[], $2::text[]))",
         )
-        .bind(&emails)
-        .bind(&scopes)
+        .bind(&lines.emails)
+        .bind(&lines.scopes)
         .bind(owner)
         .execute(&mut *connection)
         .await
         .map_err(failed("take back grants"))?
         .rows_affected();
     }
-    let written = sqlx::query(
-        "INSERT INTO access.grants AS g (person_id, scope, origin, level, granted_at, granted_by)
-         SELECT p.person_id, l.scope, 'hand', l.level, $4, $5
-         FROM unnest($1::text[], $2::text[], $3::text[]) AS l(email, scope, level)
-         JOIN access.people p USING (email)
-         ON CONFLICT (person_id, scope, origin) DO UPDATE
-         SET level = EXCLUDED.level, granted_at = EXCLUDED.granted_at, granted_by = EXCLUDED.granted_by
-         WHERE g.level <> EXCLUDED.level
-         RETURNING xmax = 0 AS added",
-    )
-    .bind(&emails)
-    .bind(&scopes)
-    .bind(&levels)
-    .bind(now)
-    .bind(owner)
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(failed("write grants"))?;
-    for row in &written {
-        match row.try_get("added").map_err(failed("write grants"))? {
-            true => replaced.grants_added += 1,
-            false => replaced.grants_changed += 1,
-        }
-    }
+    write_grants(connection, &lines, Origin::Hand, Some(owner), now, &mut replaced).await?;
     replaced.people_left = follow_grants(connection, now).await?;
     transaction.commit().await.map_err(failed("finish to give grants"))?;
     Ok(replaced)

@@ -72,16 +72,7 @@ pub async fn import_as(
     }
     let replaced = tables::give_all(warehouse, owner.id, &listed, true, now).await?;
     info!(source_name, people = listed.len(), owner = owner.id, "imported an owner's list");
-    Ok(Imported {
-        people: listed.len() as u64,
-        grants: listed.iter().map(|person| person.grants.len() as u64).sum(),
-        people_added: replaced.people_added,
-        people_changed: replaced.people_changed,
-        people_left: replaced.people_left,
-        grants_added: replaced.grants_added,
-        grants_changed: replaced.grants_changed,
-        grants_removed: replaced.grants_removed,
-    })
+    Ok(Imported::of(&listed, &replaced))
 }
 
 /// Changes a person's address and nothing else: her number, grants and account stay.

@@ -201,6 +201,64 @@ pub(super) struct Replaced {
     pub(super) grants_removed: u64,
 }
 
+/// The grants of a list, column by column.
+pub(super) struct Lines<'a> {
+    pub(super) emails: Vec<&'a str>,
+    pub(super) scopes: Vec<String>,
+    levels: Vec<String>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn of(listed: &'a [Listed]) -> Self {
+        let mut lines = Self { emails: Vec::new(), scopes: Vec::new(), levels: Vec::new() };
+        for (person, scope, level) in
+            listed.iter().flat_map(|person| person.grants.iter().map(move |(scope, level)| (person, scope, level)))
+        {
+            lines.emails.push(&person.email);
+            lines.scopes.push(scope.to_string());
+            lines.levels.push(level.to_string());
+        }
+        lines
+    }
+}
+
+/// Writes grants of people who are there, and counts what was new and what changed.
+pub(super) async fn write_grants(
+    connection: &mut PgConnection,
+    lines: &Lines<'_>,
+    origin: Origin,
+    granted_by: Option<i64>,
+    now: DateTime<Utc>,
+    replaced: &mut Replaced,
+) -> Result<(), TablesError> {
+    let written = sqlx::query(
+        "INSERT INTO access.grants AS g (person_id, scope, origin, level, granted_at, granted_by)
+         SELECT p.person_id, l.scope, $6, l.level, $4, $5
+         FROM unnest($1::text[], $2::text[], $3::text[]) AS l(email, scope, level)
+         JOIN access.people p USING (email)
+         ON CONFLICT (person_id, scope, origin) DO UPDATE
+         SET level = EXCLUDED.level, granted_at = EXCLUDED.granted_at, granted_by = EXCLUDED.granted_by
+         WHERE g.level <> EXCLUDED.level
+         RETURNING xmax = 0 AS added",
+    )
+    .bind(&lines.emails)
+    .bind(&lines.scopes)
+    .bind(&lines.levels)
+    .bind(now)
+    .bind(granted_by)
+    .bind(origin.text())
+    .fetch_all(connection)
+    .await
+    .map_err(failed("write grants"))?;
+    for row in &written {
+        match row.try_get("added").map_err(failed("write grants"))? {
+            true => replaced.grants_added += 1,
+            false => replaced.grants_changed += 1,
+        }
+    }
+    Ok(())
+}
+
 /// Puts a list in place of what an earlier one brought, in one transaction.
 pub(super) async fn replace(
     warehouse: &Warehouse,
@@ -245,49 +303,20 @@ pub(super) async fn replace(
             false => replaced.people_changed += 1,
         }
     }
-    let lines: Vec<(&str, String, String)> = listed
-        .iter()
-        .flat_map(|person| person.grants.iter().map(move |(scope, level)| (person, scope, level)))
-        .map(|(person, scope, level)| (person.email.as_str(), scope.to_string(), level.to_string()))
-        .collect();
-    let emails: Vec<&str> = lines.iter().map(|line| line.0).collect();
-    let scopes: Vec<&str> = lines.iter().map(|line| line.1.as_str()).collect();
-    let levels: Vec<&str> = lines.iter().map(|line| line.2.as_str()).collect();
+    let lines = Lines::of(listed);
     replaced.grants_removed = sqlx::query(
         "DELETE FROM access.grants g
          USING access.people p
          WHERE p.person_id = g.person_id AND g.origin = 'import'
            AND (p.email, g.scope) NOT IN (SELECT * FROM unnest($1::text[], $2::text[]))",
     )
-    .bind(&emails)
-    .bind(&scopes)
+    .bind(&lines.emails)
+    .bind(&lines.scopes)
     .execute(&mut *connection)
     .await
     .map_err(failed("take back grants"))?
     .rows_affected();
-    let written = sqlx::query(
-        "INSERT INTO access.grants AS g (person_id, scope, origin, level, granted_at)
-         SELECT p.person_id, l.scope, 'import', l.level, $4
-         FROM unnest($1::text[], $2::text[], $3::text[]) AS l(email, scope, level)
-         JOIN access.people p USING (email)
-         ON CONFLICT (person_id, scope, origin) DO UPDATE
-         SET level = EXCLUDED.level, granted_at = EXCLUDED.granted_at
-         WHERE g.level <> EXCLUDED.level
-         RETURNING xmax = 0 AS added",
-    )
-    .bind(&emails)
-    .bind(&scopes)
-    .bind(&levels)
-    .bind(now)
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(failed("write grants"))?;
-    for row in &written {
-        match row.try_get("added").map_err(failed("write grants"))? {
-            true => replaced.grants_added += 1,
-            false => replaced.grants_changed += 1,
-        }
-    }
+    write_grants(connection, &lines, Origin::Import, None, now, &mut replaced).await?;
     replaced.people_left = follow_grants(connection, now).await?;
     sqlx::query(
         "INSERT INTO access.imports (source_name, content_hash, people, grants, imported_at)
@@ -297,7 +326,7 @@ pub(super) async fn replace(
     .bind(source_name)
     .bind(content_hash)
     .bind(listed.len() as i64)
-    .bind(lines.len() as i64)
+    .bind(lines.emails.len() as i64)
     .bind(now)
     .execute(&mut *connection)
     .await

@@ -15,6 +15,7 @@ use super::output::{Output, table};
 use super::{Exit, Failure};
 use crate::forecast::calendar::{self, Holidays, Kind};
 use crate::forecast::panel::{self, ByModel, Forecast, Options, Report, Series, TableError};
+use crate::pipelines::word;
 
 const COLUMNS_HELP: &str = "\
 The panel is CSV with a header and one row a series and day, in any order:
@@ -213,11 +214,6 @@ fn day(point: &panel::Point) -> Day {
     let because = &point.because;
     let mark = because.parts.iter().find_map(|(part, amount)| mark_of(&word(part), *amount, because.multiplies));
     Day { date: point.date, mean: point.mean, bounds_80: point.interval_80, bounds_95: point.interval_95, mark }
-}
-
-/// The name under which a flag or part is written.
-fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// Writes forecasts as they come. What fails is told at the end.

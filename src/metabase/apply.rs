@@ -172,16 +172,7 @@ impl<'a> Applying<'a> {
     /// Notes what a part is about to make.
     async fn intend(&self, steps: &[Step]) -> Result<(), Error> {
         let mut keys: BTreeMap<Kind, Vec<&str>> = BTreeMap::new();
-        for step in steps {
-            let (kind, key) = match &step.work {
-                Work::CreateConnection { key } => (Kind::Connection, key),
-                Work::CreateGroup { key } => (Kind::Group, key),
-                Work::CreateCollection { key } => (Kind::Collection, key),
-                Work::CreateCard { key } => (Kind::Card, key),
-                Work::CreateDashboard { key } => (Kind::Dashboard, key),
-                Work::CreatePerson { key } => (Kind::Person, key),
-                _ => continue,
-            };
+        for (kind, key) in steps.iter().filter_map(Step::makes) {
             keys.entry(kind).or_default().push(key);
         }
         for (kind, keys) in keys {

@@ -73,14 +73,15 @@ impl Selection {
         let Plan { steps, mut notes, .. } = plan;
         let all = steps.len();
         let (mut kept, dropped): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(|step| self.wants(step, tree));
-        let mut unmade: BTreeSet<(Kind, String)> = dropped.iter().filter_map(makes).collect();
+        let made = |step: &Step| step.makes().map(|(kind, key)| (kind, key.to_owned()));
+        let mut unmade: BTreeSet<(Kind, String)> = dropped.iter().filter_map(made).collect();
         let wanted = kept.len();
         loop {
             let before = kept.len();
             let mut still = Vec::with_capacity(before);
             for step in kept {
                 if needs(&step, desired).iter().any(|need| unmade.contains(need)) {
-                    unmade.extend(makes(&step));
+                    unmade.extend(made(&step));
                 } else {
                     still.push(step);
                 }
@@ -98,20 +99,6 @@ impl Selection {
         }
         Plan { steps: kept, notes, selection: self.clone() }
     }
-}
-
-/// The object of ours that a step makes.
-fn makes(step: &Step) -> Option<(Kind, String)> {
-    let (kind, key) = match &step.work {
-        Work::CreateConnection { key } => (Kind::Connection, key),
-        Work::CreateGroup { key } => (Kind::Group, key),
-        Work::CreateCollection { key } => (Kind::Collection, key),
-        Work::CreateCard { key } => (Kind::Card, key),
-        Work::CreateDashboard { key } => (Kind::Dashboard, key),
-        Work::CreatePerson { key } => (Kind::Person, key),
-        _ => return None,
-    };
-    Some((kind, key.clone()))
 }
 
 /// The objects of ours that must be there before a step.

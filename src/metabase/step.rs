@@ -246,6 +246,19 @@ impl Step {
         }
     }
 
+    /// The object of ours that it makes, by its key.
+    pub(super) fn makes(&self) -> Option<(Kind, &str)> {
+        Some(match &self.work {
+            Work::CreateConnection { key } => (Kind::Connection, key),
+            Work::CreateGroup { key } => (Kind::Group, key),
+            Work::CreateCollection { key } => (Kind::Collection, key),
+            Work::CreateCard { key } => (Kind::Card, key),
+            Work::CreateDashboard { key } => (Kind::Dashboard, key),
+            Work::CreatePerson { key } => (Kind::Person, key),
+            _ => return None,
+        })
+    }
+
     /// The account that it shuts.
     pub(super) fn user(&self) -> Option<i64> {
         match self.work {

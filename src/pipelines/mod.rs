@@ -55,5 +55,5 @@ pub use quarantine::{
 pub use report::{FileReport, QuarantineSample, RunReport, Status, Trigger};
 pub use restating::{Restated, restatements};
 pub use runner::{Engine, Order};
-pub use tables::{list_runs, reports_since, show_run};
+pub use tables::{list_runs, reports_since, show_run, word};
 pub use undo::{UndoOrder, UndoWhat, Undone, UndoneLoad};

@@ -16,7 +16,8 @@ pub(super) fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> Error + Co
     move |source| Error::Ledger { action, source }
 }
 
-fn word<T: serde::Serialize>(value: T) -> String {
+/// The word under which a value of an enumeration is stored and printed.
+pub fn word<T: serde::Serialize>(value: T) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

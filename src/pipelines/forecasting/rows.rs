@@ -15,6 +15,7 @@ use super::tables::{Earlier, Realised};
 use crate::forecast::dayparts::PartPoint;
 use crate::forecast::panel::{Forecast, Point, Scores};
 use crate::ids::BrandId;
+use crate::pipelines::tables::word;
 use crate::warehouse::{Table, WriteDisposition, columns_of};
 
 /// The table of forecasts in each brand's schema.
@@ -245,7 +246,7 @@ fn model_rows(
         .collect();
     let score =
         |value: fn(&Scores) -> Option<f64>| -> ArrayRef { Arc::new(Float64Array::from_iter(scores.iter().map(value))) };
-    let flags: Vec<String> = made.iter().map(|one| one.flags.iter().map(named).collect::<Vec<_>>().join(" ")).collect();
+    let flags: Vec<String> = made.iter().map(|one| one.flags.iter().map(word).collect::<Vec<_>>().join(" ")).collect();
     let champions: Vec<Option<String>> = made
         .iter()
         .map(|one| one.champion.as_ref().and_then(|champion| serde_json::to_string(champion).ok()))
@@ -254,7 +255,7 @@ fn model_rows(
     vec![
         texts(made.iter().map(|one| one.id.as_str())),
         texts(made.iter().map(|_| series)),
-        texts(made.iter().map(|one| named(&one.status)).collect::<Vec<_>>().iter().map(String::as_str)),
+        texts(made.iter().map(|one| word(one.status)).collect::<Vec<_>>().iter().map(String::as_str)),
         Arc::new(StringArray::from_iter(made.iter().map(|one| one.model.map(|model| model.name())))),
         texts(made.iter().map(|one| one.reason.as_str())),
         Arc::new(StringArray::from_iter(made.iter().map(|one| one.fallback_reason.as_deref()))),
@@ -291,7 +292,7 @@ fn reason_rows(series: &str, made: &[Forecast]) -> Vec<ArrayRef> {
     for one in made {
         for point in &one.points {
             rows.push((one, point, "level".to_owned(), point.because.level));
-            rows.extend(point.because.parts.iter().map(|(part, amount)| (one, point, named(part), *amount)));
+            rows.extend(point.because.parts.iter().map(|(part, amount)| (one, point, word(part), *amount)));
         }
     }
     let flag = |value: fn(&Point) -> bool| -> ArrayRef {
@@ -319,12 +320,6 @@ fn accuracy_rows(series: &str, rows: &[Realised]) -> Vec<ArrayRef> {
     ];
     columns.extend((0..7).map(|at| amounts(rows.iter().map(move |row| row.values[at]))));
     columns
-}
-
-/// The name under which a status, flag or part is stored.
-fn named(value: &impl serde::Serialize) -> String {
-    let value = serde_json::to_value(value).ok();
-    value.as_ref().and_then(|value| value.as_str()).unwrap_or_default().to_owned()
 }
 
 fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
