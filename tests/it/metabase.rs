@@ -2,6 +2,9 @@
 
 mod content;
 mod lifecycle;
+mod proof;
+mod random;
+mod scale;
 
 use std::path::{Path, PathBuf};
 
@@ -13,13 +16,6 @@ use storekeeper::metabase::{self, Action, Audit, Context, Error, Plan};
 use storekeeper::settings::{self, Wall};
 
 use crate::support::chain::{Chain, definitions, now};
-
-#[path = "metabase_proof.rs"]
-mod proof;
-#[path = "metabase_random.rs"]
-mod random;
-#[path = "metabase_scale.rs"]
-mod scale;
 
 const PEOPLE: &[&str] = &[
     "ana@example.com,Ana,Lima,pt-BR,store:harbor/000101,viewer",
