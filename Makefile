@@ -80,7 +80,7 @@ bench-large: ## read generated CSV of 50 MB, 500 MB and 5 GB, and print the memo
 # Fits and searches take minutes without optimisation, seconds with it.
 forecast-reference: ## hold the forecast models against the values in ../shared/forecast-reference, mark by mark
 	FORECAST_REFERENCE=$(or $(REFERENCE),$(CURDIR)/../shared/forecast-reference) $(MEASURE) \
-	  cargo test --release --locked --manifest-path benches/Cargo.toml --test forecast_reference -- \
+	  cargo test --release --locked --package forecast --test reference -- \
 	  --include-ignored --nocapture --test-threads 1
 
 bench-load: ## load 1,000,000 rows (GROW=--grow: 10,000,000 too), against psql's \copy, and print what it took

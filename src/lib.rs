@@ -16,7 +16,6 @@ pub mod telemetry;
 
 // 2 pure: no network, disk or clock
 pub mod contracts;
-pub mod forecast;
 pub mod formats;
 pub mod transforms;
 

@@ -11,8 +11,6 @@ mod copy;
 mod csv_lines;
 #[path = "../../src/digits.rs"]
 pub mod digits;
-#[path = "../../src/forecast/mod.rs"]
-pub mod forecast;
 #[path = "../../src/formats/mod.rs"]
 pub mod formats;
 #[path = "../../src/ids.rs"]

@@ -13,9 +13,9 @@ use serde_json::json;
 use super::forecast_picture::{Day, Drawing, mark_of, picture};
 use super::output::{Output, table};
 use super::{Exit, Failure};
-use crate::forecast::calendar::{self, Holidays, Kind};
-use crate::forecast::panel::{self, ByModel, Forecast, Options, Report, Series, TableError};
 use crate::pipelines::word;
+use forecast::calendar::{self, Holidays, Kind};
+use forecast::panel::{self, ByModel, Forecast, Options, Report, Series, TableError};
 
 const COLUMNS_HELP: &str = "\
 The panel is CSV with a header and one row a series and day, in any order:

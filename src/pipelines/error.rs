@@ -219,7 +219,7 @@ pub enum Error {
     },
     /// The holidays that a definition names could not be read.
     #[error("failed to read the holidays")]
-    Holidays(#[source] crate::forecast::calendar::Error),
+    Holidays(#[source] forecast::calendar::Error),
 }
 
 impl Error {

@@ -15,7 +15,6 @@ mod examples;
 mod explain;
 mod export;
 mod faults;
-mod forecast_reference;
 mod forecasting;
 mod fuzz_seeds;
 mod layers;

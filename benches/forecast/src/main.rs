@@ -11,9 +11,7 @@
 
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "the program uses more of these modules")]
 
-#[path = "../../../src/forecast/mod.rs"]
-mod forecast;
-#[path = "../../../src/forecast/generator.rs"]
+#[path = "../../../forecast/src/generator.rs"]
 mod generator;
 
 use std::collections::BTreeMap;

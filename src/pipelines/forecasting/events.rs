@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 
 use super::history::Known;
-use crate::forecast::calendar::{Event, Kind};
+use forecast::calendar::{Event, Kind};
 
 /// A row of a table of events.
 #[derive(Debug, Clone, PartialEq)]

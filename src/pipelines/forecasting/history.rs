@@ -7,8 +7,8 @@ use std::sync::Arc;
 use chrono::{Datelike as _, Days, NaiveDate};
 use sha2::{Digest as _, Sha256};
 
-use crate::forecast::calendar::Event;
-use crate::forecast::panel::{Champion, Forecast, Options, Series, forecast, learn};
+use forecast::calendar::Event;
+use forecast::panel::{Champion, Forecast, Options, Series, forecast, learn};
 
 /// The daypart of a day's total.
 pub(in crate::pipelines) const DAY: &str = "Day";
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(hash, history(1.0).content_hash("net_sales", 35, &nothing));
         assert_ne!(hash, history(2.0).content_hash("net_sales", 35, &nothing));
         assert_ne!(hash, history(1.0).content_hash("net_sales", 34, &nothing));
-        let christmas = Event::on(crate::forecast::calendar::Kind::Holiday, "christmas", "2025-12-25".parse().unwrap());
+        let christmas = Event::on(forecast::calendar::Kind::Holiday, "christmas", "2025-12-25".parse().unwrap());
         let of_all = Known { calendar: Arc::from([christmas.clone()]), ..Known::default() };
         let of_one = Known { by_store: [("1".to_owned(), vec![christmas])].into(), ..Known::default() };
         assert_ne!(hash, history(1.0).content_hash("net_sales", 35, &of_all));

@@ -12,11 +12,11 @@ use chrono::NaiveDate;
 use super::history::DAY;
 use super::shares::Shares;
 use super::tables::{Earlier, Realised};
-use crate::forecast::dayparts::PartPoint;
-use crate::forecast::panel::{Forecast, Point, Scores};
 use crate::ids::BrandId;
 use crate::pipelines::tables::word;
 use crate::warehouse::{Table, WriteDisposition, columns_of};
+use forecast::dayparts::PartPoint;
+use forecast::panel::{Forecast, Point, Scores};
 
 /// The table of forecasts in each brand's schema.
 pub const TABLE: &str = "forecast";

@@ -10,8 +10,6 @@ use super::rows::{Batch, batches, forecast_tables};
 use super::shares::Shares;
 use super::tables::Source;
 use super::watch;
-use crate::forecast::calendar::{Event, Holidays};
-use crate::forecast::panel::{self, Champion};
 use crate::ids::{BrandId, PipelineName};
 use crate::pipelines::definition::{ForecastOf, Pipeline};
 use crate::pipelines::error::Error;
@@ -20,6 +18,8 @@ use crate::pipelines::runner::Engine;
 use crate::pipelines::tables;
 use crate::pipelines::turn_tables::Turn;
 use crate::warehouse::{FileEntry, LoadError};
+use forecast::calendar::{Event, Holidays};
+use forecast::panel::{self, Champion};
 
 /// What a forecast came to.
 #[derive(Debug, Clone)]

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{Datelike as _, NaiveDate};
 
-use crate::forecast::dayparts::{PartPoint, Profile, whole};
-use crate::forecast::panel::Point;
+use forecast::dayparts::{PartPoint, Profile, whole};
+use forecast::panel::Point;
 
 /// Weeks that are looked at.
 pub(super) const WEEKS: u64 = 26;
@@ -106,7 +106,7 @@ fn weekday(date: NaiveDate) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forecast::panel::Because;
+    use forecast::panel::Because;
 
     fn point(mean: f64) -> Point {
         Point {

@@ -10,12 +10,12 @@ use super::events;
 use super::history::{DAY, HISTORY_DAYS, StoreDay};
 use super::rows::MODELS;
 use super::shares::{PartDay, WEEKS};
-use crate::forecast::panel::{Champion, Scores};
 use crate::ids::BrandId;
 use crate::pipelines::definition::ForecastOf;
 use crate::pipelines::error::Error;
 use crate::pipelines::tables::failed;
 use crate::warehouse::{Ident, Statement, Table, Warehouse};
+use forecast::panel::{Champion, Scores};
 
 /// Days whose forecasts are held against what came, each time.
 const JUDGED_DAYS: u64 = 28;

@@ -80,7 +80,7 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forecast::panel::Scores;
+    use forecast::panel::Scores;
 
     fn days(store_id: &str, count: u32, said: f64) -> impl Iterator<Item = Realised> {
         (1..=count).map(move |day| Realised {

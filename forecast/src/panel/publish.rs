@@ -7,7 +7,7 @@ use super::model::Model;
 use super::short::Sample;
 use super::study::{Candidate, Models, STALE_DAYS, Scale, Study};
 use super::types::{Because, Flag, Point};
-use crate::forecast::regression::{Part, Pool};
+use crate::regression::{Part, Pool};
 
 /// A day stays within these shares of what is usual on it.
 const DAY_RAILS: (f64, f64) = (0.3, 3.0);

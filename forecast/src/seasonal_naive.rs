@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_reference_values_are_reproduced() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/forecast-reference/reference.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/forecast-reference/reference.json");
         let Ok(text) = std::fs::read_to_string(path) else {
             eprintln!("skipped: the reference values are not here");
             return;

@@ -177,7 +177,7 @@ pub fn shrunk(own: &Curve, own_shifts: usize, pool: &Curve, prior_shifts: f64) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::random::Generator;
+    use crate::random::Generator;
     use super::*;
 
     /// Productivity 10 + guests / 20, and shifts that fall short of it by chance.

@@ -7,9 +7,9 @@ use chrono::{Days, NaiveDate};
 use super::choose::{Choice, Trial, choose};
 use super::study::{Candidate, Outcome, study};
 use super::*;
-use crate::forecast::calendar::{Event, Kind};
-use crate::forecast::generator::{Generated, Plan};
-use crate::forecast::regression::{Effect, Pool};
+use crate::calendar::{Event, Kind};
+use crate::generator::{Generated, Plan};
+use crate::regression::{Effect, Pool};
 
 fn day(text: &str) -> NaiveDate {
     text.parse().unwrap()
@@ -100,7 +100,7 @@ fn a_new_store_inherits_what_its_group_knows() {
     assert!(new.fallback_reason.as_ref().unwrap().starts_with("young: "));
     let inherited = |forecast: &Forecast| {
         let point = forecast.points.iter().find(|point| point.date == feast).unwrap();
-        point.because.parts.iter().find(|(part, _)| *part == crate::forecast::regression::Part::Holiday).unwrap().1
+        point.because.parts.iter().find(|(part, _)| *part == crate::regression::Part::Holiday).unwrap().1
     };
     // The eve is 0.28 on average, and stores differ.
     assert!((inherited(new) - 0.28).abs() < 0.15, "{}", inherited(new));

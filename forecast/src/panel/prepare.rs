@@ -3,7 +3,7 @@
 use chrono::Datelike as _;
 
 use super::types::{DayState, Series};
-use crate::forecast::regression::{Design, median};
+use crate::regression::{Design, median};
 
 /// Below this share of its weekday's usual number, a day was not really open.
 const TINY: f64 = 0.1;

@@ -7,7 +7,7 @@ use super::model::Model;
 use super::prepare::History;
 use super::short::{self, Sample};
 use super::types::{DayState, Series};
-use crate::forecast::regression::{Contribution, Design, Fit, Pool, fit, median};
+use crate::regression::{Contribution, Design, Fit, Pool, fit, median};
 
 /// A day of a holiday has an error of its own, beyond what its effect's estimate has:
 /// no Christmas is like the last.
@@ -256,7 +256,7 @@ fn compete(
     let variance: Vec<f64> = (days..days + horizon)
         .map(|day| {
             let holiday = design.row(day).iter().any(|(column, _)| {
-                matches!(design.effects()[*column as usize], crate::forecast::regression::Effect::Holiday(_, 0))
+                matches!(design.effects()[*column as usize], crate::regression::Effect::Holiday(_, 0))
             });
             fit.variance(design, day) + if holiday { OCCASION_SD * OCCASION_SD } else { 0.0 }
         })

@@ -6,8 +6,8 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use super::model::Model;
-use crate::forecast::calendar::Event;
-use crate::forecast::regression::Part;
+use crate::calendar::Event;
+use crate::regression::Part;
 
 /// What a day of the history is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

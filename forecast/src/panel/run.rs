@@ -13,7 +13,7 @@ use super::order::in_order;
 use super::publish::{self, Published};
 use super::study::{self, Models, Outcome, SHORTEST, Study};
 use super::types::{Champion, EffectEstimate, Forecast, Options, Series, Status};
-use crate::forecast::regression::{Contribution, Pool, Pooling, hash};
+use crate::regression::{Contribution, Pool, Pooling, hash};
 
 /// Series of a group that are tried on earlier cut-offs to calibrate all of it.
 const SAMPLE: usize = 40;
@@ -328,7 +328,7 @@ fn effects(series: &Series, knowledge: &Knowledge, study: &Study, models: &Model
     for day in (0..study.history.values.len()).filter(|day| study.history.states[*day].counts()) {
         study.design.row(day).iter().for_each(|(column, _)| seen[*column as usize] += 1);
     }
-    let one = |(column, effect): (usize, &crate::forecast::regression::Effect)| EffectEstimate {
+    let one = |(column, effect): (usize, &crate::regression::Effect)| EffectEstimate {
         effect: effect.to_string(),
         estimate: models.fit.values[column],
         deviation: models.fit.variances[column].sqrt(),

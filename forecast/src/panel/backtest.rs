@@ -13,8 +13,8 @@ use super::run::{COMPETITORS, Knowledge, decided, studies, withheld};
 use super::score::{DayKind, Judged, Scores, judged, scales};
 use super::study::{Models, Outcome, Study};
 use super::types::{Forecast, Options, Series, Status};
-use crate::forecast::accuracy::{Scales, mean_defined};
-use crate::forecast::regression::Effect;
+use crate::accuracy::{Scales, mean_defined};
+use crate::regression::Effect;
 
 /// Scores of one model, or of what is published, over a panel.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -217,7 +217,7 @@ fn observed(series: &Series, study: &Study, day: usize) -> Option<f64> {
     // Closed then, whether or not it was known before: a closed day judges nobody.
     let closes = series.calendar.iter().chain(&series.events).any(|event| {
         let date = series.first + chrono::Days::new(day as u64);
-        event.kind == crate::forecast::calendar::Kind::Closure && (event.first..=event.last).contains(&date)
+        event.kind == crate::calendar::Kind::Closure && (event.first..=event.last).contains(&date)
     });
     let zero = value == 0.0 && !study.history.intermittent;
     (!closes && !zero).then_some(value)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{Datelike as _, NaiveDate};
 
 use super::effect::Effect;
-use crate::forecast::calendar::{Event, Kind};
+use crate::calendar::{Event, Kind};
 
 /// The columns of a series' regression, day by day: few effects touch a day, so rows
 /// list only those.

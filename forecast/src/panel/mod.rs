@@ -7,7 +7,7 @@
 //! that a chain of any size fits into memory.
 //!
 //! ```
-//! use storekeeper::forecast::panel::{self, Options, Series};
+//! use forecast::panel::{self, Options, Series};
 //!
 //! let first = "2025-01-06".parse().unwrap();
 //! let values: Vec<f64> = (0..70).map(|day| 100.0 + f64::from(day % 7 * 10) + f64::from(day * 37 % 11)).collect();

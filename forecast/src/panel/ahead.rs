@@ -1,9 +1,9 @@
 //! What comes after the calendar: time-series models on the adjusted series.
 
 use super::model::Model;
-use crate::forecast::arima::{self, Fitted, Order, Precision, Regressors};
-use crate::forecast::ets::{self, ErrorKind, Season, Shape, Trend};
-use crate::forecast::theta::{self, Method};
+use crate::arima::{self, Fitted, Order, Precision, Regressors};
+use crate::ets::{self, ErrorKind, Season, Shape, Trend};
+use crate::theta::{self, Method};
 
 /// Days of the adjusted series that a model is fitted to.
 const MEMORY_DAYS: usize = 800;

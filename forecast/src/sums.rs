@@ -104,7 +104,7 @@ impl Residuals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forecast::generator::Random;
+    use crate::generator::Random;
 
     #[test]
     fn the_correlation_that_was_put_in_is_found_and_sums_cover_what_they_promise() {

@@ -1,16 +1,18 @@
-//! The models of `forecast` against values that others computed: every pass mark as a line.
+//! The models against values that others computed: every pass mark as a line.
 //!
 //! Skips where the reference values are not beside the checkout. What is quick runs with the other
 //! tests; the fits and searches, minutes without optimisation, run by `make forecast-reference`.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has said what it had to say")]
+
 use std::path::Path;
 
+use forecast::accuracy::{Accuracy, Scales, Scored};
+use forecast::arima::{self, Order, Regressors, Space};
+use forecast::ets::{self, ErrorKind, Season, Shape, Trend};
+use forecast::theta::{Method, theta};
+use forecast::{automatic, box_cox, correlation, seasonal_naive, stationarity, stl};
 use serde_json::Value;
-use storekeeper::forecast::accuracy::{Accuracy, Scales, Scored};
-use storekeeper::forecast::arima::{self, Order, Regressors, Space};
-use storekeeper::forecast::ets::{self, ErrorKind, Season, Shape, Trend};
-use storekeeper::forecast::theta::{Method, theta};
-use storekeeper::forecast::{automatic, box_cox, correlation, seasonal_naive, stationarity, stl};
 
 /// Lines of the table, and whether each was passed.
 #[derive(Default)]
@@ -58,7 +60,7 @@ fn plain(value: &Value) -> Vec<f64> {
 #[allow(clippy::print_stderr, reason = "says why nothing was tested")]
 fn reference() -> Option<Value> {
     let folder = option_env!("FORECAST_REFERENCE").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/forecast-reference"),
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/forecast-reference"),
         |folder| Path::new(folder).to_owned(),
     );
     let Ok(text) = std::fs::read_to_string(folder.join("reference.json")) else {
@@ -138,9 +140,7 @@ fn likelihoods_components_and_tests_are_those_of_the_reference() {
         let told = series.told;
         if told["snaive"].is_object() {
             let points = seasonal_naive(&series.filled, series.season, plain(&told["snaive"]["mean"]).len()).unwrap();
-            let of = |part: fn(&storekeeper::forecast::Point) -> f64| -> Vec<f64> {
-                points.iter().flatten().map(part).collect()
-            };
+            let of = |part: fn(&forecast::Point) -> f64| -> Vec<f64> { points.iter().flatten().map(part).collect() };
             let far = apart(&of(|point| point.mean), &plain(&told["snaive"]["mean"]))
                 .max(apart(&of(|point| point.interval_95.1), &plain(&told["snaive"]["hi95"])))
                 .max(apart(&of(|point| point.interval_80.0), &plain(&told["snaive"]["lo80"])));

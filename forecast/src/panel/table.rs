@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{Days, NaiveDate};
 
 use super::types::{DayState, Series};
-use crate::forecast::calendar::{Event, Kind};
+use crate::calendar::{Event, Kind};
 
 /// Why a table is no panel.
 #[derive(Debug, thiserror::Error)]

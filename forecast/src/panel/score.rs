@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::prepare::History;
 use super::types::Point;
-use crate::forecast::accuracy::{Accuracy, Scales, Scored};
+use crate::accuracy::{Accuracy, Scales, Scored};
 
 /// Errors of a series' forecasts over one or more cut-offs. The absolute errors (MASE,
 /// WAPE), coverage and MSIS are the median's and its intervals'; RMSSE and bias are the

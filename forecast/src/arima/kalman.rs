@@ -220,7 +220,7 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forecast::arima::chandrasekhar::{Whitened, whiten};
+    use crate::arima::chandrasekhar::{Whitened, whiten};
 
     #[test]
     fn a_stationary_series_is_whitened_alike_by_both_filters() {
