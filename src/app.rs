@@ -210,8 +210,11 @@ impl App {
             };
             for pipeline in pipelines.iter().filter(|pipeline| pipeline.serves(brand)) {
                 add(pipeline.table(brand), pipeline.definition.destination.archive_after_months);
-                if pipeline.definition.forecast.is_some() {
+                if !pipeline.definition.forecasts.is_empty() {
                     pipelines::forecast_tables(brand).into_iter().for_each(|table| add(table, None));
+                }
+                if pipeline.definition.staffing.is_some() {
+                    pipelines::staffing_tables(brand).into_iter().for_each(|table| add(table, None));
                 }
             }
         }

@@ -3,9 +3,7 @@ SELECT
     store_id,
     business_date,
     daypart,
-    coalesce(
-        array_position(ARRAY['Morning', 'Lunch', 'Afternoon', 'Dinner', 'Evening', 'Late Night'], daypart), 99
-    ) AS daypart_order,
+    coalesce((SELECT d.daypart_order FROM dayparts AS d WHERE d.daypart = sales_channel.daypart), 99) AS daypart_order,
     sum(net_sales) AS net_sales,
     sum(orders)::bigint AS orders,
     sum(net_sales_ly) AS net_sales_last_year

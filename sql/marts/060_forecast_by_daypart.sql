@@ -4,9 +4,7 @@ SELECT
     f.store_id,
     f.business_date,
     f.daypart,
-    coalesce(
-        array_position(ARRAY['Morning', 'Lunch', 'Afternoon', 'Dinner', 'Evening', 'Late Night'], f.daypart), 99
-    ) AS daypart_order,
+    coalesce((SELECT d.daypart_order FROM dayparts AS d WHERE d.daypart = f.daypart), 99) AS daypart_order,
     f.mean AS forecast,
     f.lower_80,
     f.upper_80,

@@ -4,9 +4,7 @@ SELECT
     a.store_id,
     a.business_date,
     a.daypart,
-    coalesce(
-        array_position(ARRAY['Morning', 'Lunch', 'Afternoon', 'Dinner', 'Evening', 'Late Night'], a.daypart), 99
-    ) AS daypart_order,
+    coalesce((SELECT d.daypart_order FROM dayparts AS d WHERE d.daypart = a.daypart), 99) AS daypart_order,
     a.lead_days,
     a.mean AS forecast,
     a.actual,

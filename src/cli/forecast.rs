@@ -3,17 +3,18 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::export::export_after;
+use super::making::{MadeSoFar, Making};
 use super::output::Output;
 use super::run::{brands, exit_of, follow_up, text};
 use super::{Exit, Failure};
-use super::{forecast_backtest, forecast_shown};
+use super::{forecast_backtest, forecast_hours, forecast_shown};
 use crate::app::App;
-use crate::pipelines::{Engine, Follows, Pipeline, RunReport, Status, Trigger};
+use crate::pipelines::{Status, Trigger};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Forecasts each series of each pipeline that has a [forecast] block.
+    /// Forecasts each series that a pipeline names in [forecast], then makes the hours of work that
+    /// a [staffing] asks for.
     Run {
         /// Only this brand.
         #[arg(long)]
@@ -23,6 +24,8 @@ pub(super) enum Command {
     Show(forecast_shown::Show),
     /// Says how level, weekday, season, holidays and promotions make up a day's forecast.
     Explain(forecast_shown::Explain),
+    /// Shows the hours of work that a store's expected demand asks for.
+    Hours(forecast_hours::Hours),
     /// Measures forecasts on a panel of any origin: how wrong they would have been.
     Backtest(forecast_backtest::Command),
 }
@@ -32,34 +35,33 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
         Command::Run { brand } => brand,
         Command::Show(command) => return forecast_shown::show(app, command, output).await,
         Command::Explain(command) => return forecast_shown::explain(app, command, output).await,
+        Command::Hours(command) => return forecast_hours::hours(app, command, output).await,
         Command::Backtest(command) => return forecast_backtest::run(command, output),
     };
     let pipelines = app.pipelines().await?;
     let brands = brands(app, brand.as_deref())?;
     let warehouse = app.warehouse_to_load().await?;
     let engine = app.engine(&warehouse)?;
-    let horizon_days = app.settings.forecast.horizon_days;
-    let (mut runs, mut series, mut withheld) = (Vec::new(), 0, Vec::new());
-    for pipeline in &pipelines {
-        let Some(of) = &pipeline.definition.forecast else { continue };
-        for brand in brands.iter().filter(|brand| pipeline.serves(brand)) {
-            let forecast = engine.forecast(pipeline, of, brand, horizon_days, Trigger::Manual).await?;
-            series += forecast.series;
-            withheld.extend(forecast.withheld.iter().map(|reason| format!("{brand}: {reason}")));
-            let fine = forecast.report.status.is_fine();
-            runs.push(forecast.report);
-            if fine {
-                runs.extend(export_after(&engine, pipeline, brand, Follows::Forecast, Trigger::Manual).await?);
-            }
+    let making = Making { app, engine: &engine, pipelines: &pipelines, trigger: Trigger::Manual };
+    let mut made = MadeSoFar::default();
+    for brand in &brands {
+        for pipeline in pipelines.iter().filter(|pipeline| pipeline.serves(brand)) {
+            making.forecasts(pipeline, brand, &mut made).await?;
         }
+        making.hours(brand, &mut made, |_, _| true).await?;
     }
+    let MadeSoFar { runs, series, staffed, withheld } = made;
+    let horizon_days = app.settings.forecast.horizon_days;
     if runs.iter().any(|run| run.status == Status::Succeeded) {
         follow_up(app, &warehouse).await?;
     }
-    let json = json!({ "runs": runs, "series": series, "horizon_days": horizon_days, "withheld": withheld });
+    let json = json!({ "runs": runs, "series": series, "staffed": staffed, "horizon_days": horizon_days, "withheld": withheld });
     output.answer(&json, || {
         let mut answer = text(&runs);
         answer.push_str(&format!("\n{series} series forecast, {horizon_days} days ahead\n"));
+        if staffed > 0 {
+            answer.push_str(&format!("hours of work for {staffed} stores\n"));
+        }
         for reason in &withheld {
             answer.push_str(&format!("withheld: {reason}\n"));
         }
@@ -67,27 +69,4 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     });
     warehouse.close().await;
     Ok(exit_of(&runs))
-}
-
-/// Makes again what was made of loads that were taken back, and exports it.
-pub(super) async fn make_stale_again(
-    app: &App,
-    engine: &Engine,
-    pipelines: &[Pipeline],
-) -> Result<Vec<RunReport>, Failure> {
-    let stale = engine.stale().await?;
-    let mut runs = Vec::new();
-    for pipeline in pipelines {
-        let Some(of) = &pipeline.definition.forecast else { continue };
-        for (_, brand) in stale.iter().filter(|(name, _)| *name == of.pipeline()) {
-            let horizon_days = app.settings.forecast.horizon_days;
-            let report = engine.forecast(pipeline, of, brand, horizon_days, Trigger::Undo).await?.report;
-            let fine = report.status.is_fine();
-            runs.push(report);
-            if fine {
-                runs.extend(export_after(engine, pipeline, brand, Follows::Forecast, Trigger::Undo).await?);
-            }
-        }
-    }
-    Ok(runs)
 }

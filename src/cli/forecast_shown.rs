@@ -116,12 +116,11 @@ async fn find(
     let warehouse = app.warehouse().await?;
     let mut found = Vec::new();
     for pipeline in app.pipelines().await? {
-        let Some(of) = &pipeline.definition.forecast else { continue };
-        if series.is_some_and(|series| series != of.series) {
-            continue;
-        }
-        for brand in brands(app, brand)?.iter().filter(|brand| pipeline.serves(brand)) {
-            found.extend(pipelines::standing(&warehouse, &pipeline, brand, store, days).await?);
+        let forecasts = &pipeline.definition.forecasts;
+        for of in forecasts.iter().filter(|of| series.is_none_or(|series| series == of.series)) {
+            for brand in brands(app, brand)?.iter().filter(|brand| pipeline.serves(brand)) {
+                found.extend(pipelines::standing(&warehouse, (&pipeline, of), brand, store, days).await?);
+            }
         }
     }
     warehouse.close().await;
@@ -163,7 +162,7 @@ fn head(standing: &Shown) -> String {
         let inside =
             standing.coverage_80.map_or(String::new(), |share| format!(", {} of days within 80 %", percent(share)));
         text.push_str(&format!(
-            "tested on {} earlier days: off by {} of sales, on balance {:+.1} %{inside}\n",
+            "tested on {} earlier days: off by {} of what came, on balance {:+.1} %{inside}\n",
             standing.tested_days,
             percent(wape),
             bias * 100.0

@@ -10,13 +10,14 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::export::export_after;
-use super::forecast::make_stale_again;
+use super::making::{MadeSoFar, Making, make_stale_again};
 use super::run::follow_up;
 use super::{Exit, Failure, serve_audit, serve_backup};
 use crate::app::App;
+use crate::ids::BrandId;
 use crate::notify::{self, Summary};
 use crate::ops;
-use crate::pipelines::{Engine, Follows, Order, Pipeline, RunReport, Status};
+use crate::pipelines::{Engine, Error, Follows, Order, Pipeline, RunReport, Status};
 use crate::scheduler::{self, Scheduled};
 use crate::telemetry::chain;
 use crate::warehouse::{Warehouse, duties, migrate, migration_status};
@@ -77,7 +78,7 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
                         RunReport::not_started(&name, &brand, trigger, app.clock.now(), chain(&failure), failure.hint())
                     }
                 };
-                after(&app, &engine, pipeline, &report).await;
+                after(&app, &engine, &pipelines, pipeline, &report).await;
                 report
             }
         };
@@ -106,9 +107,7 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
 async fn prepare(app: &App, warehouse: &Warehouse) -> Result<(), Failure> {
     if duties::may_own(warehouse).await.map_err(|error| Failure::new(&error, None))? {
         migrate(warehouse, &app.definitions).await?;
-        if let Err(failure) = follow_up(app, warehouse).await {
-            error!(error = failure.message, "views and walls were not brought up to date");
-        }
+        bring_up_to_date(app, warehouse).await;
         return Ok(());
     }
     let migrations = migration_status(warehouse, &app.definitions).await?;
@@ -119,40 +118,35 @@ async fn prepare(app: &App, warehouse: &Warehouse) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What follows a scheduled run: a fresh forecast, views and walls, and a mail
+/// What follows a scheduled run: fresh forecasts and hours of work, views and walls, and a mail
 /// about what came of it.
-async fn after(app: &App, engine: &Engine, pipeline: &Pipeline, report: &RunReport) {
+async fn after(app: &App, engine: &Engine, pipelines: &[Pipeline], pipeline: &Pipeline, report: &RunReport) {
     let warehouse = engine.warehouse();
     let mut reports = vec![report.clone()];
-    let mut stands = report.status.is_fine() || report.status.has_loaded();
-    if stands {
+    let loaded = report.status.has_loaded();
+    if report.status.is_fine() || loaded {
         reports.extend(exported(app, engine, pipeline, report, Follows::Load).await);
     }
-    if let (true, Some(of)) = (report.status.has_loaded(), &pipeline.definition.forecast) {
-        let horizon_days = app.settings.forecast.horizon_days;
-        match engine.forecast(pipeline, of, &report.brand, horizon_days, report.trigger).await {
-            Ok(forecast) => {
-                stands = forecast.report.status.is_fine();
-                reports.push(forecast.report);
-            }
-            Err(failure) => {
-                stands = false;
-                error!(error = %chain(&failure), "forecast could not be noted");
-            }
+    if loaded && reads_views(pipeline) {
+        bring_up_to_date(app, warehouse).await;
+    }
+    let making = Making { app, engine, pipelines, trigger: report.trigger };
+    let mut made = MadeSoFar::default();
+    if loaded && let Err(failure) = make(&making, pipeline, &report.brand, &mut made).await {
+        error!(error = %chain(&failure), "forecasts or hours of work could not be noted");
+    } else if report.status.is_fine() && !loaded {
+        // Also when nothing is new: an earlier export may have ended in the middle.
+        for step in [Follows::Forecast, Follows::Staffing] {
+            reports.extend(exported(app, engine, pipeline, report, step).await);
         }
     }
-    // Also when nothing is new: an earlier export may have ended in the middle.
-    if stands {
-        reports.extend(exported(app, engine, pipeline, report, Follows::Forecast).await);
-    }
+    reports.extend(made.runs);
     reports.retain(|report| report.status != Status::NothingNew);
     if reports.is_empty() {
         return;
     }
-    if report.status.has_loaded()
-        && let Err(failure) = follow_up(app, warehouse).await
-    {
-        error!(error = failure.message, "views and walls were not brought up to date");
+    if loaded {
+        bring_up_to_date(app, warehouse).await;
     }
     let owner = pipeline.definition.owner.as_deref().filter(|_| !report.status.is_fine());
     let summary = Summary::new(reports);
@@ -165,7 +159,26 @@ async fn after(app: &App, engine: &Engine, pipeline: &Pipeline, report: &RunRepo
     }
 }
 
-/// Runs the export that follows a load or a forecast, where there is one.
+/// Makes what rests on a pipeline's table, and hours of work for the demand that it forecasts.
+async fn make(making: &Making<'_>, pipeline: &Pipeline, brand: &BrandId, made: &mut MadeSoFar) -> Result<(), Error> {
+    making.forecasts(pipeline, brand, made).await?;
+    let forecasts = |series: &str| pipeline.definition.forecasts.iter().any(|of| of.series == series);
+    making.hours(brand, made, |one, of| one.name == pipeline.name || forecasts(&of.demand)).await
+}
+
+/// Whether what is made of a pipeline's table is made of views, which have to be there before.
+fn reads_views(pipeline: &Pipeline) -> bool {
+    let definition = &pipeline.definition;
+    definition.staffing.is_some() || definition.forecasts.iter().any(|of| of.dayparts_from.is_some())
+}
+
+async fn bring_up_to_date(app: &App, warehouse: &Warehouse) {
+    if let Err(failure) = follow_up(app, warehouse).await {
+        error!(error = failure.message, "views and walls were not brought up to date");
+    }
+}
+
+/// Runs the export that follows a load, forecasts or hours, where there is one.
 async fn exported(
     app: &App,
     engine: &Engine,

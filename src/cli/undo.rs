@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::export::export_after;
-use super::forecast::make_stale_again;
+use super::making::make_stale_again;
 use super::output::{Output, grouped, table};
 use super::run::{exit_of, follow_up, text};
 use super::{Exit, Failure};

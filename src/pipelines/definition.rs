@@ -7,6 +7,8 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::export::{self, ExportTo};
+use super::forecasting::{self, ForecastOf};
+use super::staffing::StaffingOf;
 use crate::contracts::{Contract, RuleKind, is_plain};
 use crate::formats::{Format, Wanted};
 use crate::ids::{BrandId, PipelineName};
@@ -52,7 +54,10 @@ pub struct Definition {
     /// When it runs. Without one it runs by hand only.
     pub schedule: Option<Schedule>,
     /// What is forecast from its table.
-    pub forecast: Option<ForecastOf>,
+    #[serde(default, rename = "forecast", deserialize_with = "forecasting::one_or_more")]
+    pub forecasts: Vec<ForecastOf>,
+    /// The hours of work that expected demand asks for.
+    pub staffing: Option<StaffingOf>,
     /// What is written back to Dataverse.
     pub export: Option<ExportTo>,
 }
@@ -201,24 +206,6 @@ pub enum CatchUp {
     All,
 }
 
-/// `[forecast]`: a series for each store, one value a day.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ForecastOf {
-    /// Its name in the table of forecasts.
-    pub series: String,
-    /// The column that is summed up.
-    pub value: String,
-    /// The date column.
-    pub date: String,
-    /// The column of dayparts, where a day is told apart into them.
-    pub daypart: Option<String>,
-    /// The country whose holidays count: `us`, `ca`, `de`, `gb`.
-    pub holidays: Option<String>,
-    /// The brand's table of events: promotions, closures, school holidays, days of its own.
-    pub events: Option<String>,
-}
-
 /// A definition with what stands beside it, checked.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
@@ -303,13 +290,22 @@ pub async fn read_all(definitions: &Path) -> Result<Vec<Pipeline>, Vec<Problem>>
     }
     let tables: BTreeSet<&str> = pipelines.iter().map(|one| one.definition.destination.table.as_str()).collect();
     for pipeline in &pipelines {
-        let events = pipeline.definition.forecast.as_ref().and_then(|forecast| forecast.events.as_deref());
-        if let Some(table) = events.filter(|table| !tables.contains(table)) {
-            problems.push(Problem {
-                file: shown(definitions, &pipeline.folder.join("pipeline.toml")),
-                line: None,
-                message: format!("`[forecast]` reads events from `{table}`, which no pipeline loads"),
-            });
+        let mut refuse = |message: String| {
+            let file = shown(definitions, &pipeline.folder.join("pipeline.toml"));
+            problems.push(Problem { file, line: None, message });
+        };
+        let events = pipeline.definition.forecasts.iter().filter_map(|forecast| forecast.events.as_deref());
+        for table in events.filter(|table| !tables.contains(table)) {
+            refuse(format!("`[forecast]` reads events from `{table}`, which no pipeline loads"));
+        }
+        if let Some(staffing) = &pipeline.definition.staffing {
+            staffing.problems_among(&pipelines).into_iter().for_each(refuse);
+        }
+    }
+    for (series, files) in makers(&pipelines) {
+        if let [first, second, ..] = &files[..] {
+            let message = format!("`{series}` is made in `{}` already", shown(definitions, first));
+            problems.push(Problem { file: shown(definitions, &second.join("pipeline.toml")), line: None, message });
         }
     }
     if problems.is_empty() {
@@ -317,6 +313,19 @@ pub async fn read_all(definitions: &Path) -> Result<Vec<Pipeline>, Vec<Problem>>
     }
     problems.sort();
     Err(problems)
+}
+
+/// The folders in which each series of forecasts, or of hours, is made.
+fn makers(pipelines: &[Pipeline]) -> BTreeMap<PipelineName, Vec<&Path>> {
+    let mut makers: BTreeMap<PipelineName, Vec<&Path>> = BTreeMap::new();
+    for pipeline in pipelines {
+        let definition = &pipeline.definition;
+        let series = definition.forecasts.iter().map(ForecastOf::pipeline);
+        for name in series.chain(definition.staffing.iter().map(StaffingOf::pipeline)) {
+            makers.entry(name).or_default().push(&pipeline.folder);
+        }
+    }
+    makers
 }
 
 /// Finds `pipeline.toml` files, three levels down at most.
@@ -386,7 +395,7 @@ pub(super) async fn read_one(definitions: &Path, file: &Path) -> Result<Pipeline
     };
     let mut export_sql = None;
     if let Some(block) = &definition.export {
-        for message in export::problems(block, definition.forecast.is_some()) {
+        for message in export::problems(block, !definition.forecasts.is_empty(), definition.staffing.is_some()) {
             refuse("[export]", message);
         }
         match export::read_query(&folder) {
@@ -510,14 +519,7 @@ fn destination_problems(definition: &Definition, columns: &[(String, String)]) -
     if destination.write_disposition == WriteDisposition::ReplaceWindow && destination.window.is_empty() {
         problems.push("`replace_window` needs `window`, e.g. [\"store_id\", \"business_date\"]".to_owned());
     }
-    if let Some(forecast) = &definition.forecast {
-        let daypart = forecast.daypart.as_deref();
-        for name in ["store_id", &forecast.value, &forecast.date].into_iter().chain(daypart) {
-            if !there(&name.to_owned()) {
-                problems.push(format!("`[forecast]` needs column `{name}`, which does not reach the destination"));
-            }
-        }
-    }
+    problems.extend(definition.forecasts.iter().flat_map(|forecast| forecast.problems(columns)));
     problems
 }
 

@@ -23,19 +23,21 @@ mod forecasting;
 mod item_tables;
 mod items;
 mod judging;
+mod made;
 mod quarantine;
 mod reading;
 mod replay;
 mod report;
 mod restating;
 mod runner;
+mod staffing;
 mod tables;
 mod tracking;
 mod turn_tables;
 mod undo;
 
 pub use acquire::{Doors, table_query};
-pub use definition::{CatchUp, Definition, ForecastOf, Overlap, Pipeline, Problem, Schedule, SourceKind, read_all};
+pub use definition::{CatchUp, Definition, Overlap, Pipeline, Problem, Schedule, SourceKind, read_all};
 pub use drafting::{DraftError, DraftOrder, Drafted, DraftedColumn, draft};
 pub use error::Error;
 pub use examples::{Difference, ExampleOutcome, ExampleReport, test_example};
@@ -45,8 +47,8 @@ pub use explain::{
 };
 pub use export::{ExportOrder, ExportPlan, ExportTo, Follows, Missing, list_rejects};
 pub use forecasting::{
-    Ahead, EffectShown, Forecast, Past, Reason, Shown, TABLE as FORECAST_TABLE, forecast_tables, is_of_forecasts,
-    standing,
+    Ahead, EffectShown, Forecast, ForecastOf, Past, Reason, Scale, Shown, TABLE as FORECAST_TABLE,
+    WHOLE_DAY as FORECAST_DAY, forecast_tables, standing,
 };
 pub use quarantine::{
     ExportError, Exported, QuarantineFilter, QuarantineState, RefusedCount, dismiss_quarantine, export_quarantine,
@@ -55,5 +57,6 @@ pub use quarantine::{
 pub use report::{FileReport, QuarantineSample, RunReport, Status, Trigger};
 pub use restating::{Restated, restatements};
 pub use runner::{Engine, Order};
+pub use staffing::{Staffed, StaffedPart, StaffingOf, staffed, staffing_tables};
 pub use tables::{list_runs, reports_since, show_run, word};
 pub use undo::{UndoOrder, UndoWhat, Undone, UndoneLoad};

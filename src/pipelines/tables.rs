@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
 
 use super::columns::Learned;
 use super::error::Error;
@@ -14,6 +15,21 @@ use crate::warehouse::{Ident, Load, Statement, Warehouse, make_schema};
 
 pub(super) fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> Error + Copy {
     move |source| Error::Ledger { action, source }
+}
+
+/// Rows of a query; none where its table is not there yet.
+pub(super) async fn rows_if_there(
+    warehouse: &Warehouse,
+    action: &'static str,
+    sql: String,
+) -> Result<Vec<PgRow>, Error> {
+    match sqlx::query(Statement::new(sql).safe()).fetch_all(warehouse.pool()).await {
+        Ok(rows) => Ok(rows),
+        Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P01" | "3F000")) => {
+            Ok(Vec::new())
+        }
+        Err(source) => Err(failed(action)(source)),
+    }
 }
 
 /// The word under which a value of an enumeration is stored and printed.
@@ -208,6 +224,25 @@ pub(super) async fn last_load(warehouse: &Warehouse, brand: &BrandId, table: &st
         .fetch_one(warehouse.pool())
         .await
         .map_err(failed("look up the last load of a table"))
+}
+
+/// The last load that a pipeline's runs made of a table, if any stands.
+pub(super) async fn last_load_of(
+    warehouse: &Warehouse,
+    pipeline: &PipelineName,
+    brand: &BrandId,
+    table: &str,
+) -> Result<Option<i64>, Error> {
+    sqlx::query_scalar(
+        "SELECT max(load_id) FROM ops.loads
+         WHERE pipeline = $1 AND brand = $2 AND table_name = $3 AND undone_by IS NULL",
+    )
+    .bind(&pipeline.0)
+    .bind(&brand.0)
+    .bind(table)
+    .fetch_one(warehouse.pool())
+    .await
+    .map_err(failed("look up the last load of a run"))
 }
 
 /// The loads that brought files.

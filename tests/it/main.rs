@@ -28,6 +28,7 @@ mod real_input;
 mod scheduler;
 mod sheets;
 mod sources;
+mod staffing;
 mod support;
 mod tracking;
 mod undo;

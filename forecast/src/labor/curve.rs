@@ -5,9 +5,9 @@ use super::Error;
 /// A daypart as it was: open, observed, with guests and hours above zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shift {
-    /// Guests served, or transactions.
+    /// Guests served, or transactions; an hour of opening.
     pub guests: f64,
-    /// Hours worked, without fixed blocks such as opening and cleaning.
+    /// Hours worked, without fixed blocks such as opening and cleaning; an hour of opening.
     pub hours: f64,
 }
 
@@ -177,8 +177,8 @@ pub fn shrunk(own: &Curve, own_shifts: usize, pool: &Curve, prior_shifts: f64) -
 
 #[cfg(test)]
 mod tests {
-    use crate::random::Generator;
     use super::*;
+    use crate::random::Generator;
 
     /// Productivity 10 + guests / 20, and shifts that fall short of it by chance.
     fn shifts(seed: u64, count: usize) -> Vec<Shift> {

@@ -16,6 +16,7 @@ pub struct Daypart {
 }
 
 /// Required hours of each daypart: the larger of the minimum crew and of fixed hours and guests.
+/// The curve goes by guests an hour of opening, so that a long daypart is not a busy one.
 pub fn required_hours(curve: &Curve, dayparts: &[Daypart]) -> Vec<f64> {
     dayparts
         .iter()
@@ -23,7 +24,8 @@ pub fn required_hours(curve: &Curve, dayparts: &[Daypart]) -> Vec<f64> {
             if part.open_hours <= 0.0 {
                 return part.fixed_hours.max(0.0);
             }
-            (part.minimum_heads * part.open_hours).max(part.fixed_hours + curve.hours(part.guests))
+            let working = curve.hours(part.guests / part.open_hours) * part.open_hours;
+            (part.minimum_heads * part.open_hours).max(part.fixed_hours + working)
         })
         .collect()
 }
@@ -145,7 +147,9 @@ mod tests {
         let part = Daypart { guests: 200.0, open_hours: 4.0, fixed_hours: 1.0, minimum_heads: 2.0 };
         let quiet = Daypart { guests: 5.0, ..part };
         let closed = Daypart { open_hours: 0.0, ..part };
-        assert_eq!(required_hours(&curve, &[part, quiet, closed]), [11.0, 8.0, 1.0]);
+        // As many guests in one hour need fewer hands than in four: the curve rises.
+        let rush = Daypart { open_hours: 1.0, ..part };
+        assert_eq!(required_hours(&curve, &[part, quiet, closed, rush]), [21.0, 8.0, 1.0, 11.0]);
     }
 
     #[test]

@@ -116,11 +116,12 @@ fn design(series: &Series, days: usize, horizon: usize, cutoff: NaiveDate, waves
     Design::new(series.first, days + horizon, events, cutoff, waves)
 }
 
-/// The scale of a history, and its values on it; days that do not count are `NaN`.
-fn scaled(history: &mut History) -> (Scale, Vec<f64>) {
+/// The scale of a history, and its values on it; days that do not count are `NaN`. Where `multiplies` is not
+/// given, effects multiply unless more than 2 % of the values are not above zero.
+fn scaled(history: &mut History, multiplies: Option<bool>) -> (Scale, Vec<f64>) {
     let negative =
         (0..history.values.len()).filter(|day| history.value(*day).is_some_and(|value| value <= 0.0)).count();
-    let scale = if negative * 50 <= history.observed {
+    let scale = if multiplies.unwrap_or(negative * 50 <= history.observed) {
         // A few days on which more came back than went out teach nothing about the others.
         for day in 0..history.values.len() {
             if history.states[day].counts() && history.values[day] <= 0.0 {
@@ -145,7 +146,7 @@ pub(super) fn contribution(series: &Series, cutoff: NaiveDate) -> Option<Contrib
     if history.intermittent || history.observed < YOUNG {
         return None;
     }
-    let (_, values) = scaled(&mut history);
+    let (_, values) = scaled(&mut history, series.multiplies);
     let general = Pool::general(&design);
     let fit = fit(&values, &design, &general)?;
     Some(Contribution::of(&fit, &design, &general))
@@ -164,7 +165,7 @@ pub(super) fn regressed(series: &Series, pool: &Pool, cutoff: NaiveDate, horizon
     if history.intermittent {
         return Some(Regressed { history, design, scale: Scale::Log, fit: None });
     }
-    let (scale, values) = scaled(&mut history);
+    let (scale, values) = scaled(&mut history, series.multiplies);
     let own = contribution(series, cutoff);
     let priors = pool.priors(&series.group, &series.id, &design, own.as_ref());
     let fit = fit(&values, &design, &priors);

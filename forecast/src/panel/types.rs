@@ -56,6 +56,8 @@ pub struct Series {
     pub previous: Option<Champion>,
     /// An amount a day that somebody planned, for a store too young to be forecast.
     pub planned: Option<f64>,
+    /// Whether effects multiply (`true`) or add; `None`: what the values say.
+    pub multiplies: Option<bool>,
 }
 
 impl Series {
@@ -71,6 +73,7 @@ impl Series {
             events: Vec::new(),
             previous: None,
             planned: None,
+            multiplies: None,
         }
     }
 }

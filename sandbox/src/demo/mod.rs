@@ -66,7 +66,7 @@ pub(crate) async fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     let leaks = audit["leaks"].as_array().map_or(0, Vec::len);
     let report = json!({
         "runs": loaded["runs"],
-        "forecast": { "series": forecast["series"], "horizon_days": forecast["horizon_days"] },
+        "forecast": { "series": forecast["series"], "staffed": forecast["staffed"], "horizon_days": forecast["horizon_days"] },
         "export": written_back,
         "plan": { "applied": applied["applied"], "remaining": remaining },
         "audit": { "people": audit["people"], "checks": audit["checks"], "leaks": leaks, "certificate": audit["certificate"]["html"] },
@@ -92,14 +92,17 @@ pub(crate) async fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What of the forecast stands in Dataverse by now, as the stand-ins and the program count it.
+/// What of the forecast and of the hours stands in Dataverse by now, as the stand-ins and the program count it.
 fn written_back(program: &Program, stand_ins: &StandIns) -> anyhow::Result<Value> {
     let plan = program.json("export-plan", &["export", "plan"])?;
     let count = |name: &str| {
         let exports = plan["exports"].as_array().into_iter().flatten();
         exports.filter_map(|export| export[name].as_u64()).sum::<u64>()
     };
-    let rows: usize = stand_ins.dataverses.values().map(|dataverse| dataverse.rows("sk_salesforecast").len()).sum();
+    let tables = ["sk_salesforecast", "sk_laborforecast"];
+    let rows_of =
+        |table: &str| stand_ins.dataverses.values().map(|dataverse| dataverse.rows(table).len()).sum::<usize>();
+    let rows: usize = tables.into_iter().map(rows_of).sum();
     let left = count("created") + count("changed") + count("refused");
     Ok(json!({ "rows": rows, "selected": count("unchanged") + left, "left": left }))
 }

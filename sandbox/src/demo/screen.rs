@@ -71,15 +71,16 @@ fn text(facts: &Facts<'_>) -> String {
         (
             "forecast",
             format!(
-                "{} series, {} days ahead",
+                "{} series, {} days ahead; hours of work for {} stores",
                 number(&report["forecast"]["series"]),
-                report["forecast"]["horizon_days"]
+                report["forecast"]["horizon_days"],
+                number(&report["forecast"]["staffed"])
             ),
         ),
         (
             "Dataverse",
             format!(
-                "{} rows of the forecast written back, {} left",
+                "{} rows of forecast and hours written back, {} left",
                 number(&report["export"]["rows"]),
                 number(&report["export"]["left"])
             ),

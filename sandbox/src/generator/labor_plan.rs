@@ -26,10 +26,11 @@ pub(super) struct Plan {
     pub(super) content: Vec<u8>,
 }
 
-/// Writes the plans, newest first.
+/// Writes the plans, newest first: next week's is made by the middle of this one.
 pub(super) fn plans(seed: u64, brand: &Brand, ledger: &Ledger, today: NaiveDate) -> Vec<Plan> {
     let current = monday(before(today, 1));
-    (0..WEEKS).map(|age| plan(seed, brand, ledger, before(current, 7 * age), age)).collect()
+    let coming = std::iter::once(plan(seed, brand, ledger, after(current, 7), 0));
+    coming.chain((0..WEEKS).map(|age| plan(seed, brand, ledger, before(current, 7 * age), age))).collect()
 }
 
 impl Plan {

@@ -20,6 +20,7 @@ const PUNCH_DAYS: u64 = 56;
 const METRICS: &str = "sk_dailystoremetric";
 const PUNCHES: &str = "sk_clockinout";
 const FORECASTS: &str = "sk_salesforecast";
+const LABOR: &str = "sk_laborforecast";
 
 /// What the tables of one brand are made from.
 pub(super) struct Books<'world> {
@@ -32,13 +33,14 @@ pub(super) struct Books<'world> {
 }
 
 impl Books<'_> {
-    /// Fills the tables that are read, and makes the one that is written.
+    /// Fills the tables that are read, and makes those that are written.
     pub(super) fn tables(&self) -> Vec<Table> {
         vec![
             table(METRICS, metric_columns(), self.metrics()),
             table(PUNCHES, punch_columns(), self.punches()),
             // Nothing stands there until somebody writes it.
             table(FORECASTS, forecast_columns(), Vec::new()),
+            table(LABOR, labor_columns(), Vec::new()),
         ]
     }
 
@@ -269,6 +271,24 @@ fn forecast_columns() -> Vec<Column> {
         ("sk_lower80", Money),
         ("sk_upper80", Money),
         ("sk_model", Text),
+        ("sk_madeon", DateOnly),
+        ("createdon", DateTimeUtc),
+        ("modifiedon", DateTimeUtc),
+        ("statecode", state()),
+    ])
+}
+
+fn labor_columns() -> Vec<Column> {
+    use ColumnKind::{DateOnly, DateTimeUtc, Decimal, Guid, Integer, Text};
+    columns([
+        ("sk_laborforecastid", Guid),
+        ("sk_businesskey", Text),
+        ("sk_storenumber", Text),
+        ("sk_businessdate", DateOnly),
+        ("sk_daypart", Text),
+        ("sk_requiredhours", Decimal { precision: 2 }),
+        ("sk_crewhours", Decimal { precision: 2 }),
+        ("sk_headcount", Integer),
         ("sk_madeon", DateOnly),
         ("createdon", DateTimeUtc),
         ("modifiedon", DateTimeUtc),

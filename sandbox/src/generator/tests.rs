@@ -237,6 +237,8 @@ fn each_labor_plan_is_saved_in_its_own_way() {
     let world = world();
     let plan = |week: &str| file(&world, "harbor", &format!("Labor Plan {week}.csv")).content;
     let text = |week: &str| String::from_utf8(plan(week));
+    let coming = text("2025-12-08").expect("UTF-8");
+    assert!(coming.contains("\r\n000101,12/08/2025,1,Lunch,"));
     let newest = text("2025-12-01").expect("UTF-8");
     assert!(newest.contains("\r\n000101,12/01/2025,1,Lunch,"));
     assert!(plan("2025-11-17").starts_with(b"\xef\xbb\xbfStore Number,"));

@@ -9,7 +9,8 @@ use super::cells::Cells;
 use super::personal::Shown;
 use super::rows::{Row, changes};
 use crate::ids::BrandId;
-use crate::pipelines::{Pipeline, is_of_forecasts};
+use crate::pipelines::Pipeline;
+use crate::pipelines::made::is_made;
 use crate::transforms::Feed;
 use crate::warehouse::lineage::Relation;
 use crate::warehouse::origins::{FileFacts, LoadFacts};
@@ -45,7 +46,7 @@ pub(super) fn one(
     let there = row.standing != Standing::NotYet;
     let pipeline = known.map(|known| &known.pipeline);
     let no_cells = match (cells, version.source_row) {
-        _ if !there || is_of_forecasts(&draft.relation.name) => None,
+        _ if !there || is_made(&draft.relation.name) => None,
         (_, None) => Some("the transform keeps no row numbers (`_row`): only the file is known".to_owned()),
         (Some(Cells::Not(why)), _) => Some(why.clone()),
         (Some(Cells::Read(read)), Some(row)) if !read.has(row) => {

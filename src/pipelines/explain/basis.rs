@@ -5,7 +5,6 @@ use chrono::NaiveDate;
 use super::answer::{Basis, BasisRow};
 use super::explainer::{ExplainError, Explainer};
 use crate::ids::BrandId;
-use crate::pipelines::definition::Pipeline;
 use crate::pipelines::forecasting::{DAY, WEEK, first_of};
 use crate::warehouse::basis::{Series, last_load_before};
 use crate::warehouse::lineage::{Relation, Version};
@@ -25,16 +24,11 @@ impl Explainer<'_> {
     ) -> Result<Option<Basis>, ExplainError> {
         let text = |column: &str| row.values.get(column).and_then(|value| value.as_str()).unwrap_or_default();
         let date = |column: &str| text(column).parse::<NaiveDate>().ok();
-        let makes =
-            |pipeline: &&Pipeline| pipeline.definition.forecast.as_ref().is_some_and(|of| of.series == text("series"));
-        let Some((pipeline, of)) = self
-            .pipelines
-            .iter()
-            .find(makes)
-            .and_then(|pipeline| Some((pipeline, pipeline.definition.forecast.as_ref()?)))
-        else {
-            return Ok(None);
-        };
+        let made = self.pipelines.iter().find_map(|pipeline| {
+            let of = pipeline.definition.forecasts.iter().find(|of| of.series == text("series"))?;
+            Some((pipeline, of))
+        });
+        let Some((pipeline, of)) = made else { return Ok(None) };
         let table = &pipeline.definition.destination.table;
         let (Some(day), Some(last_day)) = (date("business_date"), date("made_on")) else { return Ok(None) };
         let relation = Relation::find(self.warehouse, brand, table).await.map_err(ExplainError::Lineage)?;
@@ -50,7 +44,8 @@ impl Explainer<'_> {
                 origins::loads(self.warehouse, &last).await.map_err(ExplainError::Lineage)?.pop()
             }
         };
-        let daypart = of.daypart.as_deref().map(|column| (column, text("daypart"))).filter(|(_, part)| *part != DAY);
+        let own_part = of.daypart.as_deref().filter(|_| of.dayparts_from.is_none());
+        let daypart = own_part.map(|column| (column, text("daypart"))).filter(|(_, part)| *part != DAY);
         let series = Series {
             relation: &relation,
             value: &of.value,

@@ -13,7 +13,8 @@ use super::question::Question;
 use super::rows::rows;
 use super::{refused, tables};
 use crate::ids::{BrandId, PipelineName};
-use crate::pipelines::{Error, FORECAST_TABLE, Pipeline, columns, is_of_forecasts};
+use crate::pipelines::made::is_made;
+use crate::pipelines::{Error, FORECAST_TABLE, Pipeline, columns};
 use crate::telemetry::chain;
 use crate::transforms::{self, Feed};
 use crate::warehouse::lineage::{self, Relation};
@@ -281,7 +282,7 @@ impl Explainer<'_> {
         known: &BTreeMap<(BrandId, String), Option<Known>>,
     ) -> Result<BTreeMap<i64, Cells>, ExplainError> {
         let mut wanted: BTreeMap<i64, (BrandId, BTreeSet<i64>)> = BTreeMap::new();
-        for draft in drafts.iter().filter(|draft| !is_of_forecasts(&draft.relation.name)) {
+        for draft in drafts.iter().filter(|draft| !is_made(&draft.relation.name)) {
             for row in draft.rows.iter().filter(|row| row.standing != Standing::NotYet) {
                 if let Some(source_row) = row.meant.source_row {
                     let rows =

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Map;
 
-use crate::pipelines::{Pipeline, is_of_forecasts};
+use crate::pipelines::Pipeline;
+use crate::pipelines::made::is_made;
 use crate::transforms::Feed;
 use crate::warehouse::lineage::Relation;
 
@@ -29,7 +30,7 @@ impl Shown {
     /// Of a table that pipelines load into: what none of them calls personal, and none
     /// computes from what is. A column that no contract knows any more is kept back.
     pub(super) fn of_table(relation: &Relation, loaders: &[(&Pipeline, Vec<Feed>)]) -> Self {
-        if loaders.is_empty() && is_of_forecasts(&relation.name) {
+        if loaders.is_empty() && is_made(&relation.name) {
             return Self::everything();
         }
         let mut open = BTreeSet::new();

@@ -32,8 +32,10 @@ pub enum Follows {
     /// The pipeline's load.
     #[default]
     Load,
-    /// The pipeline's forecast.
+    /// The pipeline's forecasts.
     Forecast,
+    /// The pipeline's hours of work.
+    Staffing,
 }
 
 /// What happens to rows that were exported and are selected no more.
@@ -48,7 +50,7 @@ pub enum Missing {
 }
 
 /// What is wrong with an export, before anything is asked.
-pub(in super::super) fn problems(export: &ExportTo, forecasts: bool) -> Vec<String> {
+pub(in super::super) fn problems(export: &ExportTo, forecasts: bool, staffs: bool) -> Vec<String> {
     let mut problems = Vec::new();
     let is_name = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !is_name(&export.entity_set) {
@@ -73,6 +75,9 @@ pub(in super::super) fn problems(export: &ExportTo, forecasts: bool) -> Vec<Stri
         if export.key.contains(&lookup.column) {
             problems.push(format!("`[export]`: key column `{}` cannot be a lookup", lookup.column));
         }
+    }
+    if export.follows == Follows::Staffing && !staffs {
+        problems.push("`[export]` follows hours of work, and there is no `[staffing]`".to_owned());
     }
     if export.follows == Follows::Forecast && !forecasts {
         problems.push("`[export]` follows a forecast, and there is no `[forecast]`".to_owned());
@@ -99,7 +104,7 @@ mod tests {
              lookups = [{ column = \"k\", navigation = \"n\", entity_set = \"s\" }]",
         )
         .unwrap();
-        insta::assert_snapshot!(problems(&export, false).join("\n"), @r"
+        insta::assert_snapshot!(problems(&export, false, false).join("\n"), @r"
         `[export]`: `entity_set` is a word of letters, digits and `_`
         `[export]`: key column `a b` is no column's name
         `[export]`: key column `k` stands there twice
@@ -107,7 +112,7 @@ mod tests {
         `[export]` follows a forecast, and there is no `[forecast]`
         ");
         let fine: ExportTo = toml::from_str("entity_set = \"ab\"\nkey = [\"k\"]").unwrap();
-        assert_eq!(problems(&fine, false), Vec::<String>::new());
+        assert_eq!(problems(&fine, false, false), Vec::<String>::new());
         assert_eq!((fine.follows, fine.missing), (Follows::Load, Missing::Keep));
     }
 }

@@ -11,7 +11,7 @@ use forecast::calendar::Event;
 use forecast::panel::{Champion, Forecast, Options, Series, forecast, learn};
 
 /// The daypart of a day's total.
-pub(in crate::pipelines) const DAY: &str = "Day";
+pub const DAY: &str = "Day";
 /// Days after which the pattern repeats.
 pub(in crate::pipelines) const WEEK: u32 = 7;
 /// Three years and a month: each holiday is there three times, the latest just before the cut-off.
@@ -32,6 +32,15 @@ pub(super) struct Known {
     pub(super) calendar: Arc<[Event]>,
     /// Of one store.
     pub(super) by_store: BTreeMap<String, Vec<Event>>,
+}
+
+/// What is forecast, and how.
+#[derive(Debug, Clone)]
+pub(super) struct Kind {
+    pub(super) name: String,
+    pub(super) horizon_days: u32,
+    /// Whether effects multiply; `None`: what the values say.
+    pub(super) multiplies: Option<bool>,
 }
 
 /// The days of all stores, up to the last one that anybody reported.
@@ -66,9 +75,12 @@ impl History {
     }
 
     /// What tells this history from any other: the text of its content hash.
-    pub(super) fn content_hash(&self, series: &str, horizon_days: u32, known: &Known) -> String {
+    pub(super) fn content_hash(&self, kind: &Kind, known: &Known) -> String {
         let mut hash = Sha256::new();
-        hash.update(format!("panel 1 {series} {horizon_days} {}\n", self.last_day));
+        hash.update(format!("panel 1 {} {} {}\n", kind.name, kind.horizon_days, self.last_day));
+        if let Some(multiplies) = kind.multiplies {
+            hash.update(format!("multiplies {multiplies}\n"));
+        }
         for event in known.calendar.iter() {
             hash.update(format!("{event:?}\n"));
         }
@@ -84,28 +96,23 @@ impl History {
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn series(&self, group: &str, known: &Known, previous: &BTreeMap<String, Champion>) -> Vec<Series> {
+    fn series(&self, kind: &Kind, known: &Known, previous: &BTreeMap<String, Champion>) -> Vec<Series> {
         let one = |(store_id, (first, values)): (&String, &(NaiveDate, Vec<f64>))| Series {
             calendar: known.calendar.clone(),
             events: known.by_store.get(store_id).cloned().unwrap_or_default(),
             previous: previous.get(store_id).cloned(),
-            ..Series::new(store_id, group, *first, values.clone())
+            multiplies: kind.multiplies,
+            ..Series::new(store_id, &kind.name, *first, values.clone())
         };
         self.by_store.iter().map(one).collect()
     }
 
     /// Forecasts each store. Models compete again once a week, a seventh of the stores
     /// each day; the others keep theirs and only fit it anew.
-    pub(super) fn forecast(
-        &self,
-        group: &str,
-        known: &Known,
-        previous: &BTreeMap<String, Champion>,
-        horizon_days: u32,
-    ) -> Vec<Forecast> {
+    pub(super) fn forecast(&self, kind: &Kind, known: &Known, previous: &BTreeMap<String, Champion>) -> Vec<Forecast> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let options = Options { horizon: horizon_days as usize, threads, ..Options::at(self.last_day) };
-        let series = self.series(group, known, previous);
+        let options = Options { horizon: kind.horizon_days as usize, threads, ..Options::at(self.last_day) };
+        let series = self.series(kind, known, previous);
         let knowledge = learn(series.iter().cloned(), &options, 1);
         let today = self.last_day.num_days_from_ce() as u32 % WEEK;
         let (due, kept): (Vec<Series>, Vec<Series>) =
@@ -153,14 +160,16 @@ mod tests {
     fn another_number_or_another_calendar_is_another_content() {
         let history = |value| History::of(vec![day("1", "2025-11-01", value)]).unwrap();
         let nothing = Known::default();
-        let hash = history(1.0).content_hash("net_sales", 35, &nothing);
-        assert_eq!(hash, history(1.0).content_hash("net_sales", 35, &nothing));
-        assert_ne!(hash, history(2.0).content_hash("net_sales", 35, &nothing));
-        assert_ne!(hash, history(1.0).content_hash("net_sales", 34, &nothing));
+        let kind = Kind { name: "net_sales".to_owned(), horizon_days: 35, multiplies: None };
+        let hash = history(1.0).content_hash(&kind, &nothing);
+        assert_eq!(hash, history(1.0).content_hash(&kind, &nothing));
+        assert_ne!(hash, history(2.0).content_hash(&kind, &nothing));
+        assert_ne!(hash, history(1.0).content_hash(&Kind { horizon_days: 34, ..kind.clone() }, &nothing));
+        assert_ne!(hash, history(1.0).content_hash(&Kind { multiplies: Some(false), ..kind.clone() }, &nothing));
         let christmas = Event::on(forecast::calendar::Kind::Holiday, "christmas", "2025-12-25".parse().unwrap());
         let of_all = Known { calendar: Arc::from([christmas.clone()]), ..Known::default() };
         let of_one = Known { by_store: [("1".to_owned(), vec![christmas])].into(), ..Known::default() };
-        assert_ne!(hash, history(1.0).content_hash("net_sales", 35, &of_all));
-        assert_ne!(hash, history(1.0).content_hash("net_sales", 35, &of_one));
+        assert_ne!(hash, history(1.0).content_hash(&kind, &of_all));
+        assert_ne!(hash, history(1.0).content_hash(&kind, &of_one));
     }
 }

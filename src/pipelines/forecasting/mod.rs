@@ -8,6 +8,7 @@
 //! Invariants: the same history makes the same forecast, and then there is nothing new;
 //! the forecast itself is loaded last, so that a run that died is made again.
 
+mod definition;
 mod events;
 mod history;
 mod rows;
@@ -17,7 +18,11 @@ mod shown_tables;
 mod tables;
 mod watch;
 
+pub(in crate::pipelines) use definition::one_or_more;
+pub use definition::{ForecastOf, Scale};
+pub use history::DAY as WHOLE_DAY;
 pub(in crate::pipelines) use history::{DAY, WEEK, first_of};
-pub use rows::{TABLE, forecast_tables, is_of_forecasts};
+pub(in crate::pipelines) use rows::is_of_forecasts;
+pub use rows::{TABLE, forecast_tables};
 pub use run::Forecast;
 pub use shown_tables::{Ahead, EffectShown, Past, Reason, Shown, standing};

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
-};
-use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
+use arrow::array::{ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray};
+use arrow::datatypes::{DataType, Field};
 use chrono::NaiveDate;
 
 use super::history::DAY;
 use super::shares::Shares;
 use super::tables::{Earlier, Realised};
 use crate::ids::BrandId;
+use crate::pipelines::made::{Batch, Shape, amounts, dates, days, field, maybe, money, numbers, texts};
 use crate::pipelines::tables::word;
-use crate::warehouse::{Table, WriteDisposition, columns_of};
+use crate::warehouse::Table;
 use forecast::dayparts::PartPoint;
 use forecast::panel::{Forecast, Point, Scores};
 
@@ -24,50 +23,6 @@ pub(super) const MODELS: &str = "forecast_models";
 pub(super) const EFFECTS: &str = "forecast_effects";
 pub(super) const REASONS: &str = "forecast_reasons";
 pub(super) const ACCURACY: &str = "forecast_accuracy";
-
-/// A table's name, its rows' shape, its key, and where it is partitioned.
-struct Shape {
-    name: &'static str,
-    fields: Vec<Field>,
-    key: &'static [&'static str],
-    partition_by: Option<&'static str>,
-    indexes: &'static [&'static [&'static str]],
-}
-
-impl Shape {
-    fn table(&self, brand: &BrandId) -> Table {
-        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        // What a run makes of the models and reasons of a series is all there is of them.
-        let whole = self.partition_by.is_none();
-        Table {
-            schema: brand.schema(),
-            name: self.name.to_owned(),
-            columns: columns_of(&Schema::new(self.fields.clone())).expect("each of our columns can be stored"),
-            key: owned(self.key),
-            partition_by: self.partition_by.map(str::to_owned),
-            window: if whole { owned(&["series"]) } else { Vec::new() },
-            disposition: if whole { WriteDisposition::ReplaceWindow } else { WriteDisposition::Merge },
-            indexes: self.indexes.iter().map(|names| owned(names)).collect(),
-        }
-    }
-
-    fn batch(&self, columns: Vec<ArrayRef>) -> RecordBatch {
-        let schema: SchemaRef = Arc::new(Schema::new(self.fields.clone()));
-        RecordBatch::try_new(schema, columns).expect("each column got each row")
-    }
-}
-
-fn field(name: &str, data_type: DataType) -> Field {
-    Field::new(name, data_type, false)
-}
-
-fn maybe(name: &str, data_type: DataType) -> Field {
-    Field::new(name, data_type, true)
-}
-
-fn money(name: &str) -> Field {
-    field(name, DataType::Decimal128(14, 2))
-}
 
 fn values() -> Vec<Field> {
     ["mean", "median", "lower_80", "upper_80", "lower_95", "upper_95"].map(money).to_vec()
@@ -166,14 +121,8 @@ pub fn forecast_tables(brand: &BrandId) -> [Table; 5] {
 }
 
 /// Whether a table is one of those: runs of the forecast make its rows, of no file.
-pub fn is_of_forecasts(table: &str) -> bool {
+pub(in crate::pipelines) fn is_of_forecasts(table: &str) -> bool {
     [TABLE, MODELS, EFFECTS, REASONS, ACCURACY].contains(&table)
-}
-
-/// Rows for one of the tables.
-pub(super) struct Batch {
-    pub(super) table: Table,
-    pub(super) rows: RecordBatch,
 }
 
 /// What a run made of a series, laid out for the tables. The forecast comes last.
@@ -194,7 +143,7 @@ pub(super) fn batches(
         (&reasons, reason_rows(series, made)),
         (&forecast, forecast_rows(series, made, shares, made_on)),
     ];
-    rows.into_iter().map(|(shape, columns)| Batch { table: shape.table(brand), rows: shape.batch(columns) }).collect()
+    rows.into_iter().map(|(shape, columns)| shape.batch(brand, columns)).collect()
 }
 
 fn forecast_rows(series: &str, made: &[Forecast], shares: Option<&Shares>, made_on: NaiveDate) -> Vec<ArrayRef> {
@@ -320,25 +269,4 @@ fn accuracy_rows(series: &str, rows: &[Realised]) -> Vec<ArrayRef> {
     ];
     columns.extend((0..7).map(|at| amounts(rows.iter().map(move |row| row.values[at]))));
     columns
-}
-
-fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(values))
-}
-
-fn days(date: NaiveDate) -> i32 {
-    Date32Type::from_naive_date(date)
-}
-
-fn dates(values: impl Iterator<Item = NaiveDate>) -> ArrayRef {
-    Arc::new(Date32Array::from_iter_values(values.map(days)))
-}
-
-fn numbers(values: impl Iterator<Item = usize>) -> ArrayRef {
-    Arc::new(Int64Array::from_iter_values(values.map(|value| value as i64)))
-}
-
-fn amounts(values: impl Iterator<Item = f64>) -> ArrayRef {
-    let cents = Decimal128Array::from_iter_values(values.map(|value| (value * 100.0).round() as i128));
-    Arc::new(cents.with_precision_and_scale(14, 2).expect("14 digits hold a day's value"))
 }

@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 
 use chrono::{Days, NaiveDate};
 
+use super::definition::ForecastOf;
 use super::events;
-use super::history::History;
-use super::rows::{Batch, batches, forecast_tables};
+use super::history::{History, Kind};
+use super::rows::{batches, forecast_tables};
 use super::shares::Shares;
 use super::tables::Source;
 use super::watch;
 use crate::ids::{BrandId, PipelineName};
-use crate::pipelines::definition::{ForecastOf, Pipeline};
+use crate::pipelines::definition::Pipeline;
 use crate::pipelines::error::Error;
-use crate::pipelines::report::{FileReport, RunReport, Status, Trigger};
+use crate::pipelines::made::Made;
+use crate::pipelines::report::{RunReport, Trigger};
 use crate::pipelines::runner::Engine;
 use crate::pipelines::tables;
 use crate::pipelines::turn_tables::Turn;
-use crate::warehouse::{FileEntry, LoadError};
 use forecast::calendar::{Event, Holidays};
 use forecast::panel::{self, Champion};
 
@@ -32,13 +33,6 @@ pub struct Forecast {
     pub withheld: Vec<String>,
 }
 
-impl ForecastOf {
-    /// The name under which its runs are noted.
-    pub fn pipeline(&self) -> PipelineName {
-        PipelineName(format!("forecast_{}", self.series))
-    }
-}
-
 impl Engine {
     /// Lists what is to be made again, because loads that it was made of were taken back.
     ///
@@ -48,7 +42,7 @@ impl Engine {
         tables::stale(&self.warehouse).await
     }
 
-    /// Forecasts each store of a pipeline's table, `horizon_days` behind the last day that
+    /// Forecasts each store of a pipeline's table, `horizon_days` (or what the definition says) behind the last day that
     /// any of them reported. The same history makes the same forecast, and then there is
     /// nothing new.
     ///
@@ -62,6 +56,7 @@ impl Engine {
         horizon_days: u32,
         trigger: Trigger,
     ) -> Result<Forecast, Error> {
+        let horizon_days = of.horizon_days.unwrap_or(horizon_days);
         let name = of.pipeline();
         let turn = Turn::take(&self.warehouse, &name, brand).await?;
         let (report, started) = self.open(&name, brand, trigger).await?;
@@ -100,12 +95,10 @@ impl Engine {
         };
         let (known, notes) = events::known(holidays(of, &history, horizon_days)?, planned);
         forecast.report.notes.extend(notes);
-        let (name, content_hash) =
-            (format!("forecast:{}", of.series), history.content_hash(&of.series, horizon_days, &known));
-        let report = &mut forecast.report;
-        if tables::same_content(&self.warehouse, &report.pipeline, brand, &name, &content_hash).await? {
-            let mut connection = self.warehouse.pool().acquire().await.map_err(tables::failed("note the forecast"))?;
-            return tables::no_longer_stale(&mut connection, &report.pipeline, brand).await;
+        let kind = Kind { name: of.series.clone(), horizon_days, multiplies: of.scale.multiplies() };
+        let (name, content_hash) = (format!("forecast:{}", of.series), history.content_hash(&kind, &known));
+        if self.made_before(&forecast.report, &name, &content_hash).await? {
+            return Ok(());
         }
         let last_day = history.last_day;
         let shares = match &of.daypart {
@@ -119,8 +112,7 @@ impl Engine {
             .iter()
             .filter_map(|(store_id, earlier)| Some((store_id.clone(), earlier.champion.clone()?)))
             .collect();
-        let group = of.series.clone();
-        let made = tokio::task::spawn_blocking(move || history.forecast(&group, &known, &previous, horizon_days));
+        let made = tokio::task::spawn_blocking(move || history.forecast(&kind, &known, &previous));
         let made = made.await.map_err(|_| Error::Forecast { series: of.series.clone() })?;
         for one in &made {
             if one.status == panel::Status::Withheld {
@@ -131,51 +123,16 @@ impl Engine {
             }
         }
         forecast.report.notes.extend(watch::notes(&realised, &earlier));
-        let mut batches = batches(brand, &of.series, &made, shares.as_ref(), &earlier, &realised, last_day);
-        let Some(last) = batches.pop().filter(|last| last.rows.num_rows() > 0) else { return Ok(()) };
-        // Without rows as well: a table that is there is one that a dashboard can ask.
-        for batch in batches {
-            let name = format!("{}:{}", batch.table.name, of.series);
-            self.load_forecast(turn, forecast, batch, (&name, &content_hash), &inputs, false).await?;
+        if let Some(first) = forecast.withheld.first() {
+            forecast.report.notes.push(format!("{} series withheld, e.g. {first}", forecast.withheld.len()));
         }
-        self.load_forecast(turn, forecast, last, (&name, &content_hash), &inputs, true).await
-    }
-
-    /// Loads one of the tables, made of `inputs`, with which it is taken back; with the last, the run ends.
-    async fn load_forecast(
-        &self,
-        turn: &Turn,
-        forecast: &mut Forecast,
-        batch: Batch,
-        (name, content_hash): (&str, &str),
-        inputs: &[i64],
-        last: bool,
-    ) -> Result<(), Error> {
-        let report = &mut forecast.report;
-        let into = batch.table.name.clone();
-        let failed = |source: LoadError| Error::Load { table: into.clone(), source };
-        let entry = FileEntry { name: name.to_owned(), content_hash: content_hash.to_owned(), ..FileEntry::default() };
-        let mut load = self.begin(turn, report, batch.table).await?;
-        let file_id = load.open_file(&entry).await.map_err(failed)?;
-        let rows = batch.rows.num_rows() as u64;
-        let schema = batch.rows.schema();
-        load.copy(file_id, &schema, futures::stream::iter([Ok(batch.rows)]), failed).await?;
-        load.close_file(file_id, None, rows).await.map_err(failed)?;
-        let counts = load.merge().await.map_err(failed)?;
-        tables::note_inputs(&mut load, inputs).await?;
-        if last {
-            let (name, content_hash) = (entry.name, entry.content_hash);
-            report.files.push(FileReport { name, content_hash, rows_read: rows, ..FileReport::default() });
-            report.rows_read = rows;
-            report.count(counts);
-            if let Some(first) = forecast.withheld.first() {
-                report.notes.push(format!("{} series withheld, e.g. {first}", forecast.withheld.len()));
-            }
-            report.status = Status::Succeeded;
-            tables::no_longer_stale(load.connection(), &report.pipeline, &report.brand).await?;
-            tables::close_run(load.connection(), report, self.clock.now()).await?;
+        if forecast.series == 0 {
+            return Ok(());
         }
-        load.commit(self.clock.now()).await.map_err(failed)
+        // Tables without rows as well: one that is there is one that a dashboard can ask.
+        let batches = batches(brand, &of.series, &made, shares.as_ref(), &earlier, &realised, last_day);
+        let made = Made { batches, content_hash, name, series: of.series.clone(), inputs };
+        self.load_made(turn, &mut forecast.report, made).await
     }
 }
 

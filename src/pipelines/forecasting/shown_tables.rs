@@ -7,6 +7,7 @@ use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
+use super::definition::ForecastOf;
 use super::history::DAY;
 use super::rows::{EFFECTS, MODELS, REASONS, TABLE};
 use super::tables::Source;
@@ -16,19 +17,18 @@ use crate::pipelines::error::Error;
 use crate::pipelines::tables::failed;
 use crate::warehouse::{Ident, Statement, Warehouse};
 
-/// The forecast of a store in each series that a pipeline's table has, with what the
+/// The forecast of a store in a series of a pipeline's table, with what the
 /// calendar does to it; `days` days of the history before it.
 ///
 /// # Errors
 /// When PostgreSQL refuses.
 pub async fn standing(
     warehouse: &Warehouse,
-    pipeline: &Pipeline,
+    (pipeline, of): (&Pipeline, &ForecastOf),
     brand: &BrandId,
     store_id: &str,
     days: u32,
 ) -> Result<Option<(Shown, Vec<EffectShown>)>, Error> {
-    let Some(of) = &pipeline.definition.forecast else { return Ok(None) };
     let source = Source { warehouse, brand, table: &pipeline.definition.destination.table, of };
     let Some(standing) = source.standing(store_id, days).await? else { return Ok(None) };
     Ok(Some((standing, source.effects(store_id).await?)))

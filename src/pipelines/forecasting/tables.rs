@@ -6,15 +6,15 @@ use chrono::{Days, NaiveDate};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
+use super::definition::ForecastOf;
 use super::events;
 use super::history::{DAY, HISTORY_DAYS, StoreDay};
 use super::rows::MODELS;
 use super::shares::{PartDay, WEEKS};
 use crate::ids::BrandId;
-use crate::pipelines::definition::ForecastOf;
 use crate::pipelines::error::Error;
-use crate::pipelines::tables::failed;
-use crate::warehouse::{Ident, Statement, Table, Warehouse};
+use crate::pipelines::tables::rows_if_there;
+use crate::warehouse::{Ident, Table, Warehouse};
 use forecast::panel::{Champion, Scores};
 
 /// Days whose forecasts are held against what came, each time.
@@ -35,15 +35,10 @@ impl Source<'_> {
         format!("{}.{}", Ident::known(&self.brand.schema()), Ident::known(self.table))
     }
 
-    /// Rows of a query; none where its table is not there yet.
-    async fn rows(&self, action: &'static str, sql: String) -> Result<Vec<PgRow>, Error> {
-        match sqlx::query(Statement::new(sql).safe()).fetch_all(self.warehouse.pool()).await {
-            Ok(rows) => Ok(rows),
-            Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P01" | "3F000")) => {
-                Ok(Vec::new())
-            }
-            Err(source) => Err(failed(action)(source)),
-        }
+    /// Where the parts of a day are.
+    fn parts(&self) -> String {
+        let parts = self.of.dayparts_from.as_deref().unwrap_or(self.table);
+        format!("{}.{}", Ident::known(&self.brand.schema()), Ident::known(parts))
     }
 
     /// Each store's total by the day, over the days that count.
@@ -56,7 +51,7 @@ impl Source<'_> {
             value = Ident::known(&self.of.value),
             path = self.path(),
         );
-        let rows = self.rows("read the history to forecast from", sql).await?;
+        let rows = rows_if_there(self.warehouse, "read the history to forecast from", sql).await?;
         let day =
             |row: &PgRow| StoreDay { store_id: row.get("store_id"), date: row.get("day"), value: row.get("value") };
         Ok(rows.iter().map(day).collect())
@@ -73,9 +68,9 @@ impl Source<'_> {
             daypart = Ident::known(daypart),
             date = Ident::known(&self.of.date),
             value = Ident::known(&self.of.value),
-            path = self.path(),
+            path = self.parts(),
         );
-        let rows = self.rows("read the dayparts to forecast from", sql).await?;
+        let rows = rows_if_there(self.warehouse, "read the dayparts to forecast from", sql).await?;
         let part = |row: &PgRow| PartDay {
             store_id: row.get("store_id"),
             daypart: row.get("daypart"),
@@ -96,7 +91,7 @@ impl Source<'_> {
             Ident::known(&self.brand.schema()),
             Ident::known(table),
         );
-        let rows = self.rows("read the events that a forecast knows of", sql).await?;
+        let rows = rows_if_there(self.warehouse, "read the events that a forecast knows of", sql).await?;
         let one = |row: &PgRow| events::Row {
             store_id: row.get("store_id"),
             kind: row.get("kind"),
@@ -117,7 +112,7 @@ impl Source<'_> {
             Ident::known(&self.brand.schema()),
             self.of.series.replace('\'', "''"),
         );
-        let rows = self.rows("read the models of before", sql).await?;
+        let rows = rows_if_there(self.warehouse, "read the models of before", sql).await?;
         let one = |row: &PgRow| {
             let champion: Option<String> = row.get("champion");
             let earlier = Earlier {
@@ -155,7 +150,7 @@ impl Source<'_> {
                 Ident::known(daypart),
                 date = Ident::known(&self.of.date),
                 value = Ident::known(&self.of.value),
-                path = self.path(),
+                path = self.parts(),
             )
         });
         let sql = format!(
@@ -183,7 +178,7 @@ impl Source<'_> {
             value = Ident::known(&self.of.value),
             path = self.path(),
         );
-        let rows = self.rows("hold earlier forecasts against what came", sql).await?;
+        let rows = rows_if_there(self.warehouse, "hold earlier forecasts against what came", sql).await?;
         let one = |row: &PgRow| Realised {
             store_id: row.get("store_id"),
             daypart: row.get("daypart"),

@@ -1,0 +1,52 @@
+-- Hours of a store and business date: required, planned, usual and worked, and what they cost.
+-- Two sums differ: too many in the morning and too few in the evening are nothing on balance
+-- (`net_variance`) and yet both wrong (`absolute_variance`). The wage of a day is that of its plan,
+-- and else what an hour cost on the last 28 days.
+SELECT
+    h.store_id,
+    s.store_name,
+    s.region,
+    h.business_date,
+    h.required_hours,
+    h.lower_hours,
+    h.upper_hours,
+    h.crew_hours,
+    v.scheduled_hours,
+    v.net_variance,
+    v.absolute_variance,
+    u.mean AS usual_hours,
+    m.labor_hours AS worked_hours,
+    f.forecast AS expected_sales,
+    h.demand AS expected_orders,
+    coalesce(v.planned_wage, w.wage) AS wage,
+    round(h.required_hours * coalesce(v.planned_wage, w.wage) / nullif(f.forecast, 0), 4) AS required_percent,
+    round(v.scheduled_hours * coalesce(v.planned_wage, w.wage) / nullif(f.forecast, 0), 4) AS scheduled_percent,
+    round(f.forecast / nullif(h.required_hours, 0), 2) AS sales_per_required_hour,
+    round(f.forecast / nullif(v.scheduled_hours, 0), 2) AS sales_per_scheduled_hour,
+    h.lead_days,
+    h.made_on
+FROM staffing AS h
+JOIN stores AS s ON s.store_id = h.store_id
+LEFT JOIN forecast_by_day AS f ON f.store_id = h.store_id AND f.business_date = h.business_date
+LEFT JOIN forecast AS u
+    ON u.store_id = h.store_id AND u.business_date = h.business_date AND u.daypart = 'Day'
+    AND u.series = 'labor_hours'
+LEFT JOIN daily_store_metrics AS m ON m.store_id = h.store_id AND m.business_date = h.business_date
+LEFT JOIN LATERAL (
+    SELECT
+        sum(p.planned_hours) AS scheduled_hours,
+        sum(p.planned_hours) - h.required_hours AS net_variance,
+        sum(abs(p.planned_hours - coalesce(x.required_hours, 0))) AS absolute_variance,
+        round(sum(p.planned_hours * p.wage) / nullif(sum(p.planned_hours), 0), 2) AS planned_wage
+    FROM labor_plan AS p
+    LEFT JOIN staffing AS x
+        ON x.store_id = p.store_id AND x.business_date = p.business_date AND x.daypart = p.daypart
+        AND x.series = h.series
+    WHERE p.store_id = h.store_id AND p.business_date = h.business_date
+) AS v ON true
+LEFT JOIN LATERAL (
+    SELECT round(sum(x.labor_cost) / nullif(sum(x.labor_hours), 0), 2) AS wage
+    FROM daily_store_metrics AS x
+    WHERE x.store_id = h.store_id AND x.business_date > h.made_on - 28 AND x.business_date <= h.made_on
+) AS w ON true
+WHERE h.series = 'required_hours' AND h.daypart = 'Day'

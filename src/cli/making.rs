@@ -1,0 +1,109 @@
+//! What follows a load: forecasts of its table, hours of work for what they expect, and their exports.
+
+use super::Failure;
+use super::export::export_after;
+use crate::app::App;
+use crate::ids::BrandId;
+use crate::pipelines::{Engine, Error, Follows, ForecastOf, Pipeline, RunReport, StaffingOf, Trigger};
+
+/// Makes what rests on tables.
+pub(super) struct Making<'a> {
+    pub(super) app: &'a App,
+    pub(super) engine: &'a Engine,
+    pub(super) pipelines: &'a [Pipeline],
+    pub(super) trigger: Trigger,
+}
+
+/// What came of it so far; it stands also where the next step fails.
+#[derive(Default)]
+pub(super) struct MadeSoFar {
+    pub(super) runs: Vec<RunReport>,
+    /// Series that were forecast.
+    pub(super) series: usize,
+    /// Stores with hours of work.
+    pub(super) staffed: usize,
+    /// What there is no forecast of, and no hours for.
+    pub(super) withheld: Vec<String>,
+}
+
+impl Making<'_> {
+    /// Forecasts each series of a pipeline, and exports them when all stand.
+    pub(super) async fn forecasts(
+        &self,
+        pipeline: &Pipeline,
+        brand: &BrandId,
+        made: &mut MadeSoFar,
+    ) -> Result<(), Error> {
+        let mut fine = true;
+        for of in &pipeline.definition.forecasts {
+            fine &= self.forecast(pipeline, of, brand, made).await?;
+        }
+        if fine {
+            made.runs.extend(export_after(self.engine, pipeline, brand, Follows::Forecast, self.trigger).await?);
+        }
+        Ok(())
+    }
+
+    async fn forecast(
+        &self,
+        pipeline: &Pipeline,
+        of: &ForecastOf,
+        brand: &BrandId,
+        made: &mut MadeSoFar,
+    ) -> Result<bool, Error> {
+        let horizon_days = self.app.settings.forecast.horizon_days;
+        let forecast = self.engine.forecast(pipeline, of, brand, horizon_days, self.trigger).await?;
+        made.series += forecast.series;
+        made.withheld.extend(forecast.withheld.iter().map(|reason| format!("{brand}: {}: {reason}", of.series)));
+        let fine = forecast.report.status.is_fine();
+        made.runs.push(forecast.report);
+        Ok(fine)
+    }
+
+    /// Makes the hours of work of each pipeline that `wanted` picks, and exports them.
+    pub(super) async fn hours(
+        &self,
+        brand: &BrandId,
+        made: &mut MadeSoFar,
+        wanted: impl Fn(&Pipeline, &StaffingOf) -> bool,
+    ) -> Result<(), Error> {
+        for pipeline in self.pipelines.iter().filter(|pipeline| pipeline.serves(brand)) {
+            let Some(of) = pipeline.definition.staffing.as_ref().filter(|of| wanted(pipeline, of)) else { continue };
+            let staffed = self.engine.staff(self.pipelines, (pipeline, of), brand, self.trigger).await?;
+            made.staffed += staffed.stores;
+            made.withheld.extend(staffed.withheld.iter().map(|reason| format!("{brand}: {}: {reason}", of.series)));
+            let fine = staffed.report.status.is_fine();
+            made.runs.push(staffed.report);
+            if fine {
+                made.runs.extend(export_after(self.engine, pipeline, brand, Follows::Staffing, self.trigger).await?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes again what was made of loads that were taken back, and exports it.
+pub(super) async fn make_stale_again(
+    app: &App,
+    engine: &Engine,
+    pipelines: &[Pipeline],
+) -> Result<Vec<RunReport>, Failure> {
+    let stale = engine.stale().await?;
+    let making = Making { app, engine, pipelines, trigger: Trigger::Undo };
+    let mut made = MadeSoFar::default();
+    for pipeline in pipelines {
+        for of in &pipeline.definition.forecasts {
+            for (_, brand) in stale.iter().filter(|(name, _)| *name == of.pipeline()) {
+                if making.forecast(pipeline, of, brand, &mut made).await? {
+                    made.runs.extend(export_after(engine, pipeline, brand, Follows::Forecast, Trigger::Undo).await?);
+                }
+            }
+        }
+    }
+    for brand in app.settings.brands.keys() {
+        let is_stale =
+            |of: &StaffingOf| stale.iter().any(|(name, of_brand)| *name == of.pipeline() && of_brand == brand);
+        making.hours(brand, &mut made, |_, of| is_stale(of)).await?;
+    }
+    Ok(made.runs)
+}
