@@ -26,4 +26,5 @@ FROM {{ schema }}.staffing_by_daypart AS d
 WHERE {{ in_scope("d") }}
   AND d.business_date > (SELECT l.business_date FROM latest AS l)
   AND d.business_date <= (SELECT l.business_date FROM latest AS l) + 7
+  AND (d.required_hours > 0 OR d.scheduled_hours > 0)
 ORDER BY d.business_date, d.daypart_order
