@@ -84,6 +84,14 @@ impl Residuals {
         }
     }
 
+    /// Takes in what others gathered.
+    pub fn merge(&mut self, other: &Residuals) {
+        for (day, (sum, square, seen)) in &other.by_day {
+            let sums = self.by_day.entry(*day).or_default();
+            *sums = (sums.0 + sum, sums.1 + square, sums.2 + seen);
+        }
+    }
+
     /// The mean correlation of two series' errors on one day, 0 to 1; `None` with fewer than 14
     /// days on which two were seen.
     pub fn correlation(&self) -> Option<f64> {

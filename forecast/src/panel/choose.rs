@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{Datelike as _, Days, NaiveDate};
+
 use super::model::Model;
 use super::score::scales;
 use super::study::{Candidate, Models, Outcome, Study};
 use super::types::{Champion, ModelScore};
+use crate::sums::Residuals;
 
 /// A challenger must be better by this share to take the place of the champion.
 /// The notes say 2 percent; measured, 3 changes models less often and forecasts no worse.
@@ -38,6 +41,8 @@ pub(super) struct Trial {
     pub(super) scores: Vec<(Model, f64, usize)>,
     /// By model and bucket of leads: |error| over deviation.
     pub(super) ratios: Vec<(Model, [Vec<f64>; 3])>,
+    /// By day: error over deviation of the first model.
+    pub(super) residuals: Vec<(NaiveDate, f64)>,
 }
 
 /// What a group's series say of models and widths from one earlier cut-off.
@@ -46,6 +51,8 @@ pub(super) struct GroupTrial {
     /// Sums of logarithms of scores relative to the first model's, and how many.
     scores: BTreeMap<Model, (f64, usize)>,
     ratios: BTreeMap<Model, [Vec<f64>; 3]>,
+    /// How the series were off together.
+    pub(super) residuals: Residuals,
 }
 
 impl GroupTrial {
@@ -57,6 +64,9 @@ impl GroupTrial {
                 sum.0 += (score / reference).max(1e-3).ln();
                 sum.1 += 1;
             }
+        }
+        for (date, residual) in &trial.residuals {
+            self.residuals.add(i64::from(date.num_days_from_ce()), *residual);
         }
         for (model, ratios) in &trial.ratios {
             let all = self.ratios.entry(*model).or_default();
@@ -98,7 +108,8 @@ fn all_candidates(models: &Models) -> Vec<Candidate> {
 }
 
 /// Compares what was studied on an earlier cut-off with what `now` has observed since.
-pub(super) fn trial(study: &Study, now: &Study) -> Trial {
+/// `first` is the first day of the series.
+pub(super) fn trial(study: &Study, now: &Study, first: NaiveDate) -> Trial {
     let mut trial = Trial::default();
     let Outcome::Models(models) = &study.outcome else { return trial };
     let days = study.history.values.len();
@@ -117,7 +128,11 @@ pub(super) fn trial(study: &Study, now: &Study) -> Trial {
             sums[bucket].1 += 1;
             let on_scale = models.scale.to(actual);
             if on_scale.is_finite() && *deviation > 0.0 {
-                ratios[bucket].push((on_scale - centre).abs() / deviation);
+                let residual = (on_scale - centre) / deviation;
+                ratios[bucket].push(residual.abs());
+                if candidate.model == Model::CalendarSarima {
+                    trial.residuals.push((first + Days::new(day as u64), residual));
+                }
             }
         }
         let weights = [0.5, 0.3, 0.2];

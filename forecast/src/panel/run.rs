@@ -14,6 +14,7 @@ use super::publish::{self, Published};
 use super::study::{self, Models, Outcome, SHORTEST, Study};
 use super::types::{Champion, EffectEstimate, Forecast, Options, Series, Status};
 use crate::regression::{Contribution, Pool, Pooling, hash};
+use crate::sums::Residuals;
 
 /// Series of a group that are tried on earlier cut-offs to calibrate all of it.
 const SAMPLE: usize = 40;
@@ -35,6 +36,14 @@ impl Knowledge {
     /// What is known of a group's effects on the last cut-off.
     pub fn pool(&self) -> Option<&Pool> {
         self.pools.last()
+    }
+
+    /// The mean correlation of two series' errors on one day, 0 to 1: what a sum of forecasts of a group must know
+    /// ([`Sum::of`](crate::sums::Sum::of)). `None` where too few were tried together.
+    pub fn correlation(&self, group: &str) -> Option<f64> {
+        let mut all = Residuals::default();
+        self.trials.iter().filter_map(|trials| trials.get(group)).for_each(|trial| all.merge(&trial.residuals));
+        all.correlation()
     }
 
     /// How many series were named twice or could not be learned from is seen in their forecasts.
@@ -95,7 +104,7 @@ fn all_trials(series: &Series, knowledge: &Knowledge, options: &Options) -> Vec<
     // The last cut-off's study is asked only for what came about.
     studied.truncate(last);
     studied.extend(studies(series, knowledge, options, &[], last..last + 1).pop());
-    trials(&studied)
+    trials(&studied, series.first)
 }
 
 /// Studies a series on the cut-offs asked for; on others, and where it did not exist yet, there is none.
@@ -128,9 +137,9 @@ pub(super) fn studies(
 }
 
 /// How each cut-off's study did, by what is known on the last one.
-pub(super) fn trials(studies: &[Option<Study>]) -> Vec<Trial> {
+pub(super) fn trials(studies: &[Option<Study>], first: NaiveDate) -> Vec<Trial> {
     let Some(now) = studies.last().and_then(Option::as_ref) else { return vec![Trial::default(); studies.len()] };
-    let one = |study: &Option<Study>| study.as_ref().map(|study| choose::trial(study, now)).unwrap_or_default();
+    let one = |study: &Option<Study>| study.as_ref().map(|study| choose::trial(study, now, first)).unwrap_or_default();
     studies.iter().map(one).collect()
 }
 
@@ -233,7 +242,7 @@ pub(super) fn decided(
             let own: Vec<Trial> = studies[first..at]
                 .iter()
                 .map(|earlier| match earlier {
-                    Some(earlier) => choose::trial(earlier, study),
+                    Some(earlier) => choose::trial(earlier, study, series.first),
                     None => Trial::default(),
                 })
                 .collect();

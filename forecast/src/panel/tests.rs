@@ -8,7 +8,7 @@ use super::choose::{Choice, Trial, choose};
 use super::study::{Candidate, Outcome, study};
 use super::*;
 use crate::calendar::{Event, Kind};
-use crate::generator::{Generated, Plan};
+use crate::generator::{Generated, Plan, Random};
 use crate::regression::{Effect, Pool};
 
 fn day(text: &str) -> NaiveDate {
@@ -334,7 +334,7 @@ fn a_champion_is_kept_unless_a_challenger_is_clearly_better() {
     };
     let against = |challenger: f64, previous: Option<&Champion>| {
         let scores = vec![(Model::CalendarSarima, 1.0, 28), (Model::CalendarEts, challenger, 28)];
-        let trial = Trial { scores, ratios: Vec::new() };
+        let trial = Trial { scores, ratios: Vec::new(), residuals: Vec::new() };
         choose(models, &[&trial, &trial], &[], previous)
     };
     let kept = against(0.98, Some(&champion));
@@ -370,4 +370,26 @@ fn a_nightly_refit_keeps_the_champion_and_its_factors() {
     assert_eq!(made.reason, "kept: `calendar_ets` was chosen on 2025-05-28");
     let champion = made.champion.unwrap();
     assert_eq!((champion.factors[0], champion.chosen_on), ((1.5, 1.25), day("2025-05-28")));
+}
+
+#[test]
+fn stores_that_share_their_weather_are_wrong_together() {
+    let correlation = |shared: f64| {
+        let mut random = Random::new(11);
+        let weather: Vec<f64> = (0..200).map(|_| random.normal()).collect();
+        let series: Vec<Series> = (0..8)
+            .map(|store| {
+                let values = weather.iter().enumerate().map(|(day, weather)| {
+                    let noise = shared.sqrt() * weather + (1.0 - shared).sqrt() * random.normal();
+                    100.0 * (1.0 + 0.1 * (day % 7) as f64) * (0.1 * noise).exp()
+                });
+                Series::new(&format!("S{store}"), "sales", "2025-01-06".parse().unwrap(), values.collect())
+            })
+            .collect();
+        let options = Options { horizon: 14, origins: 2, ..Options::at("2025-07-24".parse().unwrap()) };
+        learn(series.into_iter(), &options, 1).correlation("sales").unwrap()
+    };
+    let (together, apart) = (correlation(0.6), correlation(0.0));
+    assert!(together > 0.4 && apart < 0.15, "{together} {apart}");
+    assert_eq!(Knowledge::default().correlation("sales"), None);
 }

@@ -108,8 +108,13 @@ impl History {
     }
 
     /// Forecasts each store. Models compete again once a week, a seventh of the stores
-    /// each day; the others keep theirs and only fit it anew.
-    pub(super) fn forecast(&self, kind: &Kind, known: &Known, previous: &BTreeMap<String, Champion>) -> Vec<Forecast> {
+    /// each day; the others keep theirs and only fit it anew. The second answer says how the stores' errors go together.
+    pub(super) fn forecast(
+        &self,
+        kind: &Kind,
+        known: &Known,
+        previous: &BTreeMap<String, Champion>,
+    ) -> (Vec<Forecast>, Option<f64>) {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let options = Options { horizon: kind.horizon_days as usize, threads, ..Options::at(self.last_day) };
         let series = self.series(kind, known, previous);
@@ -123,7 +128,7 @@ impl History {
             forecast(series.into_iter(), &knowledge, &options, |one| made.push(one));
         }
         made.sort_by(|a, b| a.id.cmp(&b.id));
-        made
+        (made, knowledge.correlation(&kind.name))
     }
 }
 

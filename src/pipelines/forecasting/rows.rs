@@ -63,6 +63,7 @@ fn shapes() -> [Shape; 5] {
                     maybe("champion", Utf8),
                     maybe("chosen_on", Date32),
                     field("made_on", Date32),
+                    maybe("correlation", Float64),
                 ],
             ]
             .concat(),
@@ -125,23 +126,25 @@ pub(in crate::pipelines) fn is_of_forecasts(table: &str) -> bool {
     [TABLE, MODELS, EFFECTS, REASONS, ACCURACY].contains(&table)
 }
 
+/// What a run has to say of a series.
+pub(super) struct Said<'a> {
+    pub(super) made: &'a [Forecast],
+    /// The mean correlation of two stores' errors on one day.
+    pub(super) correlation: Option<f64>,
+    pub(super) shares: Option<&'a Shares>,
+    pub(super) earlier: &'a BTreeMap<String, Earlier>,
+    pub(super) realised: &'a [Realised],
+}
+
 /// What a run made of a series, laid out for the tables. The forecast comes last.
-pub(super) fn batches(
-    brand: &BrandId,
-    series: &str,
-    made: &[Forecast],
-    shares: Option<&Shares>,
-    earlier: &BTreeMap<String, Earlier>,
-    realised: &[Realised],
-    made_on: NaiveDate,
-) -> Vec<Batch> {
+pub(super) fn batches(brand: &BrandId, series: &str, said: &Said<'_>, made_on: NaiveDate) -> Vec<Batch> {
     let [forecast, models, effects, reasons, accuracy] = shapes();
     let rows = [
-        (&accuracy, accuracy_rows(series, realised)),
-        (&models, model_rows(series, made, earlier, made_on)),
-        (&effects, effect_rows(series, made)),
-        (&reasons, reason_rows(series, made)),
-        (&forecast, forecast_rows(series, made, shares, made_on)),
+        (&accuracy, accuracy_rows(series, said.realised)),
+        (&models, model_rows(series, said, made_on)),
+        (&effects, effect_rows(series, said.made)),
+        (&reasons, reason_rows(series, said.made)),
+        (&forecast, forecast_rows(series, said.made, said.shares, made_on)),
     ];
     rows.into_iter().map(|(shape, columns)| shape.batch(brand, columns)).collect()
 }
@@ -182,12 +185,8 @@ fn forecast_rows(series: &str, made: &[Forecast], shares: Option<&Shares>, made_
     columns
 }
 
-fn model_rows(
-    series: &str,
-    made: &[Forecast],
-    earlier: &BTreeMap<String, Earlier>,
-    made_on: NaiveDate,
-) -> Vec<ArrayRef> {
+fn model_rows(series: &str, said: &Said<'_>, made_on: NaiveDate) -> Vec<ArrayRef> {
+    let (made, earlier) = (said.made, said.earlier);
     // Where no competition was held, the scores of the last one still stand.
     let scores: Vec<Scores> = made
         .iter()
@@ -220,6 +219,7 @@ fn model_rows(
         Arc::new(StringArray::from_iter(champions)),
         Arc::new(Date32Array::from_iter(chosen_on)),
         dates(made.iter().map(|_| made_on)),
+        Arc::new(Float64Array::from_iter(made.iter().map(|_| said.correlation))),
     ]
 }
 

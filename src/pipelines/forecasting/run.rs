@@ -7,7 +7,7 @@ use chrono::{Days, NaiveDate};
 use super::definition::ForecastOf;
 use super::events;
 use super::history::{History, Kind};
-use super::rows::{batches, forecast_tables};
+use super::rows::{Said, batches, forecast_tables};
 use super::shares::Shares;
 use super::tables::Source;
 use super::watch;
@@ -113,7 +113,7 @@ impl Engine {
             .filter_map(|(store_id, earlier)| Some((store_id.clone(), earlier.champion.clone()?)))
             .collect();
         let made = tokio::task::spawn_blocking(move || history.forecast(&kind, &known, &previous));
-        let made = made.await.map_err(|_| Error::Forecast { series: of.series.clone() })?;
+        let (made, correlation) = made.await.map_err(|_| Error::Forecast { series: of.series.clone() })?;
         for one in &made {
             if one.status == panel::Status::Withheld {
                 let why = one.fallback_reason.as_deref().unwrap_or(&one.reason);
@@ -130,7 +130,8 @@ impl Engine {
             return Ok(());
         }
         // Tables without rows as well: one that is there is one that a dashboard can ask.
-        let batches = batches(brand, &of.series, &made, shares.as_ref(), &earlier, &realised, last_day);
+        let said = Said { made: &made, correlation, shares: shares.as_ref(), earlier: &earlier, realised: &realised };
+        let batches = batches(brand, &of.series, &said, last_day);
         let made = Made { batches, content_hash, name, series: of.series.clone(), inputs };
         self.load_made(turn, &mut forecast.report, made).await
     }
