@@ -68,6 +68,9 @@ pub struct Certificate {
     pub failures: Vec<String>,
     /// Weaknesses of open-source Metabase itself that are open here.
     pub exposures: Vec<String>,
+    /// Stores that have rows and stand in no list, as `brand/store`: nobody sees them.
+    #[serde(default)]
+    pub unlisted: Vec<String>,
     /// What each group sees.
     pub groups: Vec<GroupProof>,
     /// How each person's view follows from that.
@@ -107,6 +110,7 @@ impl Certificate {
             leaks: audit.leaks,
             failures: audit.failures,
             exposures: audit.exposures,
+            unlisted: audit.evidence.unlisted,
             groups: audit.evidence.groups,
             people: audit.evidence.people,
             roles: audit.evidence.roles,

@@ -351,6 +351,7 @@ mod tests {
             leaks: Vec::new(),
             failures: Vec::new(),
             exposures: Vec::new(),
+            unlisted: Vec::new(),
             groups: Vec::new(),
             people: Vec::new(),
             roles: Vec::new(),

@@ -99,6 +99,9 @@ pub struct Evidence {
     pub foreign_places: u64,
     /// Those that were.
     pub foreign_tried: u64,
+    /// Stores that have rows and stand in no list, as `brand/store`: nobody's.
+    #[serde(default)]
+    pub unlisted: Vec<String>,
 }
 
 /// What was found so far.

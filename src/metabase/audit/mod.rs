@@ -20,6 +20,7 @@ mod downloads;
 mod files;
 mod findings;
 mod foreign;
+mod listed;
 mod own;
 mod page;
 mod parameters;

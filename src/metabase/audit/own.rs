@@ -133,7 +133,10 @@ impl Acting<'_> {
             Ok(truth) => {
                 let difference = rows.differs(truth);
                 if difference.foreign > 0 {
-                    let what = format!("{} rows of {what} that its scope does not have", difference.foreign);
+                    let what = match self.world.counts_unlisted(key, rows).await {
+                        true => format!("{what} counts rows of stores that the list of stores does not hold"),
+                        false => format!("{} rows of {what} that its scope does not have", difference.foreign),
+                    };
                     findings.leak(&self.who, what, "compared with the tables");
                 } else if difference.lacking > 0 {
                     findings.failures.push(format!("{what} lacks {} rows of the tables", difference.lacking));

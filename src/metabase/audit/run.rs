@@ -14,7 +14,7 @@ use super::acting::{Acting, nothing};
 use super::answers::Rows;
 use super::combinations::{make_key, people};
 use super::findings::{Evidence, Findings, GroupProof, Leak};
-use super::truth_tables::Stores;
+use super::truth_tables::{Stores, Unlisted};
 use super::world::World;
 use crate::metabase::AT_ONCE;
 use crate::metabase::actual::sql_of;
@@ -93,6 +93,10 @@ impl fmt::Display for Audit {
         for exposure in &self.exposures {
             writeln!(f, "note  {exposure}")?;
         }
+        if !self.evidence.unlisted.is_empty() {
+            let stores = self.evidence.unlisted.join(", ");
+            writeln!(f, "note  nobody sees the rows of stores that the list of stores does not hold: {stores}")?;
+        }
         let (places, tried) = (self.evidence.foreign_places, self.evidence.foreign_tried);
         if tried < places {
             writeln!(
@@ -131,12 +135,12 @@ async fn prove(context: &Context<'_>, extent: &Extent, started: Instant) -> Resu
     let gathered = context.gather_anew().await?;
     let index = Index::resolve(&gathered.desired, &gathered.actual, &gathered.objects);
     let brands: Vec<_> = context.brands.keys().cloned().collect();
-    let stores = Stores::read(context.warehouse, &brands)
-        .await
-        .map_err(|source| Error::Role { role: "owner".to_owned(), source })?;
+    let as_owner = |source| Error::Role { role: "owner".to_owned(), source };
+    let stores = Stores::read(context.warehouse, &brands).await.map_err(as_owner)?;
+    let unlisted = Unlisted::read(context.warehouse, &stores).await.map_err(as_owner)?;
     let pairs = gathered.desired.groups.len() * gathered.desired.collections.len();
     let extent = Extent { full: extent.full || pairs <= SMALL, ..extent.clone() };
-    let world = World::new(context, &gathered, &index, stores, extent);
+    let world = World::new(context, &gathered, &index, stores, unlisted, extent);
     let prefix = format!("{} audit ", context.installation.name);
     remove_keys(&gathered.client, &prefix).await?;
     let mut findings = world.rights();
@@ -148,6 +152,7 @@ async fn prove(context: &Context<'_>, extent: &Extent, started: Instant) -> Resu
     evidence.roles = world.roles(&mut findings).await?;
     evidence.people = people(&world, &evidence, &probed);
     evidence.tried = std::mem::take(&mut findings.tried);
+    evidence.unlisted = world.unlisted.stores.iter().cloned().collect();
     (evidence.foreign_places, evidence.foreign_tried) = (findings.foreign_places, findings.foreign_tried);
     findings.leaks.sort();
     findings.leaks.dedup();

@@ -9,6 +9,7 @@ use sqlx::Row as _;
 use super::answers::{Rows, StoreKey};
 use crate::access::Scope;
 use crate::ids::{BrandId, StoreId};
+use crate::warehouse::probe::{self, Relation};
 use crate::warehouse::{Ident, Statement, Warehouse};
 
 /// A store and its region.
@@ -41,6 +42,11 @@ impl Stores {
         Ok(Self(stores))
     }
 
+    /// The schemas whose stores are listed.
+    fn schemas(&self) -> Vec<String> {
+        self.0.keys().map(BrandId::schema).collect()
+    }
+
     /// The stores of a scope.
     pub(super) fn of(&self, scope: &Scope) -> BTreeSet<StoreKey> {
         let within = |brand: &BrandId, store: &StoreId, region: Option<&String>| match scope {
@@ -55,6 +61,37 @@ impl Stores {
             .filter(|(brand, store, region)| within(brand, store, *region))
             .map(|(brand, store, _)| (brand.clone(), store.clone()))
             .collect()
+    }
+}
+
+/// Rows whose store is in no list: nobody's, since every reader is held to the list.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unlisted {
+    /// Their stores, as `brand/store`; `brand/-` where a row names none.
+    pub(super) stores: BTreeSet<String>,
+    /// The tables and views that a question may read.
+    pub(super) relations: Vec<Relation>,
+}
+
+impl Unlisted {
+    /// Looks for them in every table of the brands that list their stores.
+    pub(super) async fn read(warehouse: &Warehouse, stores: &Stores) -> Result<Self, sqlx::Error> {
+        let mut schemas = stores.schemas();
+        schemas.push("mart_all".to_owned());
+        let relations = probe::relations(warehouse, &schemas).await?;
+        let mut unlisted = BTreeSet::new();
+        for relation in relations.iter().filter(|relation| relation.by_store && !relation.view) {
+            let Some(brand) = relation.schema.strip_prefix("mart_") else { continue };
+            let (schema, table) = (Ident::known(&relation.schema), Ident::known(&relation.name));
+            let text = format!(
+                "SELECT DISTINCT coalesce(t.store_id::text, '-') FROM {schema}.{table} AS t
+                 WHERE NOT EXISTS (SELECT FROM {schema}.stores AS s WHERE s.store_id = t.store_id)"
+            );
+            let found: Vec<String> =
+                sqlx::query_scalar(Statement::new(text).safe()).fetch_all(warehouse.pool()).await?;
+            unlisted.extend(found.into_iter().map(|store| format!("{brand}/{store}")));
+        }
+        Ok(Self { stores: unlisted, relations })
     }
 }
 

@@ -7,9 +7,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::answers::{Rows, StoreKey};
+use super::listed::narrowed;
 use super::own::plain;
 use super::run::Extent;
-use super::truth_tables::{self, Stores};
+use super::truth_tables::{self, Stores, Unlisted};
 use crate::access::Scope;
 use crate::metabase::client::{self, list};
 use crate::metabase::context::{Context, Gathered};
@@ -31,6 +32,7 @@ pub(super) struct World<'a> {
     pub(super) gathered: &'a Gathered,
     pub(super) index: &'a Index,
     pub(super) stores: Stores,
+    pub(super) unlisted: Unlisted,
     pub(super) extent: Extent,
     truths: Mutex<BTreeMap<String, Arc<OnceCell<Truth>>>>,
     tables: Mutex<BTreeMap<i64, Tables>>,
@@ -42,9 +44,10 @@ impl<'a> World<'a> {
         gathered: &'a Gathered,
         index: &'a Index,
         stores: Stores,
+        unlisted: Unlisted,
         extent: Extent,
     ) -> Self {
-        Self { context, gathered, index, stores, extent, truths: Mutex::default(), tables: Mutex::default() }
+        Self { context, gathered, index, stores, unlisted, extent, truths: Mutex::default(), tables: Mutex::default() }
     }
 
     pub(super) fn desired(&self) -> &'a Desired {
@@ -89,14 +92,30 @@ impl<'a> World<'a> {
         of.filter_map(|(_, connection)| self.index.get(Kind::Connection, connection)).collect()
     }
 
-    /// What a question of ours really answers; asked of the tables once.
+    /// What a question of ours really answers, of the stores that are listed; asked of
+    /// the tables once.
     pub(super) async fn truth(&self, key: &str) -> Truth {
         let cell = Arc::clone(self.truths.lock().await.entry(key.to_owned()).or_default());
         let read = async || {
-            let answer = truth_tables::answer(self.warehouse(), &plain(&self.desired().cards[key].sql)).await;
-            Arc::new(answer.map_err(|error| error.to_string()))
+            let sql = plain(&self.desired().cards[key].sql);
+            // Where all rows are of listed stores the text is asked as it stands.
+            let text = if self.unlisted.stores.is_empty() { Ok(sql) } else { narrowed(&sql, &self.unlisted.relations) };
+            Arc::new(match text {
+                Ok(text) => truth_tables::answer(self.warehouse(), &text).await.map_err(|error| error.to_string()),
+                Err(why) => Err(why),
+            })
         };
         Arc::clone(cell.get_or_init(read).await)
+    }
+
+    /// Says whether rows are those that a question has with the stores no list holds.
+    pub(super) async fn counts_unlisted(&self, key: &str, rows: &Rows) -> bool {
+        if self.unlisted.stores.is_empty() {
+            return false;
+        }
+        // What the tables say, not narrowed; where they say nothing the rows are foreign all the same.
+        let whole = truth_tables::answer(self.warehouse(), &plain(&self.desired().cards[key].sql)).await;
+        whole.is_ok_and(|whole| rows.differs(&whole) == Default::default())
     }
 
     /// The truth once more: a load may have come in between.

@@ -412,3 +412,43 @@ async fn a_draw_tries_less_and_the_same_seed_the_same() {
     let again = audit_with(&context, &draw("a", true)).await.unwrap();
     assert_eq!(whole.evidence, again.evidence, "the same seed and data give the same evidence");
 }
+
+/// Rows of a store that the list has lost are nobody's: no role sees them, no answer counts
+/// them, and who is shown them all the same is shown too much.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_left_the_list_is_no_false_alarm_and_its_rows_are_nobodys() {
+    let mut world = World::start().await;
+    // A question that adds up without a look into the list, as the shipped ones do not.
+    let files = tempfile::tempdir().unwrap();
+    copy(&definitions().join("metabase"), &files.path().join("metabase"));
+    let question =
+        "-- ---\n-- title = \"Ever sold\"\n-- description = \"All of it.\"\n-- display = \"table\"\n-- ---\nSELECT sum(m.net_sales) AS \"Net sales\", count(*) AS \"Days\"
+        FROM {{ schema }}.daily_store_metrics AS m WHERE {{ in_scope(\"m\") }}";
+    std::fs::write(files.path().join("metabase/questions/ever_sold.sql"), question).unwrap();
+    let board = files.path().join("metabase/dashboards/head_office.toml");
+    let card = "\n[[cards]]\ntab = \"Weeks\"\nquestion = \"ever_sold\"\nsize = \"third small\"\n";
+    std::fs::write(&board, std::fs::read_to_string(&board).unwrap() + card).unwrap();
+    world.definitions = files.path().to_owned();
+    world.settle().await;
+    assert!(world.audit().await.evidence.unlisted.is_empty());
+    world.chain.sql("DELETE FROM mart_harbor.stores WHERE store_id = '000102'").await;
+    world.chain.reconcile().await;
+    world.settle().await;
+    let audit = world.audit().await;
+    assert!(audit.is_clean(), "{audit}");
+    assert_eq!(audit.evidence.unlisted, ["harbor/000102"]);
+    assert!(audit.to_string().contains("note  nobody sees the rows of stores"), "{audit}");
+    let compared: Vec<_> = audit.evidence.groups.iter().flat_map(|group| &group.seen).collect();
+    assert!(compared.iter().all(|one| one.truth == "the same as the tables"), "{compared:#?}");
+    // The brand's connection signs in as somebody who is held to no list.
+    let connection = world.find("databases", "name", "brand:harbor");
+    let mut details = connection["details"].clone();
+    (details["user"], details["password"]) = (json!("postgres"), json!("x"));
+    world.click("PUT", &format!("database/{}", connection["id"]), json!({"details": details})).await;
+    let audit = world.audit().await;
+    let words = "counts rows of stores that the list of stores does not hold";
+    assert!(audit.leaks.iter().any(|leak| leak.who == "brand:harbor" && leak.what.contains(words)), "{audit}");
+    world.settle().await;
+    let audit = world.audit().await;
+    assert!(audit.is_clean(), "{audit}");
+}
