@@ -135,10 +135,12 @@ impl<'a> World<'a> {
         cell.get_or_try_init(read).await.cloned()
     }
 
-    /// Orders things by chance, always alike for one seed and one asker.
+    /// Orders things by chance, always alike for one seed and one asker. Where everything is
+    /// tried no day differs from another: a leak that stands is the same outcome.
     pub(super) fn drawn<T>(&self, who: &str, mut things: Vec<T>, name: impl Fn(&T) -> String) -> Vec<T> {
+        let seed = if self.extent.full { "" } else { &self.extent.seed };
         things.sort_by_cached_key(|thing| {
-            let digest = Sha256::digest(format!("{}\u{1f}{who}\u{1f}{}", self.extent.seed, name(thing)));
+            let digest = Sha256::digest(format!("{seed}\u{1f}{who}\u{1f}{}", name(thing)));
             <[u8; 32]>::from(digest)
         });
         things
