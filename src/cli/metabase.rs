@@ -12,7 +12,8 @@ use super::{Exit, Failure};
 use crate::access::Scope;
 use crate::app::App;
 use crate::http::Client;
-use crate::metabase::{self, Context, Plan, Selection};
+use crate::metabase::{self, Context, Plan, Selection, Titles};
+use crate::pipelines::Pipeline;
 use crate::settings;
 use crate::warehouse::Warehouse;
 
@@ -76,13 +77,16 @@ pub(super) struct Opened<'a> {
 
 impl<'a> Opened<'a> {
     pub(super) async fn new(app: &'a App) -> Result<Self, Failure> {
-        let Some(settings) = &app.settings.metabase else {
-            return Err(Failure::usage("no Metabase is configured", Some("add a [metabase] block to the settings")));
-        };
+        let settings = settings_of(app)?;
         let warehouse = app.warehouse().await?;
         // Questions stand on views, connections on roles: both follow the tree first.
         follow_up(app, &warehouse).await?;
         Ok(Self { app, settings, warehouse, http: app.client()? })
+    }
+
+    /// Works on a warehouse that is open, with the tree as it is.
+    pub(super) fn over(app: &'a App, warehouse: Warehouse) -> Result<Self, Failure> {
+        Ok(Self { app, settings: settings_of(app)?, warehouse, http: app.client()? })
     }
 
     pub(super) fn context(&self) -> Context<'_> {
@@ -100,6 +104,16 @@ impl<'a> Opened<'a> {
     pub(super) async fn close(self) {
         self.warehouse.close().await;
     }
+}
+
+fn settings_of(app: &App) -> Result<&settings::Metabase, Failure> {
+    let hint = "add a [metabase] block to the settings";
+    app.settings.metabase.as_ref().ok_or_else(|| Failure::usage("no Metabase is configured", Some(hint)))
+}
+
+/// What people call the pipelines.
+pub(super) fn titles(pipelines: &[Pipeline]) -> Titles {
+    pipelines.iter().map(|pipeline| (pipeline.name.clone(), pipeline.definition.title.clone())).collect()
 }
 
 pub(super) async fn plan(app: &App, command: &PlanCommand, output: &Output) -> Result<Exit, Failure> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::metabase::Opened;
+use super::metabase::{Opened, titles};
 use super::output::Output;
 use super::{Exit, Failure};
 use crate::access::Scope;
@@ -34,9 +34,10 @@ pub(super) enum Command {
     /// From v0.60 on the link comes from Metabase and the mail from us, by [mail]; Metabase
     /// itself mails nobody. Before, Metabase mails a link of its own: see docs/metabase.md.
     Invite(Invite),
-    /// Puts each load that changed something as an event onto the charts of its brand's collection.
+    /// Puts each load that changed something as an event onto the charts of its brand's collection,
+    /// and the days whose figures it told anew as another.
     ///
-    /// Idempotent: what is there already is left alone. Run it after the loads.
+    /// Idempotent: what is there already is left alone. `serve` does it after each run.
     Events,
     /// Makes a new API key in place of the kept one, and removes the older ones.
     RotateKey,
@@ -99,8 +100,9 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
         Command::Export(command) => export(app, command, output).await,
         Command::Invite(command) => invite(app, command, output).await,
         Command::Events => {
-            let opened = Opened::new(app).await?;
-            let made = metabase::events(&opened.context()).await?;
+            let titles = titles(&app.pipelines().await?);
+            let opened = Opened::over(app, app.warehouse().await?)?;
+            let made = metabase::events(&opened.context(), &titles).await?;
             output.answer(&made, || made.to_string());
             opened.close().await;
             Ok(Exit::Done)

@@ -33,6 +33,7 @@ mod runs;
 mod serve;
 mod serve_audit;
 mod serve_backup;
+mod serve_events;
 mod undo;
 mod upkeep;
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
 
 use super::export::export_after;
 use super::making::{MadeSoFar, Making, make_stale_again};
 use super::run::follow_up;
-use super::{Exit, Failure, serve_audit, serve_backup};
+use super::{Exit, Failure, serve_audit, serve_backup, serve_events};
 use crate::app::App;
 use crate::ids::BrandId;
 use crate::notify::{self, Summary};
@@ -55,6 +55,10 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
     let outbox = tokio::spawn(keep_sending(app.clone(), warehouse.clone(), stopping.clone()));
     let backups = tokio::spawn(serve_backup::keep(app.clone(), backed_up, stopping.clone()));
     let audits = serve_audit::start(app.clone(), warehouse.clone(), stopping.clone());
+    let loaded = Arc::new(Notify::new());
+    let events =
+        serve_events::keep(app.clone(), pipelines.clone(), warehouse.clone(), loaded.clone(), stopping.clone());
+    let events = tokio::spawn(events);
     let upkeep = super::upkeep::daily(app.clone(), pipelines.clone(), warehouse.clone(), stopping.clone());
     let upkeep = tokio::spawn(upkeep);
     let scheduler = if enabled {
@@ -64,7 +68,7 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
         info!(schedules = schedules.len(), "started scheduler");
         let starter = move |name, brand, trigger| {
             let (engine, pipelines) = (engine.clone(), pipelines.clone());
-            let app = app_of_runs.clone();
+            let (app, loaded) = (app_of_runs.clone(), loaded.clone());
             async move {
                 let pipeline = pipelines
                     .iter()
@@ -79,6 +83,9 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
                     }
                 };
                 after(&app, &engine, &pipelines, pipeline, &report).await;
+                if report.status.has_loaded() {
+                    loaded.notify_one();
+                }
                 report
             }
         };
@@ -95,6 +102,7 @@ pub(super) async fn run(app: &App, _command: &Command) -> Result<Exit, Failure> 
     }
     backups.await.map_err(|error| Failure::new(&error, None))?;
     audits.await.map_err(|error| Failure::new(&error, None))?;
+    events.await.map_err(|error| Failure::new(&error, None))?;
     upkeep.await.map_err(|error| Failure::new(&error, None))?;
     outbox.await.map_err(|error| Failure::new(&error, None))?;
     face.await.map_err(|error| Failure::new(&error, None))?.map_err(|error| Failure::new(&error, None))?;

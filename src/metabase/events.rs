@@ -1,23 +1,31 @@
-//! Loads as events on the charts of a brand's collection.
+//! Loads and restatements as events on the charts of a brand's collection.
 //!
-//! A load is known by the words `load 17` in its event: whatever was lost on the
-//! way, the next time finds what is there and makes the rest.
+//! Which loads were told stands with our time line, so that nothing is asked of Metabase
+//! where nothing is new. An event ends with its mark, such as `load 17`: whatever was lost on
+//! the way, the next time finds what is there and makes the rest. Events and time lines that
+//! somebody put away stay away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use chrono::{DateTime, NaiveTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::client::{Client, id_of, list};
 use super::context::{Context, Error};
+use super::event_tables::{Line, LoadFacts};
 use super::plan::Refusal;
-use super::tables::{Kind, LoadFacts};
-use crate::access::{Credentials, Scope};
-use crate::ids::BrandId;
+use super::tables::{Kind, Known, Ledger};
+use crate::access::Credentials;
+use crate::ids::{BrandId, PipelineName};
+use crate::warehouse::restatements::{self, Anew};
 
 /// The time line of a collection.
 const NAME: &str = "Loads";
+
+/// What people call the pipelines that load from sources.
+pub type Titles = BTreeMap<PipelineName, String>;
 
 /// What was put onto the time lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -34,85 +42,298 @@ impl fmt::Display for Events {
     }
 }
 
-/// Makes an event of each load that changed something, the latest two hundred of a
-/// brand; what is there already stays as it is.
+/// Says whether there are loads that no chart tells of yet. Metabase is not asked.
+///
+/// # Errors
+/// When our own lists cannot be read.
+pub async fn events_are_due(context: &Context<'_>) -> Result<bool, Error> {
+    let ledger = context.ledger();
+    if !ledger.owned().await.map_err(Error::ledger("read whether the instance is ours"))? {
+        return Ok(false);
+    }
+    Ok(untold(&ledger).await?.iter().any(|(_, loads)| !loads.is_empty()))
+}
+
+/// Makes events of the loads that changed something, the latest two hundred of a brand: one
+/// of each, and one of the days whose figures it told anew.
 ///
 /// # Errors
 /// When the instance is not ours, somebody else is writing, or a call fails.
-pub async fn events(context: &Context<'_>) -> Result<Events, Error> {
-    let ledger = context.ledger();
-    let claim = ledger.claim().await.map_err(Error::ledger("claim the instance"))?.ok_or(Error::Busy)?;
-    let outcome = make(context).await;
-    claim.release().await;
-    outcome
-}
-
-async fn make(context: &Context<'_>) -> Result<Events, Error> {
+pub async fn events(context: &Context<'_>, titles: &Titles) -> Result<Events, Error> {
     let ledger = context.ledger();
     if !ledger.owned().await.map_err(Error::ledger("read whether the instance is ours"))? {
         return Err(Error::Refused(Refusal::NotOurs));
     }
+    let claim = ledger.claim().await.map_err(Error::ledger("claim the instance"))?.ok_or(Error::Busy)?;
+    let outcome = make(context, titles).await;
+    claim.release().await;
+    outcome
+}
+
+async fn make(context: &Context<'_>, titles: &Titles) -> Result<Events, Error> {
+    let ledger = context.ledger();
+    let untold = untold(&ledger).await?;
+    let mut made = Events { brands: untold.len(), made: 0 };
+    if untold.iter().all(|(_, loads)| loads.is_empty()) {
+        return Ok(made);
+    }
     let credentials = Credentials::open(&context.installation.data_dir).map_err(Error::Credentials)?;
     let client = context.open(&credentials).await?;
-    let objects = ledger.read().await.map_err(Error::ledger("read what is ours"))?;
-    let timelines = list(client.get("api/timeline?include=events").await.map_err(Error::Metabase)?);
-    let mut made = Events::default();
-    for ((kind, key), known) in &objects {
-        let (Kind::Collection, Ok(Scope::Brand(brand)), Some(collection)) = (kind, key.parse(), known.id) else {
-            continue;
-        };
-        made.brands += 1;
-        let loads = ledger.loads(&brand).await.map_err(Error::ledger("read the loads"))?;
-        let ours = |line: &&Value| line["collection_id"] == collection && line["name"] == NAME;
-        let (timeline, there) = match timelines.iter().find(ours) {
-            Some(line) => (id_of(line, "GET api/timeline").map_err(Error::Metabase)?, known_loads(line)),
-            None if loads.is_empty() => continue,
-            None => (open(&client, collection, &brand).await?, BTreeSet::new()),
-        };
-        for load in loads.iter().filter(|load| !there.contains(&mark(load.load_id))) {
-            client.post("api/timeline-event", &event(timeline, load)).await.map_err(Error::Metabase)?;
-            made.made += 1;
+    for (line, loads) in untold.iter().filter(|(_, loads)| !loads.is_empty()) {
+        let anew = restated(context, &line.brand, loads, titles).await?;
+        let found = open(&client, &ledger, line).await?;
+        for load in loads.iter().filter(|_| !found.put_away) {
+            for event in occurrences(load, titles.get(&load.pipeline), anew.get(&load.load_id)) {
+                if !found.there.contains(&event.mark) {
+                    client.post("api/timeline-event", &event.body(found.timeline)).await.map_err(Error::Metabase)?;
+                    made.made += 1;
+                }
+            }
         }
+        let told = line.told().into_iter().chain(loads.iter().flat_map(|load| load.load_ids.iter().copied()));
+        note(&ledger, line, found.timeline, &told.collect()).await?;
     }
     Ok(made)
 }
 
-async fn open(client: &Client, collection: i64, brand: &BrandId) -> Result<i64, Error> {
-    let body = json!({
-        "name": NAME,
-        "description": format!("What was loaded for {brand}, and what was told anew."),
-        "icon": "cloud",
-        "collection_id": collection,
-    });
-    let answer = client.post("api/timeline", &body).await.map_err(Error::Metabase)?;
-    id_of(&answer, "POST api/timeline").map_err(Error::Metabase)
+/// Each brand's time line, with the loads that it does not tell of.
+async fn untold(ledger: &Ledger<'_>) -> Result<Vec<(Line, Vec<LoadFacts>)>, Error> {
+    let mut untold = Vec::new();
+    for line in ledger.lines().await.map_err(Error::ledger("read the time lines"))? {
+        let mut loads = ledger.loads(&line.brand).await.map_err(Error::ledger("read the loads"))?;
+        let told = line.told();
+        loads.retain(|load| !told.contains(&load.load_id));
+        untold.push((line, loads));
+    }
+    Ok(untold)
 }
 
-fn mark(load: i64) -> String {
-    format!("load {load}")
+/// The days that each load told anew, in all of its tables: one look for each table.
+async fn restated(
+    context: &Context<'_>,
+    brand: &BrandId,
+    loads: &[LoadFacts],
+    titles: &Titles,
+) -> Result<BTreeMap<i64, Anew>, Error> {
+    let mut restated: BTreeMap<i64, Anew> = BTreeMap::new();
+    // What was forecast is no figure that anybody told.
+    let loads: Vec<&LoadFacts> = loads.iter().filter(|load| titles.contains_key(&load.pipeline)).collect();
+    let tables: BTreeSet<&String> = loads.iter().flat_map(|load| &load.tables).collect();
+    for table in tables {
+        let of: Vec<&&LoadFacts> = loads.iter().filter(|load| load.tables.contains(table)).collect();
+        let ids: Vec<i64> = of.iter().flat_map(|load| load.load_ids.iter().copied()).collect();
+        let since = of.iter().map(|load| load.committed_at).min().unwrap_or(context.now);
+        let found = restatements::of_loads(context.warehouse, brand, table, since, &ids).await;
+        for (id, days) in found.map_err(Error::ledger("read the restatements"))? {
+            let load = of.iter().find(|load| load.load_ids.contains(&id)).map_or(id, |load| load.load_id);
+            restated.entry(load).and_modify(|other| *other = other.and(days)).or_insert(days);
+        }
+    }
+    Ok(restated)
 }
 
-fn known_loads(timeline: &Value) -> BTreeSet<String> {
-    let events = timeline["events"].as_array().into_iter().flatten();
-    events.filter_map(|event| event["description"].as_str().map(str::to_owned)).collect()
+async fn note(ledger: &Ledger<'_>, line: &Line, timeline: i64, told: &BTreeSet<i64>) -> Result<(), Error> {
+    // More than are asked for need not be kept.
+    let told: BTreeSet<i64> = told.iter().rev().take(400).copied().collect();
+    let known = Known { id: Some(timeline), hash: Line::kept(&told), ..Known::default() };
+    ledger.note(Kind::Timeline, &line.key(), &known).await.map_err(Error::ledger("note what the time line tells"))
 }
 
-fn event(timeline: i64, load: &LoadFacts) -> Value {
+/// A time line as it was found, or made.
+struct Found {
+    timeline: i64,
+    /// The marks of its events.
+    there: BTreeSet<String>,
+    /// Somebody put it into the trash.
+    put_away: bool,
+}
+
+impl Found {
+    fn of(line: &Value, call: &'static str) -> Result<Self, Error> {
+        let events = line["events"].as_array().into_iter().flatten();
+        Ok(Self {
+            timeline: id_of(line, call).map_err(Error::Metabase)?,
+            there: events.filter_map(mark).map(str::to_owned).collect(),
+            put_away: line["archived"] == true,
+        })
+    }
+}
+
+/// Finds our time line, brings it to the brand's collection, or makes it.
+async fn open(client: &Client, ledger: &Ledger<'_>, line: &Line) -> Result<Found, Error> {
+    if let Some(id) = line.timeline.as_ref().and_then(|timeline| timeline.id)
+        && let Some(found) = read(client, id).await?
+    {
+        if found["collection_id"] != line.collection {
+            let body = json!({"collection_id": line.collection});
+            client.put(&format!("api/timeline/{id}"), &body).await.map_err(Error::Metabase)?;
+        }
+        return Found::of(&found, "GET api/timeline/:id");
+    }
+    ledger.intend(Kind::Timeline, &[&line.key()]).await.map_err(Error::ledger("note a time line"))?;
+    let description = format!("What was loaded for {}, and what was told anew.", line.brand);
+    // Made by a process that ended before it could note so.
+    let path = format!("api/timeline/collection/{}?include=events", line.collection);
+    let others = list(client.get(&path).await.map_err(Error::Metabase)?);
+    let ours = |other: &&Value| other["name"] == NAME && other["description"] == description.as_str();
+    if let Some(found) = others.iter().find(ours) {
+        return Found::of(found, "GET api/timeline/collection/:id");
+    }
+    let body = json!({"name": NAME, "description": description, "icon": "cloud", "collection_id": line.collection});
+    let made = client.post("api/timeline", &body).await.map_err(Error::Metabase)?;
+    let found = Found::of(&made, "POST api/timeline")?;
+    note(ledger, line, found.timeline, &line.told()).await?;
+    Ok(found)
+}
+
+/// Reads a time line with its events; `None` where it is gone.
+async fn read(client: &Client, id: i64) -> Result<Option<Value>, Error> {
+    match client.get(&format!("api/timeline/{id}?include=events")).await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.status().is_some_and(|status| status.as_u16() == 404) => Ok(None),
+        Err(error) => Err(Error::Metabase(error)),
+    }
+}
+
+/// The last line of an event's text, where it is one of ours.
+fn mark(event: &Value) -> Option<&str> {
+    let last = event["description"].as_str()?.lines().next_back()?;
+    let load = last.strip_prefix("restated by ").unwrap_or(last).strip_prefix("load ")?;
+    load.parse::<i64>().ok().map(|_| last)
+}
+
+/// An event as people read it.
+#[derive(Debug, Clone, PartialEq)]
+struct Occurrence {
+    name: String,
+    text: String,
+    mark: String,
+    at: DateTime<Utc>,
+    /// Whether it stands at a time of the day, or for the day.
+    time_matters: bool,
+    icon: &'static str,
+}
+
+impl Occurrence {
+    fn body(&self, timeline: i64) -> Value {
+        json!({
+            "timeline_id": timeline,
+            "name": self.name,
+            "description": format!("{}\n{}", self.text, self.mark),
+            "timestamp": self.at.to_rfc3339(),
+            "timezone": "UTC",
+            "time_matters": self.time_matters,
+            "icon": self.icon,
+        })
+    }
+}
+
+/// What people are told of a load: that it came, and which days it told anew.
+fn occurrences(load: &LoadFacts, title: Option<&String>, anew: Option<&Anew>) -> Vec<Occurrence> {
+    let title = title.cloned().unwrap_or_else(|| in_words(&load.pipeline));
+    let mark = format!("load {}", load.load_id);
     let mut parts = Vec::new();
     for (rows, word) in [(load.rows_new, "new"), (load.rows_changed, "changed"), (load.rows_removed, "removed")] {
         if rows > 0 {
-            parts.push(format!("{rows} {word}"));
+            parts.push(format!("{} {word}", counted(rows, "row")));
         }
     }
-    let told_anew = load.rows_changed + load.rows_removed > 0;
-    let undone = if load.undoes { "taken back: " } else { "" };
-    json!({
-        "timeline_id": timeline,
-        "name": format!("{undone}{}: {}", load.pipeline, parts.join(", ")),
-        "description": mark(load.load_id),
-        "timestamp": load.committed_at.to_rfc3339(),
-        "timezone": "UTC",
-        "time_matters": true,
-        "icon": if told_anew || load.undoes { "warning" } else { "cloud" },
-    })
+    let (name, icon) = match load.takes_back {
+        Some(loaded) => (format!("{title}: the load of {} was taken back", loaded.date_naive()), "warning"),
+        None => (format!("{title}: {}", parts.join(", ")), "cloud"),
+    };
+    let text = match load.takes_back {
+        Some(_) => "The figures are what they were before it.".to_owned(),
+        None => format!("Loaded at {}.", load.committed_at.format("%H:%M UTC")),
+    };
+    let loaded = Occurrence { name, text, mark: mark.clone(), at: load.committed_at, time_matters: true, icon };
+    let restated = anew.map(|anew| {
+        let how = if load.takes_back.is_some() { "went back" } else { "changed" };
+        let when = match anew.days {
+            1 => anew.first_on.to_string(),
+            days => format!("{days} days from {} to {}", anew.first_on, anew.last_on),
+        };
+        let (rows, stores) = (counted(anew.rows, "row"), counted(anew.stores, "store"));
+        Occurrence {
+            name: format!("{title}: figures {how} on {}", anew.made_on),
+            text: format!("These {how}: {rows}, {stores}, {when}."),
+            mark: format!("restated by {mark}"),
+            at: anew.first_on.and_time(NaiveTime::MIN).and_utc(),
+            time_matters: false,
+            icon: "warning",
+        }
+    });
+    std::iter::once(loaded).chain(restated).collect()
+}
+
+fn in_words(pipeline: &PipelineName) -> String {
+    let words = pipeline.0.replace('_', " ");
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+fn counted(number: i64, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load() -> LoadFacts {
+        LoadFacts {
+            load_id: 17,
+            load_ids: [16, 17].into(),
+            pipeline: "forecast_net_sales".into(),
+            tables: BTreeSet::new(),
+            committed_at: "2025-11-29T11:00:00Z".parse().unwrap(),
+            rows_new: 1,
+            rows_changed: 30,
+            rows_removed: 0,
+            takes_back: None,
+        }
+    }
+
+    fn anew(days: i64) -> Anew {
+        let day = |text: &str| text.parse().unwrap();
+        Anew {
+            rows: 12,
+            days,
+            stores: 1,
+            first_on: day("2025-11-10"),
+            last_on: day("2025-11-12"),
+            made_on: day("2025-11-29"),
+        }
+    }
+
+    fn told(load: &LoadFacts, title: Option<&str>, anew: Option<&Anew>) -> String {
+        let title = title.map(str::to_owned);
+        let all = occurrences(load, title.as_ref(), anew);
+        let line = |one: &Occurrence| {
+            format!("{} {} | {} | {} | {}", one.icon, one.at.format("%m-%d %H:%M"), one.name, one.text, one.mark)
+        };
+        all.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_load_is_told_in_words_of_its_readers() {
+        insta::assert_snapshot!(told(&load(), None, None), @"cloud 11-29 11:00 | Forecast net sales: 1 row new, 30 rows changed | Loaded at 11:00 UTC. | load 17");
+        insta::assert_snapshot!(told(&load(), Some("Sales by channel"), Some(&anew(3))), @r"
+        cloud 11-29 11:00 | Sales by channel: 1 row new, 30 rows changed | Loaded at 11:00 UTC. | load 17
+        warning 11-10 00:00 | Sales by channel: figures changed on 2025-11-29 | These changed: 12 rows, 1 store, 3 days from 2025-11-10 to 2025-11-12. | restated by load 17
+        ");
+        let undo = LoadFacts { takes_back: "2025-11-27T06:00:00Z".parse().ok(), ..load() };
+        insta::assert_snapshot!(told(&undo, Some("Sales by channel"), Some(&anew(1))), @r"
+        warning 11-29 11:00 | Sales by channel: the load of 2025-11-27 was taken back | The figures are what they were before it. | load 17
+        warning 11-10 00:00 | Sales by channel: figures went back on 2025-11-29 | These went back: 12 rows, 1 store, 2025-11-10. | restated by load 17
+        ");
+    }
+
+    #[test]
+    fn only_events_of_ours_have_a_mark() {
+        let of = |text: &str| mark(&json!({"description": text})).map(str::to_owned);
+        assert_eq!(of("load 17").as_deref(), Some("load 17"), "as earlier versions wrote it");
+        assert_eq!(of("words\nrestated by load 17").as_deref(), Some("restated by load 17"));
+        assert_eq!((of("a load 17"), of("load of bricks"), mark(&json!({}))), (None, None, None));
+    }
 }

@@ -37,6 +37,8 @@ impl Index {
             Kind::Collection => actual.collections.contains_key(&id),
             Kind::Card | Kind::Dashboard => actual.items.contains_key(&(kind, id)),
             Kind::Person => actual.users.contains_key(&id),
+            // Events are kept apart from plans.
+            Kind::Timeline => false,
         };
         for ((kind, key), known) in objects {
             if let Some(id) = known.id.filter(|id| exists(*kind, *id)) {

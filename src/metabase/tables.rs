@@ -8,7 +8,6 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Row as _};
 
 use super::large::KnownGraph;
-use crate::ids::BrandId;
 use crate::warehouse::Warehouse;
 
 /// What kinds of objects we make.
@@ -20,6 +19,7 @@ pub(super) enum Kind {
     Card,
     Dashboard,
     Person,
+    Timeline,
 }
 
 impl Kind {
@@ -31,31 +31,26 @@ impl Kind {
             Self::Card => "question",
             Self::Dashboard => "dashboard",
             Self::Person => "person",
+            Self::Timeline => "timeline",
         }
     }
 
     fn of(text: &str) -> Option<Self> {
-        [Self::Connection, Self::Group, Self::Collection, Self::Card, Self::Dashboard, Self::Person]
-            .into_iter()
-            .find(|kind| kind.text() == text)
+        const ALL: [Kind; 7] = [
+            Kind::Connection,
+            Kind::Group,
+            Kind::Collection,
+            Kind::Card,
+            Kind::Dashboard,
+            Kind::Person,
+            Kind::Timeline,
+        ];
+        ALL.into_iter().find(|kind| kind.text() == text)
     }
 }
 
 /// In place of a hash: the account was there before us.
 pub(super) const ADOPTED: &str = "adopted";
-
-/// What a load did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LoadFacts {
-    pub(super) load_id: i64,
-    pub(super) pipeline: String,
-    pub(super) committed_at: DateTime<Utc>,
-    pub(super) rows_new: i64,
-    pub(super) rows_changed: i64,
-    pub(super) rows_removed: i64,
-    /// Whether it takes another one back.
-    pub(super) undoes: bool,
-}
 
 /// An object of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -271,35 +266,6 @@ impl Ledger<'_> {
                 .fetch_all(self.warehouse.pool())
                 .await?;
         Ok(keys.into_iter().collect())
-    }
-
-    /// The latest loads of a brand that changed something, oldest first.
-    pub(super) async fn loads(&self, brand: &BrandId) -> Result<Vec<LoadFacts>, sqlx::Error> {
-        let rows = sqlx::query(
-            "SELECT * FROM (
-                 SELECT load_id, pipeline, committed_at, rows_inserted, rows_updated, rows_deleted,
-                        undoes IS NOT NULL AS undoes
-                 FROM ops.loads
-                 WHERE brand = $1 AND rows_inserted + rows_updated + rows_deleted > 0
-                 ORDER BY load_id DESC LIMIT 200) AS latest
-             ORDER BY load_id",
-        )
-        .bind(&brand.0)
-        .fetch_all(self.warehouse.pool())
-        .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(LoadFacts {
-                    load_id: row.try_get("load_id")?,
-                    pipeline: row.try_get("pipeline")?,
-                    committed_at: row.try_get("committed_at")?,
-                    rows_new: row.try_get("rows_inserted")?,
-                    rows_changed: row.try_get("rows_updated")?,
-                    rows_removed: row.try_get("rows_deleted")?,
-                    undoes: row.try_get("undoes")?,
-                })
-            })
-            .collect()
     }
 
     /// Claims the instance; `None` when somebody else is writing to it. The

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sandbox::metabase::{Failure, Fault, Options};
+use sandbox::metabase::Options;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use storekeeper::access;
@@ -357,37 +357,6 @@ async fn a_new_address_keeps_the_account_and_an_owner_stays_in_her_scope() {
         .unwrap();
     world.settle().await;
     assert_eq!(world.audit().await.leaks, []);
-}
-
-#[tokio::test]
-async fn each_load_is_one_event_on_its_brands_charts() {
-    let world = World::start().await;
-    world.settle().await;
-    let load = |rows: &str| {
-        format!(
-            "INSERT INTO ops.loads (run_id, pipeline, brand, table_name, committed_at, rows_inserted, rows_updated)
-             VALUES (1, 'sales_channel', 'harbor', 'sales_channel', '2025-11-28T11:00:00Z', {rows})"
-        )
-    };
-    let made = async || metabase::events(&world.context()).await.unwrap().made;
-    let before = made().await;
-    world.chain.sql(&load("12, 0")).await;
-    world.chain.sql(&load("0, 3")).await;
-    world.chain.sql(&load("0, 0")).await;
-    assert_eq!(made().await, 2, "a load that changed nothing is no event");
-    assert_eq!((made().await, before), (0, 0));
-    let lines = world.click("GET", "timeline?include=events", json!({})).await;
-    let events = lines[0]["events"].as_array().unwrap();
-    let told: Vec<(&str, &str)> =
-        events.iter().map(|event| (event["name"].as_str().unwrap(), event["icon"].as_str().unwrap())).collect();
-    assert_eq!(told, [("sales_channel: 12 new", "cloud"), ("sales_channel: 3 changed", "warning")]);
-    assert_eq!(lines[0]["collection_id"], world.id("collections", "name", "Harbor Pizza"));
-    // An answer that is lost leaves its event: the next time makes no second one.
-    world.chain.sql(&load("7, 0")).await;
-    world.metabase.fail_next(Fault::new("POST", "/api/timeline-event", Failure::LoseAnswer));
-    assert!(metabase::events(&world.context()).await.is_err());
-    assert_eq!(made().await, 0);
-    assert!(world.plan().await.is_empty());
 }
 
 #[tokio::test]
