@@ -89,7 +89,7 @@ pub(super) struct Applying<'a> {
     pub(super) desired: &'a Desired,
     pub(super) actual: &'a Actual,
     credentials: &'a Credentials,
-    ledger: Ledger<'a>,
+    pub(super) ledger: Ledger<'a>,
     /// Grows while objects are made.
     pub(super) index: Mutex<Index>,
     /// Groups to which Metabase would open the next database: all that have not
@@ -309,6 +309,7 @@ impl<'a> Applying<'a> {
             | Work::ReactivatePerson { .. }
             | Work::UpdatePerson { .. }
             | Work::Join { .. } => self.person(step).await?,
+            Work::DeleteTimeline { .. } | Work::DeleteEvents { .. } => self.timeline(step).await?,
             Work::ArchiveDashboard { key, id } => {
                 client.put(&format!("api/dashboard/{id}"), &json!({"archived": true})).await.map_err(failed(step))?;
                 self.ledger.forget(Kind::Dashboard, key).await.map_err(Error::ledger("forget a dashboard"))?;
@@ -492,7 +493,7 @@ impl<'a> Applying<'a> {
 }
 
 /// What is to go and is gone already went.
-fn gone(outcome: Result<(), client::Error>) -> Result<(), client::Error> {
+pub(super) fn gone(outcome: Result<(), client::Error>) -> Result<(), client::Error> {
     match outcome {
         Err(error) if error.status().is_some_and(|status| status.as_u16() == 404) => Ok(()),
         other => other,

@@ -8,19 +8,22 @@ use super::actual;
 use super::apply::{Applied, take_all};
 use super::context::{Context, Error, Gathered, Wanted};
 use super::desired::{Account, Desired};
+use super::events;
 use super::plan::{self, Plan};
 use super::session;
-use super::step::{Action, Step};
+use super::step::{Action, Step, Work};
 use super::tables::{ADOPTED, Kind, Objects};
 
-/// Lists what would go: accounts we made are shut, groups and connections are
-/// removed, collections, questions and dashboards go to the trash. Accounts that
+/// Lists what would go: accounts we made are shut, groups, connections and time lines
+/// are removed, collections, questions and dashboards go to the trash. Accounts that
 /// were there before us stay open, without our groups.
 ///
 /// # Errors
 /// When the instance cannot be read.
 pub async fn destruction(context: &Context<'_>) -> Result<Plan, Error> {
-    Ok(plan_of(&gather(context).await?))
+    let gathered = gather(context).await?;
+    let lines = timelines(&gathered).await?;
+    Ok(plan_of(&gathered, &lines))
 }
 
 /// Carries a destruction out, then forgets the instance and removes our keys to it.
@@ -41,7 +44,8 @@ pub async fn destroy(context: &Context<'_>, agreed: &Plan) -> Result<Applied, Er
 
 async fn carry_out(context: &Context<'_>, agreed: &Plan) -> Result<(), Error> {
     let gathered = gather(context).await?;
-    if plan_of(&gathered).digest() != agreed.digest() {
+    let lines = timelines(&gathered).await?;
+    if plan_of(&gathered, &lines).digest() != agreed.digest() {
         return Err(Error::Stale);
     }
     take_all(context, &gathered, &agreed.steps).await?;
@@ -78,9 +82,44 @@ async fn gather(context: &Context<'_>) -> Result<Gathered, Error> {
     Ok(Gathered { client, tree, desired, actual, objects, unscoped, credentials })
 }
 
-fn plan_of(gathered: &Gathered) -> Plan {
+/// A time line of ours, as it is in the instance.
+struct Timeline {
+    key: String,
+    id: i64,
+    ours: Vec<i64>,
+    /// Events that people put onto it.
+    others: usize,
+}
+
+/// Reads the time lines that are still there.
+async fn timelines(gathered: &Gathered) -> Result<Vec<Timeline>, Error> {
+    let mut timelines = Vec::new();
+    for ((kind, key), known) in &gathered.objects {
+        let (Kind::Timeline, Some(id)) = (kind, known.id) else { continue };
+        let Some(line) = events::read(&gathered.client, id).await? else { continue };
+        let all: Vec<_> = line["events"].as_array().into_iter().flatten().collect();
+        let ours: Vec<i64> =
+            all.iter().filter(|event| events::mark(event).is_some()).filter_map(|event| event["id"].as_i64()).collect();
+        timelines.push(Timeline { key: key.clone(), id, others: all.len() - ours.len(), ours });
+    }
+    Ok(timelines)
+}
+
+fn plan_of(gathered: &Gathered, timelines: &[Timeline]) -> Plan {
     let (mut plan, _) = plan::steps(&gathered.desired, &gathered.actual, &gathered.objects);
     plan.steps.retain(|step| goes(step, &gathered.objects));
+    for Timeline { key, id, ours, others } in timelines {
+        let (kind, work) = match others {
+            0 => ("timeline", Work::DeleteTimeline { key: key.clone(), id: *id }),
+            _ => ("events", Work::DeleteEvents { key: key.clone(), events: ours.clone() }),
+        };
+        if *others > 0 {
+            plan.notes.push(format!("the time line of `{key}` stays: it holds {others} events that are not ours"));
+        }
+        let (name, scope) = (events::NAME.to_owned(), key.clone());
+        plan.steps.push(Step { action: Action::Delete, kind, name, scope, changes: Vec::new(), work });
+    }
+    plan.steps.sort_by_key(|step| step.work.phase());
     plan
 }
 

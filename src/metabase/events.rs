@@ -12,17 +12,19 @@ use chrono::{DateTime, NaiveTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::apply::{Applying, failed, gone};
 use super::client::{Client, id_of, list};
 use super::context::{Context, Error};
 use super::event_tables::{Line, LoadFacts};
 use super::plan::Refusal;
+use super::step::{Step, Work};
 use super::tables::{Kind, Known, Ledger};
 use crate::access::Credentials;
 use crate::ids::{BrandId, PipelineName};
 use crate::warehouse::restatements::{self, Anew};
 
 /// The time line of a collection.
-const NAME: &str = "Loads";
+pub(super) const NAME: &str = "Loads";
 
 /// What people call the pipelines that load from sources.
 pub type Titles = BTreeMap<PipelineName, String>;
@@ -187,7 +189,7 @@ async fn open(client: &Client, ledger: &Ledger<'_>, line: &Line) -> Result<Found
 }
 
 /// Reads a time line with its events; `None` where it is gone.
-async fn read(client: &Client, id: i64) -> Result<Option<Value>, Error> {
+pub(super) async fn read(client: &Client, id: i64) -> Result<Option<Value>, Error> {
     match client.get(&format!("api/timeline/{id}?include=events")).await {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.status().is_some_and(|status| status.as_u16() == 404) => Ok(None),
@@ -195,8 +197,25 @@ async fn read(client: &Client, id: i64) -> Result<Option<Value>, Error> {
     }
 }
 
+impl Applying<'_> {
+    /// Removes a time line, or our events from one that others use.
+    pub(super) async fn timeline(&self, step: &Step) -> Result<(), Error> {
+        let (key, paths) = match &step.work {
+            Work::DeleteTimeline { key, id } => (key, vec![format!("api/timeline/{id}")]),
+            Work::DeleteEvents { key, events } => {
+                (key, events.iter().map(|id| format!("api/timeline-event/{id}")).collect())
+            }
+            _ => return Ok(()),
+        };
+        for path in paths {
+            gone(self.client.delete(&path).await).map_err(failed(step))?;
+        }
+        self.ledger.forget(Kind::Timeline, key).await.map_err(Error::ledger("forget a time line"))
+    }
+}
+
 /// The last line of an event's text, where it is one of ours.
-fn mark(event: &Value) -> Option<&str> {
+pub(super) fn mark(event: &Value) -> Option<&str> {
     let last = event["description"].as_str()?.lines().next_back()?;
     let load = last.strip_prefix("restated by ").unwrap_or(last).strip_prefix("load ")?;
     load.parse::<i64>().ok().map(|_| last)

@@ -164,6 +164,15 @@ pub(super) enum Work {
         person: String,
         group: String,
     },
+    DeleteTimeline {
+        key: String,
+        id: i64,
+    },
+    /// Takes our events off a time line that holds others as well.
+    DeleteEvents {
+        key: String,
+        events: Vec<i64>,
+    },
     ArchiveDashboard {
         key: String,
         id: i64,
@@ -204,6 +213,7 @@ pub(super) enum Phase {
     Reactivate,
     People,
     Join,
+    DeleteTimelines,
     ArchiveDashboards,
     ArchiveCards,
     ArchiveCollections,
@@ -228,6 +238,7 @@ impl Work {
             Self::ReactivatePerson { .. } => Phase::Reactivate,
             Self::CreatePerson { .. } | Self::AdoptPerson { .. } | Self::UpdatePerson { .. } => Phase::People,
             Self::Join { .. } => Phase::Join,
+            Self::DeleteTimeline { .. } | Self::DeleteEvents { .. } => Phase::DeleteTimelines,
             Self::ArchiveDashboard { .. } => Phase::ArchiveDashboards,
             Self::ArchiveCard { .. } => Phase::ArchiveCards,
             Self::ArchiveCollection { .. } => Phase::ArchiveCollections,

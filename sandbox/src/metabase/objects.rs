@@ -209,6 +209,10 @@ pub(super) fn timeline(state: &mut State, caller: &Caller, call: &Call, path: &[
                 if let Some(all) = state.objects.get_mut(*kind) {
                     all.remove(&object_id);
                 }
+                // A time line takes its events along.
+                if let (&"timeline", Some(events)) = (kind, state.objects.get_mut("timeline-event")) {
+                    events.retain(|_, event| event["timeline_id"].as_i64() != Some(object_id));
+                }
                 return Ok(Reply::empty());
             }
             let mut next = object.as_object().cloned().unwrap_or_default();

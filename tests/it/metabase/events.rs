@@ -141,3 +141,34 @@ async fn what_somebody_put_away_stays_away_and_what_is_gone_comes_back() {
     assert_eq!(world.events().await.unwrap(), 1);
     assert_eq!(world.timelines().len(), 1);
 }
+
+/// `destroy` takes our time lines away; one that people use loses our events and stays.
+#[tokio::test]
+async fn a_destruction_takes_our_events_and_leaves_those_of_others() {
+    for theirs in [false, true] {
+        let world = World::start().await;
+        world.settle().await;
+        world.load("sales_channel", [1, 0, 0], "NULL").await;
+        world.load("sales_channel", [2, 0, 0], "NULL").await;
+        world.events().await.unwrap();
+        let collection = world.collection("000101");
+        world.click("POST", "timeline", json!({"name": "Loads", "collection_id": collection})).await;
+        if theirs {
+            let event = json!({
+                "timeline_id": 1, "name": "Road works", "timestamp": "2025-11-20T00:00:00Z", "timezone": "UTC",
+                "time_matters": false,
+            });
+            world.click("POST", "timeline-event", event).await;
+        }
+        let plan = metabase::destruction(&world.context()).await.unwrap();
+        assert_eq!(about(&plan, Action::Delete, if theirs { "events" } else { "timeline" }), ["Loads"], "{plan}");
+        assert_eq!(plan.to_string().contains("holds 1 events that are not ours"), theirs, "{plan}");
+        metabase::destroy(&world.context(), &plan).await.unwrap();
+        let left: Vec<Value> = world.timelines().iter().map(|line| line["collection_id"].clone()).collect();
+        assert_eq!(left.len(), if theirs { 2 } else { 1 }, "{left:?}");
+        assert!(left.contains(&json!(collection)), "a time line of others with the same name stays");
+        let events = if theirs { vec![" Road works".to_owned()] } else { Vec::new() };
+        assert_eq!(world.told(), events);
+        assert!(metabase::destruction(&world.context()).await.unwrap().is_empty());
+    }
+}
