@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::http::{self, Client, Expiry, ObjectsConnector, Tokens};
 use crate::notify::{self, Mailer};
 use crate::pipelines::{self, Doors, Engine, Pipeline};
-use crate::settings::{MailTransport, Settings};
+use crate::settings::{self, MailTransport, Settings};
 use crate::warehouse::{self, Duty, Endpoint, Kept, Located, Table, Warehouse, WriteDisposition, locate};
 
 /// Why the program could not be put together.
@@ -240,11 +240,22 @@ impl App {
     /// # Errors
     /// When the settings of mail make no sense.
     pub fn mailer_also_to(&self, person: Option<&str>) -> Result<Mailer, Error> {
-        let mut mail = self.settings.mail.clone();
-        mail.to.extend(
-            person.filter(|person| !self.settings.mail.to.iter().any(|known| known == person)).map(str::to_owned),
-        );
-        let mail = &mail;
+        let mut to = self.settings.mail.to.clone();
+        to.extend(person.filter(|person| !to.iter().any(|known| known == person)).map(str::to_owned));
+        self.mailer_to(to)
+    }
+
+    /// The same, to whoever is told what audits found.
+    ///
+    /// # Errors
+    /// When the settings of mail make no sense.
+    pub fn mailer_of_audits(&self) -> Result<Mailer, Error> {
+        let own = &self.settings.audit.mail_to;
+        self.mailer_to(if own.is_empty() { self.settings.mail.to.clone() } else { own.clone() })
+    }
+
+    fn mailer_to(&self, to: Vec<String>) -> Result<Mailer, Error> {
+        let mail = &settings::Mail { to, ..self.settings.mail.clone() };
         let graph = match (mail.transport, &self.settings.microsoft) {
             (MailTransport::Graph, Some(microsoft)) => {
                 let client = self.client()?;

@@ -90,7 +90,7 @@ pub(super) enum Command {
     /// Acts with the rights of each group, through Metabase, with keys that live as long as
     /// the audit; signs in to PostgreSQL as each role; compares what comes back with the
     /// tables. Nobody's password is touched, nobody is mailed by Metabase, nothing changes.
-    /// Writes a signed certificate, as JSON and as a page, and mails `mail.to` when the
+    /// Writes a signed certificate, as JSON and as a page, and mails `audit.mail_to` when the
     /// outcome is another than the one mailed before. Every `apply` ends with one, and
     /// `serve` makes one by `audit.cron`.
     Audit(audit::Command),

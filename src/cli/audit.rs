@@ -205,7 +205,7 @@ async fn tell(opened: &Opened<'_>, certificate: &Certificate, key: &str) -> Resu
         error: None,
     };
     let summary = Summary { audit: Some(facts), ..Summary::default() };
-    let mailer = opened.app.mailer()?;
+    let mailer = opened.app.mailer_of_audits()?;
     let now = opened.app.clock.now();
     notify::send_summary_once(&opened.warehouse, &mailer, &summary, key, now).await.map_err(crate::app::Error::Mail)
 }

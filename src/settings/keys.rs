@@ -83,6 +83,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("audit.dir", Kind::Text),
     ("audit.keep_last", Kind::Number),
     ("audit.sample", Kind::Number),
+    ("audit.mail_to", Kind::List),
     ("backup.target", Kind::Text),
     ("backup.recipients", Kind::List),
     ("backup.identity", Kind::Secret),

@@ -495,6 +495,8 @@ pub struct Audit {
     pub keep_last: u32,
     /// In large chains, how many foreign places each group tries. Default: 16.
     pub sample: u32,
+    /// Who is mailed what an audit found. Default: whoever `mail.to` names.
+    pub mail_to: Vec<String>,
 }
 
 fn site_name() -> String {
