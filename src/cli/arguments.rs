@@ -17,6 +17,7 @@ Exit codes:
   2  wrong use, settings or definitions
   3  finished, but more rows were quarantined than a pipeline allows
   4  changes are pending (plan --exit-code)
+  5  applied, but the audit that follows could not be made (apply)
 
 A first look:
   storekeeper check                 are settings and definitions right?

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::metabase::Opened;
 use super::output::Output;
@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::metabase::{self, Audit, Certificate, Extent, Instance, Kept, Verifier};
 use crate::notify::{self, AuditFacts, Summary};
 use crate::telemetry::chain;
+use crate::warehouse::Warehouse;
 
 /// `audit`
 #[derive(Debug, Args)]
@@ -210,13 +211,26 @@ async fn tell(opened: &Opened<'_>, certificate: &Certificate, key: &str) -> Resu
     notify::send_summary_once(&opened.warehouse, &mailer, &summary, key, now).await.map_err(crate::app::Error::Mail)
 }
 
-/// What follows an apply: its outcome must not hide the apply's.
-pub(super) async fn after_apply(opened: &Opened<'_>) -> Option<Proven> {
-    match prove(opened, &extent(opened.app), Occasion::Apply, None, true).await {
-        Ok(proven) => Some(proven),
-        Err(failure) => {
-            error!(error = failure.message, hint = failure.hint, "the audit after the apply failed");
-            None
+/// Tells whoever hears of audits that one that was due could not be made: once a day.
+pub(super) async fn tell_unmade(app: &App, warehouse: &Warehouse, failure: &Failure) -> Result<(), crate::app::Error> {
+    let facts = AuditFacts { error: Some(failure.message.clone()), ..AuditFacts::default() };
+    let summary = Summary { audit: Some(facts), ..Summary::default() };
+    let now = app.clock.now();
+    let instance = app.settings.metabase.as_ref().map_or("", |metabase| metabase.url.trim_end_matches('/'));
+    let key = format!("certificate:{instance}:unmade:{}", now.date_naive());
+    let mailer = app.mailer_of_audits()?;
+    notify::send_summary_once(warehouse, &mailer, &summary, &key, now).await.map_err(crate::app::Error::Mail).map(drop)
+}
+
+/// What follows an apply; that it could not be made says so in the apply's own answer.
+pub(super) async fn after_apply(opened: &Opened<'_>) -> Result<Proven, Failure> {
+    prove(opened, &extent(opened.app), Occasion::Apply, None, true).await.map_err(|failure| {
+        let hint = "what was applied stands, and nothing proves yet who sees what: run `storekeeper audit`";
+        let hint = failure.hint.map_or_else(|| hint.to_owned(), |own| format!("{own}; {hint}"));
+        Failure {
+            message: format!("failed to audit after the apply: {}", failure.message),
+            hint: Some(hint),
+            ..failure
         }
-    }
+    })
 }

@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use clap::Args;
 use serde_json::json;
 
-use super::audit::{Proven, after_apply};
+use super::audit::after_apply;
 use super::output::Output;
 use super::run::follow_up;
 use super::{Exit, Failure};
@@ -142,26 +142,35 @@ pub(super) async fn apply(app: &App, command: &ApplyCommand, output: &Output) ->
     }
     let applied = metabase::apply(&opened.context(), &plan).await?;
     let remaining = metabase::plan_part(&opened.context(), &selection).await?;
-    let proven = if command.no_audit { None } else { after_apply(&opened).await };
+    let proven = if command.no_audit { None } else { Some(after_apply(&opened).await) };
     let json = json!({
         "applied": applied.steps_done,
         "remaining": remaining.steps.len(),
         "seconds": applied.seconds,
-        "audit": proven.as_ref().map(Proven::json),
+        "audit": proven.as_ref().map(|proven| match proven {
+            Ok(proven) => proven.json(),
+            Err(failure) => json!({"error": failure.message, "hint": failure.hint}),
+        }),
     });
     output.answer(&json, || {
         let left =
             if remaining.is_empty() { "nothing is left to do".to_owned() } else { format!("left to do:\n{remaining}") };
-        let proven = proven.as_ref().map(|proven| format!("\n{}", proven.text())).unwrap_or_default();
+        let proven = match &proven {
+            None => String::new(),
+            Some(Ok(proven)) => format!("\n{}", proven.text()),
+            Some(Err(Failure { message, hint, .. })) => {
+                format!("\nUNPROVEN  {message}\n  hint: {}", hint.as_deref().unwrap_or_default())
+            }
+        };
         format!("{applied}\n{left}{proven}")
     });
     opened.close().await;
     // A leak outweighs what is left to do, and so does an audit that could not be made.
-    let shown = command.no_audit || proven.is_some_and(|proven| proven.exit() == Exit::Done);
-    Ok(match (shown, remaining.is_empty()) {
-        (false, _) => Exit::Failed,
-        (true, false) => Exit::Pending,
-        (true, true) => Exit::Done,
+    Ok(match proven {
+        Some(Err(_)) => Exit::Unproven,
+        Some(Ok(proven)) if proven.exit() != Exit::Done => proven.exit(),
+        _ if remaining.is_empty() => Exit::Done,
+        _ => Exit::Pending,
     })
 }
 

@@ -3,7 +3,8 @@
 //! Exit codes: 0 done; 1 something failed; 2 wrong use or configuration;
 //! 3 finished, but more rows were quarantined than a pipeline allows (`explain`: the
 //! row is in quarantine, not in the table);
-//! 4 changes pending (`plan --exit-code`).
+//! 4 changes pending (`plan --exit-code`);
+//! 5 applied, but the audit that follows could not be made.
 
 mod access;
 mod archive;
@@ -57,6 +58,7 @@ enum Exit {
     Mistaken = 2,
     OverThreshold = 3,
     Pending = 4,
+    Unproven = 5,
 }
 
 /// A failure with what to do about it.

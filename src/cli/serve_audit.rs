@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::Failure;
-use super::audit::{Occasion, extent, prove};
+use super::audit::{Occasion, extent, prove, tell_unmade};
 use super::metabase::Opened;
 use crate::app::App;
 use crate::ids::{BrandId, PipelineName};
@@ -56,6 +56,9 @@ async fn keep_looking(app: &App, warehouse: &Warehouse, instance: &str, schedule
                     not_before = Some(now + AGAIN_AFTER);
                     if let Err(failure) = make(app).await {
                         error!(error = failure.message, hint = failure.hint, "scheduled audit failed");
+                        if let Err(error) = tell_unmade(app, warehouse, &failure).await {
+                            warn!(error = %chain(&error), "failure of the audit was not mailed");
+                        }
                     }
                 }
                 Ok(_) => {}

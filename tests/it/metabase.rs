@@ -1,6 +1,7 @@
 //! Plan, apply and audit against the stand-in of Metabase and a real PostgreSQL.
 
 mod content;
+mod daemon;
 mod events;
 mod lifecycle;
 mod proof;
