@@ -92,7 +92,7 @@ bench-metabase: ## calls and seconds of plan and apply at 45, 400 and 2,000 stor
 	@scripts/install-debian.sh test
 	cargo test --workspace --locked --test it -- --ignored --nocapture --test-threads 1 metabase::scale::bench
 
-random-states: ## 1,000 (STATES=n) random states on each release of the stand-in, and a first apply killed at each step
+random-states: ## 1,000 (STATES=n) random states on each release (or RELEASE=v0.61.2) of the stand-in, and a first apply killed at each step
 	@scripts/install-debian.sh test
 	cargo test --workspace --locked --test it -- --ignored --nocapture --test-threads 1 metabase::random
 

@@ -189,23 +189,37 @@ async fn after_any_state_is_applied_nothing_is_left_on_any_release() {
     }
 }
 
-/// Run by `make random-states`: STATES for each release.
+/// Run by `make random-states`: STATES for each release, the releases side by side; RELEASE
+/// for one of them alone.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "an hour for 1,000 states"]
 async fn a_thousand_states_on_each_release() {
     let count: usize = std::env::var("STATES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000);
-    let each = 25;
-    for release in RELEASES {
-        let (mut done, mut steps, started) = (0, 0, std::time::Instant::now());
-        while done < count {
-            steps += states(release, each.min(count - done), done as u64 * 31 + 7).await;
-            done += each.min(count - done);
-        }
-        println!(
-            "{release}: {done} states, {steps} steps applied, every plan afterwards empty, {:.0} s",
-            started.elapsed().as_secs_f64()
-        );
+    let only = std::env::var("RELEASE").ok();
+    let releases = RELEASES.into_iter().filter(|release| only.as_ref().is_none_or(|only| only == release));
+    let runs: Vec<_> = releases
+        .map(|release| {
+            let runtime = tokio::runtime::Handle::current();
+            tokio::task::spawn_blocking(move || runtime.block_on(states_of(release, count)))
+        })
+        .collect();
+    assert!(!runs.is_empty(), "no release is called {only:?}");
+    for run in runs {
+        run.await.unwrap();
     }
+}
+
+async fn states_of(release: &str, count: usize) {
+    let each = 25;
+    let (mut done, mut steps, started) = (0, 0, std::time::Instant::now());
+    while done < count {
+        steps += states(release, each.min(count - done), done as u64 * 31 + 7).await;
+        done += each.min(count - done);
+    }
+    println!(
+        "{release}: {done} states, {steps} steps applied, every plan afterwards empty, {:.0} s",
+        started.elapsed().as_secs_f64()
+    );
 }
 
 /// Kills the apply after each single change it makes, until one comes to its end; gives the

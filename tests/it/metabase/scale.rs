@@ -110,6 +110,15 @@ async fn bench_plan_and_apply_at_45_400_and_2000_stores() {
     }
 }
 
+/// A role and a connection for each store, in the largest chain: STORES for another size.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "minutes; prints calls and seconds"]
+async fn bench_plan_and_apply_with_a_role_and_a_connection_for_each_of_2000_stores() {
+    let stores = std::env::var("STORES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000);
+    let calls = measure(stores, Wall::Store, "2025-11-25").await;
+    assert!(calls <= 200, "{calls} calls for a plan without a change at {stores} stores");
+}
+
 /// The shipped content, and as many questions again as make thirty for each store.
 fn thirty_questions(folder: &Path) {
     copy(&definitions().join("metabase"), &folder.join("metabase"));
