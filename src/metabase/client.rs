@@ -2,7 +2,6 @@
 //!
 //! Statuses and JSON keys are looked at, texts never: they are translated.
 
-use futures::StreamExt as _;
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -130,13 +129,6 @@ impl Client {
                 return Ok(rows);
             }
         }
-    }
-
-    /// Reads several paths, a few at a time; answers stand in the order asked.
-    pub(super) async fn get_all(&self, paths: Vec<String>) -> Result<Vec<Value>, Error> {
-        let calls = paths.into_iter().map(|path| async move { self.get(&path).await });
-        let answers: Vec<_> = futures::stream::iter(calls).buffered(super::AT_ONCE).collect().await;
-        answers.into_iter().collect()
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Error> {

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 
 use super::actual::{Actual, Item, asked, item};
@@ -56,13 +57,16 @@ pub(super) async fn asks(
         return Ok(None);
     }
     let by_group = groups.len() <= databases.len();
-    let paths = if by_group {
+    let paths: Vec<String> = if by_group {
         groups.iter().map(|group| format!("api/permissions/graph/group/{group}")).collect()
     } else {
         databases.iter().map(|database| format!("api/permissions/graph/db/{database}")).collect()
     };
     let ordinary: BTreeSet<i64> = groups.into_iter().collect();
-    for answer in client.get_all(paths).await? {
+    let calls = paths.into_iter().map(|path| async move { client.get(&path).await });
+    let mut answers = futures::stream::iter(calls).buffer_unordered(super::AT_ONCE);
+    // One after the other: an answer names every database, and there may be thousands of both.
+    while let Some(answer) = answers.try_next().await? {
         for (group, databases) in answer["groups"].as_object().into_iter().flatten() {
             let Some(group) = group.parse().ok().filter(|group| ordinary.contains(group)) else { continue };
             for (database, rights) in databases.as_object().into_iter().flatten() {
