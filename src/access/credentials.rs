@@ -87,6 +87,11 @@ impl Credentials {
         self.derive(&format!("mark of postgres role {role}")).expose_secret().to_owned()
     }
 
+    /// Derives what tells one secret from another, without telling either.
+    pub fn secret_mark(&self, secret: &str) -> String {
+        self.derive(&format!("mark of the secret {secret}")).expose_secret().to_owned()
+    }
+
     fn derive(&self, purpose: &str) -> SecretString {
         let digest = hmac_sha256(self.master.expose_secret().as_bytes(), purpose.as_bytes());
         SecretString::from(URL_SAFE_NO_PAD.encode(digest))

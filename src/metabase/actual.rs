@@ -14,6 +14,8 @@ use super::tables::{Kind, Objects};
 pub(super) struct Actual {
     pub(super) version: String,
     pub(super) settings: BTreeMap<String, Setting>,
+    /// The rule of the cache for the whole instance, where it was asked for and there is one.
+    pub(super) cache: Option<Value>,
     pub(super) databases: BTreeMap<i64, Database>,
     pub(super) groups: BTreeMap<i64, String>,
     pub(super) administrators: i64,
@@ -42,8 +44,8 @@ pub(super) enum Place {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Setting {
     pub(super) value: Value,
-    /// Given by a variable of the server's: it cannot be changed here.
-    pub(super) fixed: bool,
+    /// The variable of the server's environment that gives it: then it cannot be changed here.
+    pub(super) variable: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -112,11 +114,14 @@ pub(super) async fn read(
     for setting in list(client.get("api/setting").await?) {
         if let Some(key) = text(&setting["key"]) {
             let mut value = setting["value"].clone();
+            let variable = (setting["is_env_setting"] == true)
+                .then(|| text(&setting["env_name"]).unwrap_or_else(|| "a variable".to_owned()));
             if value.is_null() {
-                // Unset: the default counts. It may come as JSON or as text about it.
-                value = setting["default"].clone();
+                // Unset: the default counts. It may come as JSON or as text about it. What the
+                // environment gives is not told here, and the default is then a text that says so.
+                value = if variable.is_some() { properties[&key].clone() } else { setting["default"].clone() };
             }
-            actual.settings.insert(key, Setting { value, fixed: setting["is_env_setting"] == true });
+            actual.settings.insert(key, Setting { value, variable });
         }
     }
     let groups = list(client.get("api/permissions/group").await?);
@@ -136,6 +141,12 @@ pub(super) async fn read(
     items(client, objects, &mut actual).await?;
     details(client, objects, &mut actual).await?;
     Ok((actual, graph))
+}
+
+/// Reads the rule of the cache for the whole instance.
+pub(super) async fn cache(client: &Client) -> Result<Option<Value>, client::Error> {
+    let rows = list(client.get("api/cache?model=root").await?);
+    Ok(rows.into_iter().find(|row| row["model"] == "root").map(|row| row["strategy"].clone()))
 }
 
 async fn memberships(client: &Client, actual: &mut Actual) -> Result<(), client::Error> {

@@ -21,6 +21,7 @@ use super::plan::{Plan, Refusal};
 use super::step::{Phase, Step, Work};
 use super::tables::{ADOPTED, Kind, Known, Ledger};
 use crate::access::{Credentials, ScopeKind};
+use crate::settings;
 
 /// What an apply did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -88,7 +89,8 @@ pub(super) struct Applying<'a> {
     pub(super) client: &'a Client,
     pub(super) desired: &'a Desired,
     pub(super) actual: &'a Actual,
-    credentials: &'a Credentials,
+    pub(super) settings: &'a settings::Metabase,
+    pub(super) credentials: &'a Credentials,
     pub(super) ledger: Ledger<'a>,
     /// Grows while objects are made.
     pub(super) index: Mutex<Index>,
@@ -109,6 +111,7 @@ impl<'a> Applying<'a> {
             client,
             desired,
             actual,
+            settings: context.settings,
             credentials,
             ledger: context.ledger(),
             index: Mutex::new(Index::resolve(desired, actual, objects)),
@@ -208,10 +211,7 @@ impl<'a> Applying<'a> {
     async fn take(&self, step: &Step) -> Result<(), Error> {
         let client = self.client;
         match &step.work {
-            Work::Setting { key, value } => {
-                let path = format!("api/setting/{key}");
-                client.put(&path, &json!({"value": value})).await.map_err(failed(step))?;
-            }
+            Work::Setting { .. } | Work::Cache { .. } | Work::HoldMail | Work::Mail => self.write_setting(step).await?,
             Work::Leave { membership } => {
                 gone(client.delete(&format!("api/permissions/membership/{membership}")).await).map_err(failed(step))?;
             }

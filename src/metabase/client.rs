@@ -56,6 +56,17 @@ impl Error {
         }
     }
 
+    /// The same refusal without what it says, which may repeat a secret that was sent.
+    pub(super) fn without_text(self) -> Self {
+        match self {
+            Self::Refused { call, status, fields, .. } => {
+                let message = if fields.is_empty() { "see its own log".to_owned() } else { fields.join(", ") };
+                Self::Refused { call, status, message, fields }
+            }
+            other => other,
+        }
+    }
+
     /// The status, where there was an answer.
     pub fn status(&self) -> Option<StatusCode> {
         match self {

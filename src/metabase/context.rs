@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret as _;
 
 use super::actual::{self, Actual};
 use super::client::{self, Client};
 use super::content::Problem;
 use super::desired::Desired;
+use super::instance::MAIL_PASSWORD;
 use super::plan::{self, Plan, Refusal};
+use super::plan_settings::hold_mail;
 use super::selection::Selection;
 use super::session;
 use super::tables::{Ledger, Objects};
@@ -251,6 +254,7 @@ impl<'a> Context<'a> {
             people: &people,
             content: &content,
             password_mark: &|role| credentials.password_mark(role),
+            secret_mark: &|secret| credentials.secret_mark(secret.expose_secret()),
         };
         let desired = wishes.desired().map_err(Error::Wishes)?;
         Ok(Wanted { tree, desired, unscoped: content.collections.unscoped, credentials })
@@ -287,7 +291,14 @@ impl<'a> Context<'a> {
         } else {
             None
         };
-        let (actual, graph) = actual::read(&client, &objects, known.as_ref()).await.map_err(Error::Metabase)?;
+        let (mut actual, graph) = actual::read(&client, &objects, known.as_ref()).await.map_err(Error::Metabase)?;
+        if let Some(setting) = actual.settings.get_mut(MAIL_PASSWORD) {
+            // Even masked, it goes no further than here.
+            setting.value = setting.value.as_str().map(|masked| credentials.secret_mark(masked)).into();
+        }
+        if desired.cache.is_some() {
+            actual.cache = actual::cache(&client).await.map_err(Error::Metabase)?;
+        }
         if let Some(graph) = graph {
             self.ledger().keep_graph(&graph).await.map_err(Error::ledger("remember the rights"))?;
         }
@@ -303,7 +314,8 @@ impl<'a> Context<'a> {
     pub(super) fn plan_of(&self, gathered: &Gathered, selection: &Selection) -> Result<Plan, Error> {
         let Gathered { tree, desired, actual, objects, .. } = gathered;
         let (plan, moves) = plan::steps(desired, actual, objects);
-        let plan = selection.narrow(plan, tree, desired);
+        let mut plan = selection.narrow(plan, tree, desired);
+        hold_mail(&mut plan, desired, actual);
         plan::guard(&plan, moves, actual, self.settings.deactivation_limit).map_err(Error::Refused)?;
         Ok(plan)
     }

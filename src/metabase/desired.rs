@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::content::ValueKind;
+use super::instance::Mail;
 use crate::access::Scope;
 use crate::warehouse::hexadecimal;
 
@@ -16,6 +17,9 @@ use crate::warehouse::hexadecimal;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Desired {
     pub(super) settings: BTreeMap<String, Value>,
+    pub(super) mail: Option<Mail>,
+    /// The rule of the cache.
+    pub(super) cache: Option<Value>,
     pub(super) connections: BTreeMap<String, Connection>,
     pub(super) groups: BTreeMap<String, Group>,
     /// In an order in which parents stand before their children.

@@ -39,6 +39,8 @@ impl Index {
             Kind::Person => actual.users.contains_key(&id),
             // Events are kept apart from plans.
             Kind::Timeline => false,
+            // It has no number.
+            Kind::Setting => false,
         };
         for ((kind, key), known) in objects {
             if let Some(id) = known.id.filter(|id| exists(*kind, *id)) {

@@ -29,12 +29,14 @@ mod fence;
 mod front;
 mod graphs;
 mod index;
+mod instance;
 mod invite;
 mod large;
 mod optional;
 mod plan;
 mod plan_content;
 mod plan_rights;
+mod plan_settings;
 mod preview;
 mod reading;
 mod render;
@@ -44,6 +46,7 @@ mod step;
 mod tables;
 mod wishes;
 mod write_board;
+mod write_settings;
 
 /// How many calls are under way at once.
 const AT_ONCE: usize = 4;

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::actual::{Actual, Collection as ActualCollection};
 use super::desired::Desired;
 use super::index::Index;
+use super::plan_settings::mail_is_on;
 use super::selection::Selection;
 use super::step::{Action, Change, Step, Work};
 use super::tables::{Kind, Objects};
@@ -47,7 +48,9 @@ impl Refusal {
             Self::NotOurs => {
                 "look at `storekeeper plan`; where `metabase.url` is the right one, `storekeeper apply --own` takes it over"
             }
-            Self::MailIsOn { .. } => "clear Metabase's mail settings: invitations and reports are ours to send",
+            Self::MailIsOn { .. } => {
+                "clear Metabase's mail settings, or write them into [metabase.mail]: then `apply` takes them out while it makes accounts"
+            }
         })
     }
 }
@@ -121,8 +124,8 @@ pub(super) fn guard(plan: &Plan, moves: Moves, actual: &Actual, deactivation_lim
     if leaving > allowed {
         return Err(Refusal::TooManyLeave { leaving, active, allowed });
     }
-    let mail = actual.settings.get("email-smtp-host").map(|setting| &setting.value);
-    if joining > 0 && mail.and_then(Value::as_str).is_some_and(|host| !host.is_empty()) {
+    let held = plan.steps.iter().any(|step| step.work == Work::HoldMail);
+    if joining > 0 && mail_is_on(actual) && !held {
         return Err(Refusal::MailIsOn { joining });
     }
     Ok(())
@@ -181,37 +184,6 @@ impl Planning<'_> {
 
     pub(super) fn note(&mut self, note: String) {
         self.plan.notes.push(note);
-    }
-
-    fn settings(&mut self) {
-        for (key, wanted) in &self.desired.settings {
-            let Some(setting) = self.actual.settings.get(key) else {
-                self.note(format!("this release has no setting `{key}`"));
-                continue;
-            };
-            let same = setting.value == *wanted
-                || (wanted.is_boolean() && setting.value.as_str() == Some(&wanted.to_string()));
-            if same {
-                continue;
-            }
-            if setting.fixed {
-                self.note(format!("the setting `{key}` is fixed by the server's environment and should be `{wanted}`"));
-                continue;
-            }
-            let changes = vec![Change::new("value", setting.value.clone(), wanted.clone())];
-            let work = Work::Setting { key: key.clone(), value: wanted.clone() };
-            self.step(Action::Update, "setting", key, "", changes, work);
-        }
-        for (id, database) in self.actual.databases.iter().filter(|(_, database)| database.sample) {
-            let work = Work::DeleteSample { id: *id };
-            self.step(Action::Delete, "sample database", &database.name, "", Vec::new(), work);
-        }
-        for (id, collection) in &self.actual.collections {
-            if collection.sample && !collection.archived {
-                let work = Work::ArchiveSample { id: *id };
-                self.step(Action::Delete, "sample collection", &collection.name, "", Vec::new(), work);
-            }
-        }
     }
 
     /// Keys of ours that nobody wants any more, with their ids.

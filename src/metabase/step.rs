@@ -75,6 +75,13 @@ pub(super) enum Work {
         key: String,
         value: Value,
     },
+    Cache {
+        strategy: Value,
+    },
+    /// Takes the mail server out, until `Mail` puts it back.
+    HoldMail,
+    /// Writes the mail server, password included.
+    Mail,
     /// Sets what an existing group may do in an existing collection.
     Level {
         group: i64,
@@ -209,11 +216,14 @@ pub(super) enum Phase {
     Dashboards,
     GrantCollections,
     GrantData,
+    HoldMail,
     // Before anything else of theirs is changed: a shut account takes no change.
     Reactivate,
     People,
     Join,
     DeleteTimelines,
+    // After the accounts: with a mail server there, Metabase writes to each new one.
+    Mail,
     ArchiveDashboards,
     ArchiveCards,
     ArchiveCollections,
@@ -223,7 +233,9 @@ pub(super) enum Phase {
 impl Work {
     pub(super) fn phase(&self) -> Phase {
         match self {
-            Self::Setting { .. } => Phase::Lock,
+            Self::Setting { .. } | Self::Cache { .. } => Phase::Lock,
+            Self::HoldMail => Phase::HoldMail,
+            Self::Mail => Phase::Mail,
             Self::Silence { .. } => Phase::CloseData,
             Self::Level { .. } => Phase::CloseCollections,
             Self::Leave { .. } | Self::Deactivate { .. } | Self::DeleteGroup { .. } => Phase::Leave,
@@ -331,7 +343,7 @@ impl fmt::Display for Step {
 }
 
 /// Writes a value so that it fits on a line.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     let text = match value {
         Value::Null => "nothing".to_owned(),
         Value::String(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
@@ -377,6 +389,7 @@ mod tests {
     fn what_closes_comes_before_what_opens() {
         assert!(Phase::CloseData < Phase::Connections && Phase::Leave < Phase::Connections);
         assert!(Phase::Connections < Phase::Groups && Phase::Groups < Phase::People);
+        assert!(Phase::HoldMail < Phase::People && Phase::People < Phase::Mail, "nobody is mailed");
         assert!(Phase::Connections < Phase::SampleContent, "the sample is what new connections copy `no` from");
     }
 }

@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Dashboard,
     Person,
     Timeline,
+    /// A setting of the instance that cannot be read back.
+    Setting,
 }
 
 impl Kind {
@@ -32,23 +34,19 @@ impl Kind {
             Self::Dashboard => "dashboard",
             Self::Person => "person",
             Self::Timeline => "timeline",
+            Self::Setting => "setting",
         }
     }
 
     fn of(text: &str) -> Option<Self> {
-        const ALL: [Kind; 7] = [
-            Kind::Connection,
-            Kind::Group,
-            Kind::Collection,
-            Kind::Card,
-            Kind::Dashboard,
-            Kind::Person,
-            Kind::Timeline,
-        ];
-        ALL.into_iter().find(|kind| kind.text() == text)
+        use Kind::{Card, Collection, Connection, Dashboard, Group, Person, Setting, Timeline};
+        let all = [Connection, Group, Collection, Card, Dashboard, Person, Setting, Timeline];
+        all.into_iter().find(|kind| kind.text() == text)
     }
 }
 
+/// The key under which the mail server's password is remembered, as marks of it.
+pub(super) const MAIL: &str = "mail";
 /// In place of a hash: the account was there before us.
 pub(super) const ADOPTED: &str = "adopted";
 

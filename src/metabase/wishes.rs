@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -9,6 +10,7 @@ use super::content::{self, Content, GRID, Readers, ValueKind, Width};
 use super::desired::{
     Account, Card, Collection, Connection, Dashboard, Desired, Group, Parameter, Place, Shows, Values,
 };
+use super::instance::{self, Mail, cache_strategy};
 use super::render::Renderer;
 use crate::access::{Level, Person, Scope, ScopeKind, Tree, has_role, role_name};
 use crate::settings;
@@ -24,6 +26,8 @@ pub(super) struct Wishes<'a> {
     pub(super) content: &'a Content,
     /// Derives what tells that a role's password changed.
     pub(super) password_mark: &'a dyn Fn(&str) -> String,
+    /// The same of any other secret.
+    pub(super) secret_mark: &'a dyn Fn(&SecretString) -> String,
 }
 
 /// The group of a scope's analysts has a key of its own.
@@ -39,7 +43,9 @@ fn owners_of(scope: &Scope) -> String {
 impl Wishes<'_> {
     /// Says what should be there, or what is wrong with the content for a scope.
     pub(super) fn desired(&self) -> Result<Desired, Vec<String>> {
-        let mut desired = Desired { settings: self.instance_settings(), ..Desired::default() };
+        let mail = self.settings.mail.as_ref().map(|mail| Mail::of(mail, self.secret_mark));
+        let cache = self.settings.cache.map(cache_strategy);
+        let mut desired = Desired { settings: self.instance_settings(), mail, cache, ..Desired::default() };
         let mut wrong = Vec::new();
         self.access(&mut desired);
         self.content(&mut desired, &mut wrong);
@@ -50,16 +56,18 @@ impl Wishes<'_> {
     fn instance_settings(&self) -> BTreeMap<String, Value> {
         let settings = self.settings;
         let site_url = settings.site_url.as_ref().unwrap_or(&settings.url);
-        BTreeMap::from([
-            ("enable-public-sharing".to_owned(), json!(false)),
-            ("anon-tracking-enabled".to_owned(), json!(false)),
-            ("enable-xrays".to_owned(), json!(false)),
+        let always = [
+            ("enable-public-sharing", json!(false)),
+            ("anon-tracking-enabled", json!(false)),
+            ("enable-xrays", json!(false)),
             // One page for everybody would be closed to most.
-            ("custom-homepage".to_owned(), json!(false)),
-            ("site-name".to_owned(), json!(settings.site_name)),
-            ("site-url".to_owned(), json!(site_url.trim_end_matches('/'))),
-            ("site-locale".to_owned(), json!(settings.locale)),
-        ])
+            ("custom-homepage", json!(false)),
+            ("site-name", json!(settings.site_name)),
+            ("site-url", json!(site_url.trim_end_matches('/'))),
+            ("site-locale", json!(settings.locale)),
+        ];
+        let all = always.into_iter().chain(instance::values(settings));
+        all.map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     /// Groups, collections, who reads which, and everybody's account.

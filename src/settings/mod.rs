@@ -6,8 +6,10 @@
 //! file, line and the nearest known key.
 
 mod keys;
+mod metabase;
 mod read;
 mod types;
 
+pub use metabase::*;
 pub use read::{Error, Problem, read, read_with_secrets};
 pub use types::*;

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Kind};
+use super::metabase::Metabase;
 use super::types::{Cloud, Settings, VaultSignIn};
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -273,6 +274,9 @@ fn check_values(settings: &Settings, places: &BTreeMap<String, String>) -> Vec<P
     }
     if settings.audit.sample == 0 {
         refuse("audit.sample".to_owned(), "an audit that tries nothing foreign proves nothing".to_owned());
+    }
+    for (key, message) in settings.metabase.iter().flat_map(Metabase::mistakes) {
+        refuse(format!("metabase.{key}"), message);
     }
     if settings.backup.keep_last == 0 {
         refuse("backup.keep_last".to_owned(), "at least the newest backup is kept".to_owned());

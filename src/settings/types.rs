@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::metabase::Metabase;
 use crate::ids::BrandId;
 
 /// Every option of an installation.
@@ -300,51 +301,6 @@ pub struct Forecast {
     pub horizon_days: u32,
 }
 
-/// `[metabase]`: the instance we are told to own.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Metabase {
-    /// Where its API answers, e.g. `http://metabase:3000`.
-    pub url: String,
-    /// The address people type, for `site-url` and links in mails. Default: `url`.
-    pub site_url: Option<String>,
-    /// `site-name`.
-    #[serde(default = "site_name")]
-    pub site_name: String,
-    /// `site-locale`. Default: `en`.
-    #[serde(default = "locale")]
-    pub locale: String,
-    /// Sign-in of the service's own administrator.
-    pub admin_email: String,
-    /// A secret: `STOREKEEPER__METABASE__ADMIN_PASSWORD` or `admin_password_file`.
-    pub admin_password: SecretString,
-    /// Host at which Metabase reaches PostgreSQL. Default: as storekeeper does.
-    pub database_host: Option<String>,
-    /// Port at which Metabase reaches PostgreSQL. Default: as storekeeper does.
-    pub database_port: Option<u16>,
-    /// Whether Metabase's connections use TLS. Default: false.
-    #[serde(default)]
-    pub database_ssl: bool,
-    /// Level of the tree at which PostgreSQL itself separates the rows.
-    #[serde(default = "wall")]
-    pub wall: Wall,
-    /// Share of active people one apply may deactivate, 0 to 1. Default: 0.2.
-    #[serde(default = "deactivation_limit")]
-    pub deactivation_limit: f64,
-}
-
-/// The level of the tree at which PostgreSQL separates rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wall {
-    /// A role and a connection for each store (and each wider scope in use).
-    Store,
-    /// A role and a connection for each region; cards below carry a literal.
-    Region,
-    /// A role and a connection for each brand; cards below carry a literal.
-    Brand,
-}
-
 /// `[mail]`: how admins hear of runs.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -497,20 +453,4 @@ pub struct Audit {
     pub sample: u32,
     /// Who is mailed what an audit found. Default: whoever `mail.to` names.
     pub mail_to: Vec<String>,
-}
-
-fn site_name() -> String {
-    "storekeeper".to_owned()
-}
-
-fn locale() -> String {
-    "en".to_owned()
-}
-
-fn wall() -> Wall {
-    Wall::Store
-}
-
-fn deactivation_limit() -> f64 {
-    0.2
 }

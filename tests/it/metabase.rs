@@ -3,6 +3,7 @@
 mod content;
 mod daemon;
 mod events;
+mod instance;
 mod lifecycle;
 mod proof;
 mod random;
@@ -75,6 +76,11 @@ impl World {
             database_ssl: false,
             wall,
             deactivation_limit: 0.5,
+            report_time_zone: None,
+            start_of_week: None,
+            session_timeout_minutes: None,
+            mail: None,
+            cache: None,
         };
         Self { chain, metabase, settings, http: http.expect("a client"), definitions: definitions().to_owned() }
     }

@@ -291,13 +291,27 @@ pub(super) fn snippet(state: &mut State, caller: &Caller, call: &Call, rest: &[&
 pub(super) fn cache(state: &mut State, caller: &Caller, call: &Call) -> Answer {
     caller.must_be_admin()?;
     match call.method.as_str() {
-        "GET" => Ok(Reply::ok(json!({ "data": state.stored("cache") }))),
+        "GET" => {
+            let asked = call.asked_all("model");
+            let wanted = |row: &&Value| {
+                let model = row["model"].as_str().unwrap_or_default();
+                asked.contains(&model) || (asked.is_empty() && model == "root")
+            };
+            let rows: Vec<Value> = state.stored("cache").iter().filter(wanted).cloned().collect();
+            Ok(Reply::ok(json!({ "data": rows })))
+        }
         "PUT" => {
             let model = call.required_text("model")?;
             let strategy = call.given("strategy").cloned().unwrap_or_default();
             let kind = strategy["type"].as_str().unwrap_or_default();
             if model != "root" || !matches!(kind, "ttl" | "nocache") {
                 return Err(paid_feature("Cache Granular Controls"));
+            }
+            let whole = |key: &str, least: u64| strategy[key].as_u64().is_some_and(|number| number >= least);
+            let keys = strategy.as_object().map_or(0, Map::len);
+            let complete = kind == "nocache" || (whole("multiplier", 1) && whole("min_duration_ms", 0) && keys == 3);
+            if !complete || call.given("model_id").and_then(Value::as_u64) != Some(0) {
+                return Err(invalid("strategy", "cache strategy of an OSS server", "missing or disallowed key"));
             }
             let row = json!({ "model": "root", "model_id": 0, "strategy": strategy });
             state.objects.entry("cache".into()).or_default().insert(0, row.clone());

@@ -1,5 +1,6 @@
 //! The socket, the state behind it, and its file.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,11 +48,20 @@ pub struct Options {
     pub port: Option<u16>,
     /// The token the first set-up needs. Default: made up.
     pub setup_token: Option<String>,
+    /// Settings given by the server's environment, by key. Default: none.
+    pub environment: BTreeMap<String, Value>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { version: "v0.61.2".to_owned(), strict: true, state_file: None, port: None, setup_token: None }
+        Self {
+            version: "v0.61.2".to_owned(),
+            strict: true,
+            state_file: None,
+            port: None,
+            setup_token: None,
+            environment: BTreeMap::new(),
+        }
     }
 }
 
@@ -101,7 +111,7 @@ impl Metabase {
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let profile = Profile::parse(&options.version);
         let stored = options.state_file.as_deref().map(load).transpose()?.flatten();
-        let state = match stored {
+        let mut state = match stored {
             Some(mut state) => {
                 state.profile = profile;
                 state
@@ -111,6 +121,7 @@ impl Metabase {
                 State::fresh(profile, token, Utc::now())
             }
         };
+        state.environment = options.environment;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port.unwrap_or(0)));
         let listener = TcpListener::bind(address).await.with_context(|| format!("failed to listen on `{address}`"))?;
         let base_url = format!("http://{}", listener.local_addr()?);

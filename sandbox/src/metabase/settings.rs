@@ -92,13 +92,18 @@ pub(super) fn handle(state: &mut State, caller: &Caller, call: &Call, rest: &[&s
             let rows: Vec<Value> = SETTINGS
                 .iter()
                 .map(|(key, _, _)| {
+                    let variable = variable(key);
+                    let given = state.environment.contains_key(*key);
+                    // What the environment gives is not shown; the default says where it comes from.
+                    let default =
+                        if given { json!(format!("Using value of env var ${variable}")) } else { default_of(key) };
                     json!({
                         "key": key,
-                        "value": state.settings.get(*key).map(|_| shown(state, key)),
-                        "is_env_setting": false,
-                        "env_name": format!("MB_{}", key.replace('-', "_").to_uppercase()),
+                        "value": state.settings.get(*key).filter(|_| !given).map(|_| shown(state, key)),
+                        "is_env_setting": given,
+                        "env_name": variable,
                         "description": null,
-                        "default": default_of(key),
+                        "default": default,
                     })
                 })
                 .collect();
@@ -135,6 +140,7 @@ pub(super) async fn email(server: &Server, call: &Call, path: &[&str]) -> Option
         ("DELETE", ["email"]) => Some(server.write(|state| {
             state.caller(call)?.must_be_admin()?;
             for key in SMTP {
+                changeable(state, key)?;
                 state.settings.remove(*key);
             }
             Ok(Reply::empty())
@@ -154,7 +160,10 @@ pub(super) async fn email(server: &Server, call: &Call, path: &[&str]) -> Option
 }
 
 async fn put_email(server: &Server, call: &Call) -> Answer {
-    server.read(|state| state.caller(call)?.must_be_admin())?;
+    server.read(|state| {
+        state.caller(call)?.must_be_admin()?;
+        SMTP.iter().try_for_each(|key| changeable(state, key))
+    })?;
     let host = call.optional_text("email-smtp-host")?.unwrap_or_default();
     let port = call
         .given("email-smtp-port")
@@ -231,6 +240,32 @@ fn shown(state: &State, key: &str) -> Value {
     }
 }
 
+fn variable(key: &str) -> String {
+    format!("MB_{}", key.replace('-', "_").to_uppercase())
+}
+
+fn changeable(state: &State, key: &str) -> Result<(), Reply> {
+    if state.environment.contains_key(key) {
+        let text = format!("You cannot set {key}: it is given by the environment variable {}.", variable(key));
+        return Err(Reply::text(400, &text));
+    }
+    Ok(())
+}
+
+/// Values that the real server checks by their kind.
+fn sound(key: &str, value: &Value) -> bool {
+    const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+    match key {
+        _ if value.is_null() => true,
+        "start-of-week" => value.as_str().is_some_and(|day| DAYS.contains(&day)),
+        "session-timeout" => {
+            value["amount"].as_u64().is_some_and(|amount| amount > 0)
+                && matches!(value["unit"].as_str(), Some("seconds" | "minutes" | "hours"))
+        }
+        _ => true,
+    }
+}
+
 fn known(key: &str) -> Result<(), Reply> {
     if SETTINGS.iter().any(|(known, _, _)| *known == key) {
         Ok(())
@@ -241,6 +276,10 @@ fn known(key: &str) -> Result<(), Reply> {
 
 fn set(state: &mut State, key: &str, value: Value) -> Result<(), Reply> {
     known(key)?;
+    changeable(state, key)?;
+    if !sound(key, &value) {
+        return Err(field_error(400, "value", &format!("{value} is no {key}.")));
+    }
     if PAID.contains(&key) && !value.is_null() {
         return Err(paid_feature(&format!("Setting {key}")));
     }

@@ -30,6 +30,9 @@ pub(super) struct State {
     pub(super) now: DateTime<Utc>,
     #[serde(skip)]
     pub(super) throttle: Throttle,
+    /// Settings that the server was started with; nobody changes them.
+    #[serde(skip)]
+    pub(super) environment: BTreeMap<String, Value>,
     pub(super) last_ids: BTreeMap<String, i64>,
     pub(super) setup_token: Option<String>,
     pub(super) settings: BTreeMap<String, Value>,
@@ -365,9 +368,9 @@ impl State {
         self.users.values().any(|user| !user.api_key)
     }
 
-    /// A setting's stored value, or its default.
+    /// A setting's value: the environment's, the stored one, or the default.
     pub(super) fn setting(&self, key: &str) -> Value {
-        match self.settings.get(key) {
+        match self.environment.get(key).or_else(|| self.settings.get(key)) {
             Some(value) => value.clone(),
             None => super::settings::default_of(key),
         }
