@@ -89,6 +89,8 @@ pub(super) struct Item {
     pub(super) display: Option<String>,
     pub(super) collection: Option<i64>,
     pub(super) archived: bool,
+    /// Its position among what is pinned in its collection, where the list tells that.
+    pub(super) pinned: Option<Option<i64>>,
     pub(super) entity_id: Option<String>,
     /// When it was last edited, and by whom.
     pub(super) mark: String,
@@ -301,6 +303,7 @@ pub(super) fn item(row: &Value, collection: Option<i64>) -> Item {
         display: text(&row["display"]),
         collection: row["collection_id"].as_i64().or(collection),
         archived: row["archived"] == true,
+        pinned: row.get("collection_position").map(Value::as_i64),
         entity_id: text(&row["entity_id"]),
         mark: text(&edit["timestamp"])
             .or_else(|| text(&row["last_edited_at"]))

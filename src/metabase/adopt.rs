@@ -276,6 +276,9 @@ impl Exporting {
         if board["width"] == "full" {
             out.insert("width".to_owned(), "full".into());
         }
+        if let Some(rank) = known.and_then(|known| known.pinned) {
+            out.insert("pinned".to_owned(), i64::from(rank).into());
+        }
         let tabs: Vec<&Value> = board["tabs"].as_array().into_iter().flatten().collect();
         if !tabs.is_empty() {
             let titles: Vec<toml::Value> = tabs.iter().filter_map(|tab| tab["name"].as_str()).map(Into::into).collect();

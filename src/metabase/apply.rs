@@ -19,7 +19,7 @@ use super::graphs::{rights, unguarded};
 use super::index::Index;
 use super::plan::{Plan, Refusal};
 use super::step::{Phase, Step, Work};
-use super::tables::{ADOPTED, Kind, Known, Ledger};
+use super::tables::{Kind, Known, Ledger};
 use crate::access::{Credentials, ScopeKind};
 use crate::settings;
 
@@ -159,6 +159,7 @@ impl<'a> Applying<'a> {
                 }
                 Ok(())
             }
+            Phase::Pins => self.pins(steps).await,
             Phase::Cards | Phase::Reactivate | Phase::People | Phase::ArchiveCards | Phase::ArchiveDashboards => {
                 let all = steps.iter().map(|step| self.take(step));
                 futures::stream::iter(all).buffer_unordered(super::AT_ONCE).try_collect().await
@@ -170,6 +171,24 @@ impl<'a> Applying<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// Pins, one after the other within a collection: each moves those behind it.
+    async fn pins(&self, steps: &[Step]) -> Result<(), Error> {
+        let mut collections: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
+        for step in steps {
+            if let Work::Pin { key, .. } = &step.work {
+                let collection = self.desired.dashboards.get(key).map_or("", |board| board.collection.as_str());
+                collections.entry(collection).or_default().push(step);
+            }
+        }
+        let all = collections.into_values().map(|steps| async move {
+            for step in steps {
+                self.take(step).await?;
+            }
+            Ok(())
+        });
+        futures::stream::iter(all).buffer_unordered(super::AT_ONCE).try_collect().await
     }
 
     /// Notes what a part is about to make.
@@ -197,7 +216,14 @@ impl<'a> Applying<'a> {
         self.ledger.note(kind, key, &known).await.map_err(Error::ledger("note what was made"))
     }
 
-    async fn made(&self, kind: Kind, key: &str, hash: &str, answer: &Value, call: &'static str) -> Result<i64, Error> {
+    pub(super) async fn made(
+        &self,
+        kind: Kind,
+        key: &str,
+        hash: &str,
+        answer: &Value,
+        call: &'static str,
+    ) -> Result<i64, Error> {
         let id = id_of(answer, call).map_err(Error::Metabase)?;
         self.note(kind, key, id, hash, Some(answer)).await?;
         self.index.lock().await.put(kind, key, id);
@@ -211,7 +237,14 @@ impl<'a> Applying<'a> {
     async fn take(&self, step: &Step) -> Result<(), Error> {
         let client = self.client;
         match &step.work {
-            Work::Setting { .. } | Work::Cache { .. } | Work::HoldMail | Work::Mail => self.write_setting(step).await?,
+            Work::Setting { .. } | Work::Cache { .. } | Work::HoldMail | Work::Mail | Work::HomePage { .. } => {
+                self.write_setting(step).await?;
+            }
+            Work::Pin { key, position } => {
+                let id = self.id(Kind::Dashboard, key).await?;
+                let body = json!({"collection_position": position});
+                client.put(&format!("api/dashboard/{id}"), &body).await.map_err(failed(step))?;
+            }
             Work::Leave { membership } => {
                 gone(client.delete(&format!("api/permissions/membership/{membership}")).await).map_err(failed(step))?;
             }
@@ -395,52 +428,6 @@ impl<'a> Applying<'a> {
             self.put_graph("api/collection/graph", &groups, None).await.map_err(failed(step))?;
         }
         self.made(Kind::Collection, key, "", &answer, "POST api/collection").await?;
-        Ok(())
-    }
-
-    async fn person(&self, step: &Step) -> Result<(), Error> {
-        let client = self.client;
-        match &step.work {
-            Work::CreatePerson { key } => {
-                let account = &self.desired.people[key];
-                let mut body = json!({"email": account.email});
-                for (field, value) in [("first_name", &account.first_name), ("last_name", &account.last_name)] {
-                    if let Some(value) = value {
-                        body[field] = value.as_str().into();
-                    }
-                }
-                // A full list, and everybody's group must be on it.
-                let mut groups = vec![json!({"id": self.actual.all_users})];
-                for group in &account.groups {
-                    groups.push(json!({"id": self.id(Kind::Group, group).await?}));
-                }
-                body["user_group_memberships"] = groups.into();
-                let answer = client.post("api/user", &body).await.map_err(failed(step))?;
-                let id = self.made(Kind::Person, key, "", &answer, "POST api/user").await?;
-                if let Some(locale) = &account.locale {
-                    let path = format!("api/user/{id}");
-                    client.put(&path, &json!({"locale": locale})).await.map_err(failed(step))?;
-                }
-            }
-            Work::AdoptPerson { key, id } => self.note(Kind::Person, key, *id, ADOPTED, None).await?,
-            Work::ReactivatePerson { key, id } => {
-                client.put(&format!("api/user/{id}/reactivate"), &json!({})).await.map_err(failed(step))?;
-                let known = self.ledger.read().await.map_err(Error::ledger("read what is ours"))?;
-                let origin = known.get(&(Kind::Person, key.clone())).map_or("", |known| known.hash.as_str());
-                self.note(Kind::Person, key, *id, origin, None).await?;
-            }
-            Work::UpdatePerson { id, fields } => {
-                client.put(&format!("api/user/{id}"), fields).await.map_err(failed(step))?;
-            }
-            Work::Join { person, group } => {
-                let body = json!({
-                    "user_id": self.id(Kind::Person, person).await?,
-                    "group_id": self.id(Kind::Group, group).await?,
-                });
-                client.post("api/permissions/membership", &body).await.map_err(failed(step))?;
-            }
-            _ => {}
-        }
         Ok(())
     }
 

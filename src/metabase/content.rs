@@ -85,6 +85,8 @@ pub(super) struct Dashboard {
     pub(super) readers: Readers,
     #[serde(default)]
     pub(super) width: Width,
+    /// Its rank among what is pinned at the top of its collection, from 1.
+    pub(super) pinned: Option<u32>,
     /// Titles of its tabs, in their order.
     #[serde(default)]
     pub(super) tabs: Vec<String>,

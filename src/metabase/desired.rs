@@ -18,6 +18,8 @@ use crate::warehouse::hexadecimal;
 pub(super) struct Desired {
     pub(super) settings: BTreeMap<String, Value>,
     pub(super) mail: Option<Mail>,
+    /// The dashboard that everybody sees first, by key; everybody may read it.
+    pub(super) home_page: Option<String>,
     /// The rule of the cache.
     pub(super) cache: Option<Value>,
     pub(super) connections: BTreeMap<String, Connection>,
@@ -108,6 +110,8 @@ pub(super) struct Dashboard {
     pub(super) name: String,
     pub(super) description: String,
     pub(super) width: &'static str,
+    /// Its rank among what is pinned in its collection; none: not pinned.
+    pub(super) pinned: Option<u32>,
     pub(super) tabs: Vec<String>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) places: Vec<Place>,

@@ -35,6 +35,7 @@ mod large;
 mod optional;
 mod plan;
 mod plan_content;
+mod plan_front;
 mod plan_rights;
 mod plan_settings;
 mod preview;
@@ -46,6 +47,7 @@ mod step;
 mod tables;
 mod wishes;
 mod write_board;
+mod write_person;
 mod write_settings;
 
 /// How many calls are under way at once.

@@ -149,6 +149,8 @@ pub(super) fn steps(desired: &Desired, actual: &Actual, objects: &Objects) -> (P
     planning.data_rights();
     planning.collection_rights();
     planning.content();
+    planning.pins();
+    planning.home_page();
     let moves = planning.people();
     planning.memberships();
     planning.plan.notes.extend(desired.notes.iter().cloned());

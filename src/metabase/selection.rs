@@ -51,7 +51,7 @@ impl Selection {
     fn wants(&self, step: &Step, tree: &Tree) -> bool {
         let part = match step.kind {
             "person" | "membership" => Part::People,
-            "collection" | "question" | "dashboard" => Part::Content,
+            "collection" | "question" | "dashboard" | "pin" | "home page" => Part::Content,
             _ => Part::Access,
         };
         let within = |wanted: &Scope| {
@@ -123,6 +123,7 @@ fn needs(step: &Step, desired: &Desired) -> Vec<(Kind, String)> {
         Work::CreateDashboard { key } | Work::UpdateDashboard { key, .. } => {
             desired.dashboards.get(key).map_or_else(Vec::new, needs_of)
         }
+        Work::Pin { key, .. } | Work::HomePage { key } => vec![one(Kind::Dashboard, key)],
         Work::CreatePerson { key } => desired
             .people
             .get(key)

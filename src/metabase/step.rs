@@ -180,6 +180,15 @@ pub(super) enum Work {
         key: String,
         events: Vec<i64>,
     },
+    /// Puts a dashboard among what is pinned in its collection, or takes it from there.
+    Pin {
+        key: String,
+        position: Option<u32>,
+    },
+    /// Shows everybody a dashboard first.
+    HomePage {
+        key: String,
+    },
     ArchiveDashboard {
         key: String,
         id: i64,
@@ -214,6 +223,7 @@ pub(super) enum Phase {
     Collections,
     Cards,
     Dashboards,
+    Pins,
     GrantCollections,
     GrantData,
     HoldMail,
@@ -224,6 +234,7 @@ pub(super) enum Phase {
     DeleteTimelines,
     // After the accounts: with a mail server there, Metabase writes to each new one.
     Mail,
+    HomePage,
     ArchiveDashboards,
     ArchiveCards,
     ArchiveCollections,
@@ -245,6 +256,8 @@ impl Work {
             Self::CreateCollection { .. } | Self::UpdateCollection { .. } => Phase::Collections,
             Self::CreateCard { .. } | Self::UpdateCard { .. } => Phase::Cards,
             Self::CreateDashboard { .. } | Self::UpdateDashboard { .. } => Phase::Dashboards,
+            Self::Pin { .. } => Phase::Pins,
+            Self::HomePage { .. } => Phase::HomePage,
             Self::Read { .. } => Phase::GrantCollections,
             Self::Ask { .. } => Phase::GrantData,
             Self::ReactivatePerson { .. } => Phase::Reactivate,

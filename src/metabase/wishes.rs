@@ -50,6 +50,7 @@ impl Wishes<'_> {
         self.access(&mut desired);
         self.content(&mut desired, &mut wrong);
         self.connections(&mut desired);
+        self.home_page(&mut desired);
         if wrong.is_empty() { Ok(desired) } else { Err(wrong) }
     }
 
@@ -60,14 +61,37 @@ impl Wishes<'_> {
             ("enable-public-sharing", json!(false)),
             ("anon-tracking-enabled", json!(false)),
             ("enable-xrays", json!(false)),
-            // One page for everybody would be closed to most.
-            ("custom-homepage", json!(false)),
             ("site-name", json!(settings.site_name)),
             ("site-url", json!(site_url.trim_end_matches('/'))),
             ("site-locale", json!(settings.locale)),
         ];
         let all = always.into_iter().chain(instance::values(settings));
         all.map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// One page for everybody is set only while everybody may read it: to all others
+    /// the first thing of the day would be a closed door.
+    fn home_page(&self, desired: &mut Desired) {
+        if let Some(key) = &self.settings.home_page {
+            let opens = |account: &&Account, collection: &String| {
+                account.groups.iter().any(|group| desired.reads.contains(&(group.clone(), collection.clone())))
+            };
+            match desired.dashboards.get(key) {
+                None => desired.notes.push(format!("there is no home page: no dashboard is called `{key}`")),
+                Some(board) => {
+                    let people = desired.people.values().filter(|account| account.active);
+                    let closed = people.filter(|account| !opens(account, &board.collection)).count();
+                    if closed == 0 {
+                        desired.home_page = Some(key.clone());
+                    } else {
+                        desired.notes.push(format!("there is no home page: {closed} people may not read `{key}`"));
+                    }
+                }
+            }
+        }
+        if desired.home_page.is_none() {
+            desired.settings.insert("custom-homepage".to_owned(), json!(false));
+        }
     }
 
     /// Groups, collections, who reads which, and everybody's account.
@@ -274,6 +298,7 @@ impl Wishes<'_> {
                 Width::Fixed => "fixed",
                 Width::Full => "full",
             },
+            pinned: dashboard.pinned,
             tabs: dashboard.tabs.clone(),
             parameters,
             places,

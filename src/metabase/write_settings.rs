@@ -22,6 +22,11 @@ impl Applying<'_> {
             }
             Work::HoldMail => self.client.delete("api/email").await.map_err(failed(step))?,
             Work::Mail => self.write_mail(step).await?,
+            Work::HomePage { key } => {
+                let id = self.id(Kind::Dashboard, key).await?;
+                let body = json!({"custom-homepage": true, "custom-homepage-dashboard": id});
+                self.client.put("api/setting", &body).await.map_err(failed(step))?;
+            }
             _ => {}
         }
         Ok(())

@@ -69,6 +69,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("metabase.report_time_zone", Kind::Text),
     ("metabase.start_of_week", Kind::Text),
     ("metabase.session_timeout_minutes", Kind::Number),
+    ("metabase.home_page", Kind::Text),
     ("metabase.mail.host", Kind::Text),
     ("metabase.mail.port", Kind::Number),
     ("metabase.mail.security", Kind::Text),

@@ -41,6 +41,9 @@ pub struct Metabase {
     pub start_of_week: Option<Weekday>,
     /// `session-timeout`: who does nothing for so long signs in again. Not set: as it is.
     pub session_timeout_minutes: Option<u32>,
+    /// The dashboard that everybody sees first, e.g. `head_office@chain`; only while everybody
+    /// may read it. Not set: none.
+    pub home_page: Option<String>,
     /// `[metabase.mail]`: the server by which Metabase itself sends mail. Not set: as it is.
     pub mail: Option<MetabaseMail>,
     /// `[metabase.cache]`: for how long Metabase may repeat an answer. Not set: as it is.

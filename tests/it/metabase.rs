@@ -3,6 +3,7 @@
 mod content;
 mod daemon;
 mod events;
+mod first_page;
 mod instance;
 mod lifecycle;
 mod proof;
@@ -79,6 +80,7 @@ impl World {
             report_time_zone: None,
             start_of_week: None,
             session_timeout_minutes: None,
+            home_page: None,
             mail: None,
             cache: None,
         };
@@ -572,10 +574,10 @@ async fn a_mistake_in_a_question_is_found_without_metabase() {
     insta::assert_snapshot!(metabase::check(&content)[0].to_string(), @r#"metabase/questions/overtime.sql:21: `as_of` (`x`) is read without its scope: add WHERE {{ in_scope("x") }}; `clock_in_out` (`h`) is read without its scope: add WHERE {{ in_scope("h") }}"#);
     std::fs::write(&board, text.replace("\"outliers\"", "\"outlier\"").replace("full tall", "full huge")).unwrap();
     let problems = metabase::read(folder.path()).unwrap_err();
-    insta::assert_snapshot!(problems[0].to_string(), @"metabase/dashboards/region.toml:16: `full huge` is no size: write a width (full, two_thirds, half, third, quarter) and a height (line, small, medium, tall)");
+    insta::assert_snapshot!(problems[0].to_string(), @"metabase/dashboards/region.toml:17: `full huge` is no size: write a width (full, two_thirds, half, third, quarter) and a height (line, small, medium, tall)");
     std::fs::write(&board, text.replace("\"outliers\"", "\"outlier\"")).unwrap();
     let problems = metabase::read(folder.path()).unwrap_err();
-    insta::assert_snapshot!(problems[0].to_string(), @"metabase/dashboards/region.toml:19: unknown question `outlier`; did you mean `outliers`?");
+    insta::assert_snapshot!(problems[0].to_string(), @"metabase/dashboards/region.toml:20: unknown question `outlier`; did you mean `outliers`?");
 }
 
 #[test]

@@ -105,8 +105,36 @@ fn create(state: &mut State, caller: &Caller, call: &Call) -> Answer {
         created_at: state.now,
         updated_at: state.now,
     };
+    make_room(state, None, &dashboard);
     state.dashboards.insert(dashboard_id, dashboard);
     Ok(Reply::ok(hydrated(state, caller, dashboard_id)))
+}
+
+/// Moves what is pinned in the collection, as the real server does: what comes in, or
+/// moves up, pushes back what stands there; what moves down or goes lets it move up.
+fn make_room(state: &mut State, before: Option<&Dashboard>, after: &Dashboard) {
+    let place = |dashboard: &Dashboard| {
+        dashboard.extra.get("collection_position").and_then(Value::as_i64).filter(|_| !dashboard.archived)
+    };
+    let (from, to) = (before.and_then(place), place(after));
+    let same = |collection: Option<i64>| collection == after.collection_id;
+    if before.is_some_and(|before| !same(before.collection_id)) || from == to {
+        return;
+    }
+    let shift = |position: i64| match (from, to) {
+        (None, Some(to)) if position >= to => 1,
+        (Some(from), None) if position > from => -1,
+        (Some(from), Some(to)) if to < from && (to..from).contains(&position) => 1,
+        (Some(from), Some(to)) if from < to && (from + 1..=to).contains(&position) => -1,
+        _ => 0,
+    };
+    let boards = state.dashboards.values_mut().filter(|board| board.id != after.id && same(board.collection_id));
+    let cards = state.cards.values_mut().filter(|card| same(card.collection_id));
+    for extra in boards.map(|board| &mut board.extra).chain(cards.map(|card| &mut card.extra)) {
+        if let Some(position) = extra.get("collection_position").and_then(Value::as_i64) {
+            extra.insert("collection_position".into(), json!(position + shift(position)));
+        }
+    }
 }
 
 fn update(state: &mut State, caller: &Caller, call: &Call, dashboard_id: i64) -> Answer {
@@ -151,6 +179,8 @@ fn update(state: &mut State, caller: &Caller, call: &Call, dashboard_id: i64) ->
             }
         }
     }
+    let before = state.dashboards.get(&dashboard_id).cloned();
+    make_room(state, before.as_ref(), &next);
     next.updated_at = state.now;
     state.editors.insert(format!("dashboard {dashboard_id}"), caller.user_id);
     state.dashboards.insert(dashboard_id, next);

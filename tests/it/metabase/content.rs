@@ -245,9 +245,9 @@ fn a_mistake_in_tabs_filters_and_links_is_told_with_its_file() {
             Ok(content) => metabase::check(&content).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
         }
     };
-    insta::assert_snapshot!(board("tab = \"Weeks\" => tab = \"Week\""), @r#"metabase/dashboards/head_office.toml:61: unknown tab `Week`: add it to `tabs`"#);
-    insta::assert_snapshot!(board("fills = \"area\" => fills = \"region\""), @"metabase/dashboards/head_office.toml:10: no question of the dashboard takes the parameter `region`");
-    insta::assert_snapshot!(board("values_from = \"head_area_list\" => values = []"), @"metabase/dashboards/head_office.toml:10: the parameter `area` has either `values` or `values_from`");
+    insta::assert_snapshot!(board("tab = \"Weeks\" => tab = \"Week\""), @r#"metabase/dashboards/head_office.toml:62: unknown tab `Week`: add it to `tabs`"#);
+    insta::assert_snapshot!(board("fills = \"area\" => fills = \"region\""), @"metabase/dashboards/head_office.toml:11: no question of the dashboard takes the parameter `region`");
+    insta::assert_snapshot!(board("values_from = \"head_area_list\" => values = []"), @"metabase/dashboards/head_office.toml:11: the parameter `area` has either `values` or `values_from`");
     insta::assert_snapshot!(board("links = \"region\" => links = \"data_health\""), @"metabase/dashboards/head_office.toml: not everybody may read `data_health`: `links` cannot lead there");
     insta::assert_snapshot!(board("links = \"region\" => links = \"head_office\""), @"metabase/dashboards/head_office.toml: `links` lead to scopes below: `head_office` is not below");
     insta::assert_snapshot!(board("{{ title }} did => {{ titel }} did"), @"metabase/dashboards/head_office.toml: undefined value: `titel` is undefined (in <string>:1) in line 1 of the query");

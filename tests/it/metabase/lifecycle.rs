@@ -77,7 +77,7 @@ async fn a_part_of_a_plan_is_applied_and_the_rest_is_still_there() {
                 "setting",
             ],
         ),
-        (Part::Content, &["dashboard", "question"]),
+        (Part::Content, &["dashboard", "pin", "question"]),
         (Part::People, &["person"]),
     ] {
         let plan = world.part(None, Some(only)).await;
