@@ -303,6 +303,13 @@ impl Exporting {
                 card.insert("tab".to_owned(), tab.into());
             }
             let (key, value) = self.shown(place, id, &scope, files).await?;
+            // A click is known by names in the file, by numbers in Metabase.
+            let same =
+                known.into_iter().flat_map(|known| &known.cards).find(|card| card.question.as_ref() == Some(&value));
+            if let (Some(click), "question") = (same.and_then(|card| card.click.as_ref()), key) {
+                let click = toml::Value::try_from(click).map_err(|error| Error::Adopt(error.to_string()))?;
+                card.insert("click".to_owned(), click);
+            }
             card.insert(key.to_owned(), value.into());
             let (columns, rows) = (place["size_x"].as_i64().unwrap_or(24), place["size_y"].as_i64().unwrap_or(6));
             card.insert("size".to_owned(), size_name(columns, rows).into());

@@ -20,7 +20,7 @@ use super::index::Index;
 use super::plan::{Plan, Refusal};
 use super::step::{Phase, Step, Work};
 use super::tables::{Kind, Known, Ledger};
-use crate::access::{Credentials, ScopeKind};
+use crate::access::Credentials;
 use crate::settings;
 
 /// What an apply did.
@@ -147,19 +147,9 @@ impl<'a> Applying<'a> {
         match phase {
             Phase::CloseData | Phase::GrantData => self.data_graph(steps).await,
             Phase::CloseCollections | Phase::GrantCollections => self.collection_graph(steps).await,
-            // Independent of each other, and the bulk of the work.
-            Phase::Dashboards => {
-                // Links lead to narrower scopes: their dashboards are made first.
-                let kinds = [ScopeKind::Store, ScopeKind::Region, ScopeKind::Brand, ScopeKind::Chain];
-                for kind in kinds {
-                    let of_kind =
-                        |step: &&Step| self.dashboard_of(step).is_some_and(|board| board.scope.kind() == kind);
-                    let all = steps.iter().filter(of_kind).map(|step| self.take(step));
-                    futures::stream::iter(all).buffer_unordered(super::AT_ONCE).try_collect::<()>().await?;
-                }
-                Ok(())
-            }
+            Phase::Dashboards => self.dashboards(steps).await,
             Phase::Pins => self.pins(steps).await,
+            // Independent of each other, and the bulk of the work.
             Phase::Cards | Phase::Reactivate | Phase::People | Phase::ArchiveCards | Phase::ArchiveDashboards => {
                 let all = steps.iter().map(|step| self.take(step));
                 futures::stream::iter(all).buffer_unordered(super::AT_ONCE).try_collect().await
@@ -234,7 +224,7 @@ impl<'a> Applying<'a> {
         self.index.lock().await.get(kind, key).ok_or_else(|| Error::Missing { kind: kind.text(), key: key.to_owned() })
     }
 
-    async fn take(&self, step: &Step) -> Result<(), Error> {
+    pub(super) async fn take(&self, step: &Step) -> Result<(), Error> {
         let client = self.client;
         match &step.work {
             Work::Setting { .. } | Work::Cache { .. } | Work::HoldMail | Work::Mail | Work::HomePage { .. } => {
@@ -321,16 +311,8 @@ impl<'a> Applying<'a> {
                 self.note(Kind::Card, key, *id, &card.hash(), Some(&answer)).await?;
             }
             Work::CreateDashboard { key } => {
-                let dashboard = &self.desired.dashboards[key];
-                let body = json!({
-                    "name": dashboard.name,
-                    "description": dashboard.description,
-                    "collection_id": self.id(Kind::Collection, &dashboard.collection).await?,
-                });
-                let answer = client.post("api/dashboard", &body).await.map_err(failed(step))?;
-                // Without its hash until its cards are on it: a crash in between is mended.
-                let id = self.made(Kind::Dashboard, key, "", &answer, "POST api/dashboard").await?;
-                self.write_dashboard(step, key, id, dashboard, &Value::Null).await?;
+                let id = self.id(Kind::Dashboard, key).await?;
+                self.write_dashboard(step, key, id, &self.desired.dashboards[key], &Value::Null).await?;
             }
             Work::UpdateDashboard { key, id } => {
                 let dashboard = &self.desired.dashboards[key];
@@ -363,13 +345,6 @@ impl<'a> Applying<'a> {
             Work::Silence { .. } | Work::Ask { .. } | Work::Level { .. } | Work::Read { .. } => {}
         }
         Ok(())
-    }
-
-    fn dashboard_of(&self, step: &Step) -> Option<&Dashboard> {
-        match &step.work {
-            Work::CreateDashboard { key } | Work::UpdateDashboard { key, .. } => self.desired.dashboards.get(key),
-            _ => None,
-        }
     }
 
     fn collection(&self, key: &str) -> Result<&super::desired::Collection, Error> {

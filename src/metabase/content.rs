@@ -152,10 +152,25 @@ pub(super) struct Card {
     pub(super) heading: Option<String>,
     /// A dashboard: lists the links to it of the scopes below.
     pub(super) links: Option<String>,
+    /// What a click on its question does.
+    pub(super) click: Option<Click>,
     /// The title of its tab.
     pub(super) tab: Option<String>,
     #[serde(default)]
     pub(super) size: Size,
+}
+
+/// What a click on a card does; by names, never by numbers of an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Click {
+    /// The column of a table that is clicked.
+    pub(super) column: Option<String>,
+    /// The dashboard of the same scope that opens; none: the page's own filters are filled.
+    pub(super) dashboard: Option<String>,
+    /// Filters of that dashboard, each with the column whose value fills it.
+    #[serde(default)]
+    pub(super) fill: BTreeMap<String, String>,
 }
 
 /// `third medium`: a share of the row, and a height.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::clicks::Click;
 use super::content::ValueKind;
 use super::instance::Mail;
 use crate::access::Scope;
@@ -149,6 +150,7 @@ pub(super) struct Place {
     pub(super) size_x: i64,
     pub(super) size_y: i64,
     pub(super) shows: Shows,
+    pub(super) click: Option<Click>,
 }
 
 /// What a rectangle shows.
@@ -303,7 +305,11 @@ impl Dashboard {
                     Shows::Heading(text) => json!({"heading": text}),
                     Shows::Links(links) => json!({"links": links}),
                 };
-                json!([place.tab, place.row, place.col, place.size_x, place.size_y, shows])
+                let place_of = json!([place.tab, place.row, place.col, place.size_x, place.size_y, shows]);
+                match &place.click {
+                    Some(click) => json!([place_of, click.mark()]),
+                    None => place_of,
+                }
             })
             .collect();
         let parameters: Vec<Value> = self

@@ -17,6 +17,7 @@ mod actual;
 mod adopt;
 mod apply;
 mod audit;
+mod clicks;
 mod client;
 mod content;
 mod context;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::actual::{Item, sql_of};
+use super::clicks;
 use super::desired::{Card, Dashboard, Place as Rectangle, Shows, links_text};
 use super::plan::Planning;
 use super::step::{Action, Change, LAST_EDITED, Work};
@@ -144,10 +145,15 @@ impl Planning<'_> {
         let mut changes = self.item_changes(item, &dashboard.name, &dashboard.description, &dashboard.collection);
         let ours = known.is_some_and(|known| known.hash == dashboard.hash());
         // A question that is made anew has another id.
-        let cards_stay = dashboard.places.iter().all(|place| match &place.shows {
-            Shows::Card(card) => self.index.get(Kind::Card, card).is_some(),
-            Shows::Links(links) => links.iter().all(|(_, board)| self.index.get(Kind::Dashboard, board).is_some()),
-            _ => true,
+        let board_stays = |key: &String| self.index.get(Kind::Dashboard, key).is_some();
+        let cards_stay = dashboard.places.iter().all(|place| {
+            let opens = place.click.as_ref().and_then(|click| click.dashboard.as_ref());
+            let shown = match &place.shows {
+                Shows::Card(card) => self.index.get(Kind::Card, card).is_some(),
+                Shows::Links(links) => links.iter().all(|(_, board)| board_stays(board)),
+                _ => true,
+            };
+            shown && opens.is_none_or(board_stays)
         });
         match self.actual.details.get(&(Kind::Dashboard, id)) {
             Some(whole) => {
@@ -204,7 +210,9 @@ impl Planning<'_> {
                 }
             };
             filters.sort_unstable();
-            json!([place.tab, place.row, place.col, place.size_x, place.size_y, shows, filters]).to_string()
+            let id = |key: &str| self.index.get(Kind::Dashboard, key);
+            let click = place.click.as_ref().map(|click| clicks::found(&click.settings(id)));
+            json!([place.tab, place.row, place.col, place.size_x, place.size_y, shows, filters, click]).to_string()
         };
         dashboard.places.iter().map(shown).collect()
     }
@@ -225,7 +233,8 @@ impl Planning<'_> {
                 .filter_map(|mapping| mapping["parameter_id"].as_str())
                 .collect();
             filters.sort_unstable();
-            json!([tab, card["row"], card["col"], card["size_x"], card["size_y"], shows, filters]).to_string()
+            let click = clicks::found(settings);
+            json!([tab, card["row"], card["col"], card["size_x"], card["size_y"], shows, filters, click]).to_string()
         };
         whole["dashcards"].as_array().into_iter().flatten().map(shown).collect()
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::clicks;
 use super::content::{Content, Dashboard, Front, Problem, Question, Readers, ValueKind};
 
 const DISPLAYS: &[&str] = &[
@@ -48,6 +49,7 @@ pub fn read(definitions_dir: &Path) -> Result<Content, Vec<Problem>> {
         }
     }
     reading.check_links(&content.dashboards);
+    reading.problems.extend(clicks::check(&content.dashboards, &content.questions));
     if reading.problems.is_empty() { Ok(content) } else { Err(reading.problems) }
 }
 

@@ -2,6 +2,7 @@
 
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
+use super::clicks;
 use super::content::{Content, Problem, Question};
 use super::fence::Fence;
 use super::optional::tags;
@@ -92,9 +93,22 @@ pub fn check(content: &Content) -> Vec<Problem> {
             }
             for name in dashboard.questions() {
                 let Some(question) = content.questions.get(name) else { continue };
-                if let Err(message) = renderer.sql(question, &scope) {
-                    let file = format!("metabase/questions/{name}.sql");
-                    problems.push(Problem { file, line: question.line, message });
+                let sql = match renderer.sql(question, &scope) {
+                    Ok(sql) => sql,
+                    Err(message) => {
+                        let file = format!("metabase/questions/{name}.sql");
+                        problems.push(Problem { file, line: question.line, message });
+                        continue;
+                    }
+                };
+                let shown = dashboard.cards.iter().filter(|card| card.question.as_ref() == Some(name));
+                for column in
+                    shown.filter_map(|card| card.click.as_ref()).flat_map(|click| clicks::missing(click, &sql))
+                {
+                    let file = format!("metabase/dashboards/{file}.toml");
+                    let message =
+                        format!("the click on `{name}` names the column `{column}`, which its query does not have");
+                    problems.push(Problem { file, line: 0, message });
                 }
             }
         }

@@ -141,6 +141,8 @@ fn needs_of(dashboard: &Dashboard) -> Vec<(Kind, String)> {
             Shows::Links(links) => needs.extend(links.iter().map(|(_, key)| (Kind::Dashboard, key.clone()))),
             Shows::Text(_) | Shows::Heading(_) => {}
         }
+        let opens = place.click.as_ref().and_then(|click| click.dashboard.clone());
+        needs.extend(opens.map(|key| (Kind::Dashboard, key)));
     }
     for parameter in &dashboard.parameters {
         if let Values::Question { card, .. } = &parameter.values {

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::clicks::Click;
 use super::content::{self, Content, GRID, Readers, ValueKind, Width};
 use super::desired::{
     Account, Card, Collection, Connection, Dashboard, Desired, Group, Parameter, Place, Shows, Values,
@@ -211,10 +212,7 @@ impl Wishes<'_> {
             let levels: BTreeSet<ScopeKind> = dashboard.levels().collect();
             for scope in self.tree.scopes().into_iter().filter(|scope| levels.contains(&scope.kind())) {
                 let Some(connection) = self.connection_of(&scope) else { continue };
-                let key = match dashboard.readers {
-                    Readers::Everybody => scope.to_string(),
-                    Readers::Owners => owners_of(&scope),
-                };
+                let key = self.home_of(name, &scope);
                 for question in dashboard.questions() {
                     let Some(definition) = self.content.questions.get(question) else { continue };
                     match renderer.sql(definition, &scope) {
@@ -267,7 +265,13 @@ impl Wishes<'_> {
                 (.., links) => Shows::Links(self.links(links.as_deref().unwrap_or_default(), scope)),
             };
             let (row, col) = grids.entry(tab).or_default().put(card.size.columns, card.size.rows);
-            places.push(Place { tab, row, col, size_x: card.size.columns, size_y: card.size.rows, shows });
+            let click = card.click.as_ref().map(|click| Click {
+                column: click.column.clone(),
+                // A dashboard for owners has a collection of its own; one that it opens may have another.
+                dashboard: click.dashboard.as_ref().map(|name| format!("{name}@{}", self.home_of(name, scope))),
+                fill: click.fill.clone(),
+            });
+            places.push(Place { tab, row, col, size_x: card.size.columns, size_y: card.size.rows, shows, click });
         }
         let mut parameters = Vec::new();
         for parameter in &dashboard.parameters {
@@ -303,6 +307,14 @@ impl Wishes<'_> {
             parameters,
             places,
         })
+    }
+
+    /// The collection in which a scope's dashboard of that name stands.
+    fn home_of(&self, name: &str, scope: &Scope) -> String {
+        match self.content.dashboards.get(name).map(|dashboard| dashboard.readers) {
+            Some(Readers::Owners) => owners_of(scope),
+            _ => scope.to_string(),
+        }
     }
 
     /// The dashboards of one name below a scope, nearest level first. Who may read

@@ -1,14 +1,38 @@
 //! Writes a dashboard whole: its tabs, filters and cards.
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 
 use super::apply::{Applying, failed};
 use super::context::Error;
 use super::desired::{Dashboard, Parameter, Shows, links_text};
-use super::step::Step;
+use super::step::{Step, Work};
 use super::tables::Kind;
 
 impl Applying<'_> {
+    /// Makes the dashboards that a part makes, empty, and then writes all of the part: links
+    /// and clicks name dashboards by their numbers, so all of them must be there first.
+    pub(super) async fn dashboards(&self, steps: &[Step]) -> Result<(), Error> {
+        let made = steps.iter().map(|step| self.make_dashboard(step));
+        futures::stream::iter(made).buffer_unordered(super::AT_ONCE).try_collect::<()>().await?;
+        let written = steps.iter().map(|step| self.take(step));
+        futures::stream::iter(written).buffer_unordered(super::AT_ONCE).try_collect().await
+    }
+
+    async fn make_dashboard(&self, step: &Step) -> Result<(), Error> {
+        let Work::CreateDashboard { key } = &step.work else { return Ok(()) };
+        let dashboard = &self.desired.dashboards[key];
+        let body = json!({
+            "name": dashboard.name,
+            "description": dashboard.description,
+            "collection_id": self.id(Kind::Collection, &dashboard.collection).await?,
+        });
+        let answer = self.client.post("api/dashboard", &body).await.map_err(failed(step))?;
+        // Without its hash until its cards are on it: a crash in between is mended.
+        self.made(Kind::Dashboard, key, "", &answer, "POST api/dashboard").await?;
+        Ok(())
+    }
+
     pub(super) async fn write_dashboard(
         &self,
         step: &Step,
@@ -48,7 +72,8 @@ impl Applying<'_> {
                         .filter(filled)
                         .map(|parameter| mapping(&parameter.fills, id))
                         .collect();
-                    (Some(id), json!({}))
+                    let opens = |key: &str| index.get(Kind::Dashboard, key);
+                    (Some(id), place.click.as_ref().map_or_else(|| json!({}), |click| click.settings(opens)))
                 }
                 Shows::Text(text) => (None, virtual_card("text", text)),
                 Shows::Heading(text) => (None, virtual_card("heading", text)),

@@ -1,5 +1,6 @@
 //! Plan, apply and audit against the stand-in of Metabase and a real PostgreSQL.
 
+mod clicks;
 mod content;
 mod daemon;
 mod events;
@@ -174,7 +175,7 @@ async fn a_fresh_instance_is_filled_and_proven() {
     let plan = world.plan().await;
     assert_eq!(about(&plan, Action::Create, "group").len(), 1 + 2 + 3 + 6 + 2 + 1, "{plan}");
     assert_eq!(about(&plan, Action::Create, "connection").len(), 1 + 2 + 3 + 6, "{plan}");
-    assert_eq!(about(&plan, Action::Create, "dashboard").len(), 2 * (1 + 2) + 2 * (3 + 6), "{plan}");
+    assert_eq!(about(&plan, Action::Create, "dashboard").len(), 2 * (1 + 2) + 3 * 3 + 2 * 6, "{plan}");
     assert_eq!(about(&plan, Action::Create, "person").len(), 6, "{plan}");
     world.settle().await;
     let audit = world.audit().await;
@@ -522,7 +523,7 @@ async fn a_broken_apply_is_taken_up_where_it_ended() {
     let snapshot = world.metabase.snapshot();
     assert_eq!(
         snapshot["dashboards"].as_object().unwrap().values().filter(|board| board["archived"] == false).count(),
-        24
+        27
     );
 }
 
@@ -574,10 +575,10 @@ async fn a_mistake_in_a_question_is_found_without_metabase() {
     insta::assert_snapshot!(metabase::check(&content)[0].to_string(), @r#"metabase/questions/overtime.sql:21: `as_of` (`x`) is read without its scope: add WHERE {{ in_scope("x") }}; `clock_in_out` (`h`) is read without its scope: add WHERE {{ in_scope("h") }}"#);
     std::fs::write(&board, text.replace("\"outliers\"", "\"outlier\"").replace("full tall", "full huge")).unwrap();
     let problems = metabase::read(folder.path()).unwrap_err();
-    insta::assert_snapshot!(problems[0].to_string(), @"metabase/dashboards/region.toml:17: `full huge` is no size: write a width (full, two_thirds, half, third, quarter) and a height (line, small, medium, tall)");
+    insta::assert_snapshot!(problems[0].to_string(), @"metabase/dashboards/region.toml:18: `full huge` is no size: write a width (full, two_thirds, half, third, quarter) and a height (line, small, medium, tall)");
     std::fs::write(&board, text.replace("\"outliers\"", "\"outlier\"")).unwrap();
     let problems = metabase::read(folder.path()).unwrap_err();
-    insta::assert_snapshot!(problems[0].to_string(), @"metabase/dashboards/region.toml:20: unknown question `outlier`; did you mean `outliers`?");
+    insta::assert_snapshot!(problems[0].to_string(), @"metabase/dashboards/region.toml:21: unknown question `outlier`; did you mean `outliers`?");
 }
 
 #[test]

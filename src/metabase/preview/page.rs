@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::data::Drawn;
 use super::svg::escaped;
 use super::{cartesian, rows, single, table};
+use crate::metabase::clicks::Click;
 use crate::metabase::desired::{Card, Dashboard, Place, Shows};
 use crate::warehouse::ask::Answer;
 
@@ -164,6 +165,18 @@ impl Sheet<'_> {
                 answer.columns.join(", ")
             ));
         }
+        let clicked = place.click.iter().flat_map(Click::columns);
+        let unknown: Vec<&str> =
+            clicked.filter(|column| !answer.columns.contains(column)).map(String::as_str).collect();
+        if !unknown.is_empty() {
+            return wrong(&format!("the click names columns that the query does not have: {}", unknown.join(", ")));
+        }
+        let opens = place.click.as_ref().and_then(|click| Some((click, self.pages.get(click.dashboard.as_ref()?)?)));
+        let link = opens.and_then(|(click, page)| Some((click.column.as_deref()?, page.as_str())));
+        let title = match opens.filter(|(click, _)| click.column.is_none()) {
+            Some((_, page)) => format!("<a href=\"{}\">{title}</a>", escaped(page)),
+            None => title,
+        };
         let empty = |words: &str| {
             (format!("{title}<div class=\"draw\"><div class=\"empty\">{words}</div></div>"), Drawing::Empty)
         };
@@ -183,11 +196,11 @@ impl Sheet<'_> {
             "scalar" => single::scalar(&drawn, width),
             "smartscalar" => single::smart_scalar(&drawn, width),
             "progress" => single::progress(&drawn),
-            "table" => Some(table::draw(&drawn)),
+            "table" => Some(table::draw(&drawn, link)),
             other => Some(format!(
                 "<div class=\"notice\">drawn as a table: the preview knows no `{}`</div>{}",
                 escaped(other),
-                table::draw(&drawn)
+                table::draw(&drawn, link)
             )),
         };
         match drawing {

@@ -8,8 +8,8 @@ use super::data::{Drawn, cell, number};
 use super::number::written;
 use super::svg::{color, escaped};
 
-/// Draws the whole answer; its card scrolls.
-pub(super) fn draw(drawn: &Drawn<'_>) -> String {
+/// Draws the whole answer; its card scrolls. `link` is a column whose cells lead to a page.
+pub(super) fn draw(drawn: &Drawn<'_>, link: Option<(&str, &str)>) -> String {
     let columns = columns(drawn);
     let rows = &drawn.answer.rows;
     let numeric = |name: &str| rows.iter().all(|row| matches!(cell(row, name), Value::Number(_) | Value::Null));
@@ -23,6 +23,10 @@ pub(super) fn draw(drawn: &Drawn<'_>) -> String {
         out.push_str("<tr>");
         for (name, class) in columns.iter().zip(&class) {
             let words = escaped(&written(cell(row, name), drawn.column(name)));
+            let words = match link.filter(|(column, _)| column == name) {
+                Some((_, page)) => format!("<a href=\"{}\">{words}</a>", escaped(page)),
+                None => words,
+            };
             let background = background(drawn, row, name);
             let style = background.map_or_else(String::new, |color| format!(" style=\"background:{color}\""));
             let bar = bar(drawn, row, name);
@@ -110,11 +114,16 @@ mod tests {
             "column_settings": {"[\"name\",\"Change\"]": {"number_style": "percent", "decimals": 1}},
             "table.column_formatting": [{"columns": ["Change"], "type": "single", "operator": "<", "value": -0.05, "color": "#EF8C8C"}],
         });
-        let html = draw(&Drawn { answer: &answer, display: "table", settings: &settings });
+        let html =
+            draw(&Drawn { answer: &answer, display: "table", settings: &settings }, Some(("Name", "b.html?a&b")));
         assert!(
-            html.contains("<td>&lt;b&gt;</td><td class=\"right\" style=\"background:#EF8C8CA6\">-10.0%</td>"),
+            html.contains("<td><a href=\"b.html?a&amp;b\">&lt;b&gt;</a></td><td class=\"right\" style=\"background:#EF8C8CA6\">-10.0%</td>"),
             "{html}"
         );
-        assert!(html.contains("<td>B</td><td class=\"right\"></td>") && !html.contains("store_id"), "{html}");
+        assert!(
+            html.contains("<td><a href=\"b.html?a&amp;b\">B</a></td><td class=\"right\"></td>")
+                && !html.contains("store_id"),
+            "{html}"
+        );
     }
 }

@@ -20,7 +20,7 @@ impl World {
     }
 
     /// A dashboard of the stand-in, by its name and the name of its collection.
-    fn board(&self, name: &str, collection: &str) -> Value {
+    pub(super) fn board(&self, name: &str, collection: &str) -> Value {
         let place = self.id("collections", "name", collection);
         let snapshot = self.metabase.snapshot();
         let boards = snapshot["dashboards"].as_object().expect("dashboards");
@@ -29,7 +29,7 @@ impl World {
     }
 
     /// Calls the API with exactly the rights of a group.
-    async fn as_group(&self, group: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
+    pub(super) async fn as_group(&self, group: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
         let group = self.id("groups", "name", group);
         let name = format!("probe {group} {}", self.metabase.requests().len());
         let key = self.click("POST", "api-key", json!({"name": name, "group_id": group})).await;
@@ -49,7 +49,7 @@ async fn every_dashboard_is_drawn_from_its_own_stores_numbers() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();
     let drawn = world.preview(folder.path(), None, None).await;
-    assert_eq!(drawn.pages.len(), 2 * (1 + 2) + 2 * (3 + 6));
+    assert_eq!(drawn.pages.len(), 2 * (1 + 2) + 3 * 3 + 2 * 6);
     assert!(!drawn.failed(), "{drawn}");
     let page = |file: &str| std::fs::read_to_string(folder.path().join(file)).unwrap();
     let morning = page("store_morning-store-harbor-000101.html");
@@ -245,8 +245,11 @@ fn a_mistake_in_tabs_filters_and_links_is_told_with_its_file() {
             Ok(content) => metabase::check(&content).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
         }
     };
-    insta::assert_snapshot!(board("tab = \"Weeks\" => tab = \"Week\""), @r#"metabase/dashboards/head_office.toml:62: unknown tab `Week`: add it to `tabs`"#);
-    insta::assert_snapshot!(board("fills = \"area\" => fills = \"region\""), @"metabase/dashboards/head_office.toml:11: no question of the dashboard takes the parameter `region`");
+    insta::assert_snapshot!(board("tab = \"Weeks\" => tab = \"Week\""), @r#"metabase/dashboards/head_office.toml:63: unknown tab `Week`: add it to `tabs`"#);
+    insta::assert_snapshot!(board("fills = \"area\" => fills = \"region\""), @r"
+    metabase/dashboards/head_office.toml:11: no question of the dashboard takes the parameter `region`
+    metabase/dashboards/head_office.toml: the click on `head_areas` fills `area`, which is no filter of `head_office`; it has region
+    ");
     insta::assert_snapshot!(board("values_from = \"head_area_list\" => values = []"), @"metabase/dashboards/head_office.toml:11: the parameter `area` has either `values` or `values_from`");
     insta::assert_snapshot!(board("links = \"region\" => links = \"data_health\""), @"metabase/dashboards/head_office.toml: not everybody may read `data_health`: `links` cannot lead there");
     insta::assert_snapshot!(board("links = \"region\" => links = \"head_office\""), @"metabase/dashboards/head_office.toml: `links` lead to scopes below: `head_office` is not below");
