@@ -27,6 +27,8 @@ pub(super) struct Actual {
     pub(super) levels: BTreeMap<(i64, Place), String>,
     /// What a group may ask of a database, where it may ask anything.
     pub(super) asks: BTreeMap<(i64, i64), String>,
+    /// Of which database a group may see data. Only read where Metabase can block it.
+    pub(super) views: Option<BTreeSet<(i64, i64)>>,
     /// Questions and dashboards in our collections.
     pub(super) items: BTreeMap<(Kind, i64), Item>,
     /// The whole of those that were edited since we wrote them.
@@ -113,6 +115,7 @@ pub(super) async fn read(
     let mut actual = Actual::default();
     let properties = client.get("api/session/properties").await?;
     actual.version = text(&properties["version"]["tag"]).unwrap_or_default();
+    actual.views = (properties["token-features"]["advanced_permissions"] == true).then(BTreeSet::new);
     for setting in list(client.get("api/setting").await?) {
         if let Some(key) = text(&setting["key"]) {
             let mut value = setting["value"].clone();

@@ -146,6 +146,7 @@ impl<'a> Applying<'a> {
         self.intend(steps).await?;
         match phase {
             Phase::CloseData | Phase::GrantData => self.data_graph(steps).await,
+            Phase::Block => self.block(steps).await,
             Phase::CloseCollections | Phase::GrantCollections => self.collection_graph(steps).await,
             Phase::Dashboards => self.dashboards(steps).await,
             Phase::Pins => self.pins(steps).await,
@@ -342,7 +343,12 @@ impl<'a> Applying<'a> {
                 self.ledger.forget(Kind::Connection, key).await.map_err(Error::ledger("forget a connection"))?;
             }
             // Written together, as graphs.
-            Work::Silence { .. } | Work::Ask { .. } | Work::Level { .. } | Work::Read { .. } => {}
+            Work::Silence { .. }
+            | Work::Ask { .. }
+            | Work::Block { .. }
+            | Work::View { .. }
+            | Work::Level { .. }
+            | Work::Read { .. } => {}
         }
         Ok(())
     }

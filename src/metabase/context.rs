@@ -313,6 +313,9 @@ impl<'a> Context<'a> {
 
     pub(super) fn plan_of(&self, gathered: &Gathered, selection: &Selection) -> Result<Plan, Error> {
         let Gathered { tree, desired, actual, objects, .. } = gathered;
+        if desired.blocked && actual.views.is_none() {
+            return Err(Error::Refused(Refusal::NoFeature { feature: "advanced_permissions" }));
+        }
         let (plan, moves) = plan::steps(desired, actual, objects);
         let mut plan = selection.narrow(plan, tree, desired);
         hold_mail(&mut plan, desired, actual);

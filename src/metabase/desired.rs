@@ -31,6 +31,8 @@ pub(super) struct Desired {
     pub(super) reads: BTreeSet<(String, String)>,
     /// `(group, connection)`: may ask questions of her own, in SQL too.
     pub(super) asks: BTreeSet<(String, String)>,
+    /// Whether groups are shut out of the data of connections that are none of theirs.
+    pub(super) blocked: bool,
     pub(super) people: BTreeMap<String, Account>,
     pub(super) cards: BTreeMap<String, Card>,
     pub(super) dashboards: BTreeMap<String, Dashboard>,
@@ -39,6 +41,19 @@ pub(super) struct Desired {
 }
 
 impl Desired {
+    /// `(group, connection)`: has business with it. What a group reads stands on it, or it asks there.
+    pub(super) fn views(&self) -> BTreeSet<(&str, &str)> {
+        let mut of: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for card in self.cards.values() {
+            of.entry(&card.collection).or_default().insert(&card.connection);
+        }
+        let read = self.reads.iter().flat_map(|(group, collection)| {
+            let connections = of.get(collection.as_str()).into_iter().flatten();
+            connections.map(move |connection| (group.as_str(), *connection))
+        });
+        read.chain(self.asks.iter().map(|(group, connection)| (group.as_str(), connection.as_str()))).collect()
+    }
+
     /// The address that people type, without a slash at its end.
     pub(super) fn site_url(&self) -> &str {
         self.settings.get("site-url").and_then(Value::as_str).unwrap_or_default()

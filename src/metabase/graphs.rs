@@ -8,7 +8,7 @@ use super::actual::{Actual, Place};
 use super::apply::Applying;
 use super::client;
 use super::context::Error;
-use super::step::{Step, Work};
+use super::step::{Step, Who, Work};
 use super::tables::Kind;
 
 impl Applying<'_> {
@@ -22,12 +22,51 @@ impl Applying<'_> {
                     self.id(Kind::Connection, connection).await?,
                     "query-builder-and-native",
                 ),
+                Work::View { group, connections } => {
+                    let group = self.id(Kind::Group, group).await?;
+                    let rows = groups.entry(group.to_string()).or_insert_with(|| json!({}));
+                    for connection in connections {
+                        let database = self.id(Kind::Connection, connection).await?.to_string();
+                        // A right to ask beside it says that already, and more.
+                        if rows[&database].is_null() {
+                            rows[database] = json!({"view-data": "unrestricted"});
+                        }
+                    }
+                    continue;
+                }
                 _ => continue,
             };
             let rows = groups.entry(group.to_string()).or_insert_with(|| json!({}));
             rows[database.to_string()] = rights(level);
             if level == "no" {
                 self.unguarded.lock().await.remove(&group);
+            }
+        }
+        self.put_graph("api/permissions/graph", &groups, None).await.map_err(graph_failed(steps))
+    }
+
+    /// Shuts groups out, a part of the graph at a time: it is as large as groups times connections.
+    pub(super) async fn block(&self, steps: &[Step]) -> Result<(), Error> {
+        const PAIRS: usize = 10_000;
+        let mut groups: Map<String, Value> = Map::new();
+        let mut pairs = 0;
+        for step in steps {
+            let Work::Block { group, connections } = &step.work else { continue };
+            let group = match group {
+                Who::Ours(key) => self.id(Kind::Group, key).await?,
+                Who::Other(id) => *id,
+            };
+            let mut rows = Map::new();
+            for connection in connections {
+                let database = self.id(Kind::Connection, connection).await?;
+                rows.insert(database.to_string(), json!({"view-data": "blocked", "create-queries": "no"}));
+            }
+            pairs += rows.len();
+            groups.insert(group.to_string(), rows.into());
+            if pairs >= PAIRS {
+                let part = std::mem::take(&mut groups);
+                self.put_graph("api/permissions/graph", &part, None).await.map_err(graph_failed(steps))?;
+                pairs = 0;
             }
         }
         self.put_graph("api/permissions/graph", &groups, None).await.map_err(graph_failed(steps))

@@ -52,7 +52,10 @@ pub(super) async fn asks(
     let revision = client.get(&format!("api/permissions/graph/group/{}", actual.all_users)).await?["revision"].clone();
     let mark = json!([revision, groups, databases]).to_string();
     let large = groups.len() > GROUPS;
-    if let Some(known) = known.filter(|known| large && known.mark == mark && revision.is_i64()) {
+    // Rights to see are not remembered.
+    if let Some(known) =
+        known.filter(|known| large && actual.views.is_none() && known.mark == mark && revision.is_i64())
+    {
         actual.asks = known.asks.clone();
         return Ok(None);
     }
@@ -70,8 +73,14 @@ pub(super) async fn asks(
         for (group, databases) in answer["groups"].as_object().into_iter().flatten() {
             let Some(group) = group.parse().ok().filter(|group| ordinary.contains(group)) else { continue };
             for (database, rights) in databases.as_object().into_iter().flatten() {
-                if let (Ok(database), Some(level)) = (database.parse(), asked(&rights["create-queries"])) {
+                let Ok(database) = database.parse() else { continue };
+                if let Some(level) = asked(&rights["create-queries"]) {
                     actual.asks.insert((group, database), level);
+                }
+                // The least right is left out of some answers.
+                let sees = !rights["view-data"].is_null() && rights["view-data"] != "blocked";
+                if let Some(views) = actual.views.as_mut().filter(|_| sees) {
+                    views.insert((group, database));
                 }
             }
         }

@@ -39,6 +39,7 @@ mod plan_content;
 mod plan_front;
 mod plan_rights;
 mod plan_settings;
+mod plan_views;
 mod preview;
 mod reading;
 mod render;

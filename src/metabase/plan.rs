@@ -32,6 +32,14 @@ pub enum Refusal {
     /// The instance was in use before us, and nobody said that it is ours to change.
     #[error("this Metabase is in use and was not ours so far")]
     NotOurs,
+    /// The configuration wants something that this Metabase's licence does not have.
+    #[error(
+        "`metabase.isolation = \"blocked\"` needs the feature `{feature}`, which this Metabase's token does not have"
+    )]
+    NoFeature {
+        /// Its name in `token-features`.
+        feature: &'static str,
+    },
     /// Metabase would mail every new person.
     #[error("Metabase has a mail server set: it would send its own invitation to each of {joining} new people")]
     MailIsOn {
@@ -47,6 +55,9 @@ impl Refusal {
             Self::TooManyLeave { .. } => "look at the last import; if it is right, raise the limit for this apply",
             Self::NotOurs => {
                 "look at `storekeeper plan`; where `metabase.url` is the right one, `storekeeper apply --own` takes it over"
+            }
+            Self::NoFeature { .. } => {
+                "write `isolation = \"collections\"`, which every edition has: PostgreSQL keeps the rows apart either way"
             }
             Self::MailIsOn { .. } => {
                 "clear Metabase's mail settings, or write them into [metabase.mail]: then `apply` takes them out while it makes accounts"
@@ -147,6 +158,7 @@ pub(super) fn steps(desired: &Desired, actual: &Actual, objects: &Objects) -> (P
     planning.groups();
     planning.collections();
     planning.data_rights();
+    planning.views();
     planning.collection_rights();
     planning.content();
     planning.pins();

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::desired::{Dashboard, Desired, Shows, Values};
 use super::plan::Plan;
-use super::step::{Step, Work};
+use super::step::{Step, Who, Work};
 use super::tables::Kind;
 use crate::access::{Scope, Tree};
 
@@ -115,6 +115,16 @@ fn needs(step: &Step, desired: &Desired) -> Vec<(Kind, String)> {
         }
         Work::Read { group, collection } => vec![one(Kind::Group, group), one(Kind::Collection, collection)],
         Work::Ask { group, connection } => vec![one(Kind::Group, group), one(Kind::Connection, connection)],
+        Work::View { group, connections } => {
+            connections.iter().map(|key| one(Kind::Connection, key)).chain([one(Kind::Group, group)]).collect()
+        }
+        Work::Block { group, connections } => {
+            let group = match group {
+                Who::Ours(key) => Some(one(Kind::Group, key)),
+                Who::Other(_) => None,
+            };
+            connections.iter().map(|key| one(Kind::Connection, key)).chain(group).collect()
+        }
         Work::CreateCard { key } | Work::UpdateCard { key, .. } => {
             desired.cards.get(key).map_or_else(Vec::new, |card| {
                 vec![one(Kind::Collection, &card.collection), one(Kind::Connection, &card.connection)]

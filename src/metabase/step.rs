@@ -68,6 +68,13 @@ pub struct Step {
     pub(super) work: Work,
 }
 
+/// A group of ours, by its key, or any other.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Who {
+    Ours(String),
+    Other(i64),
+}
+
 /// How a step is done: keys are ours, ids are the instance's.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Work {
@@ -92,6 +99,16 @@ pub(super) enum Work {
     Silence {
         group: i64,
         database: i64,
+    },
+    /// Shuts a group out of the data of connections, by their keys.
+    Block {
+        group: Who,
+        connections: Vec<String>,
+    },
+    /// Lets a group see the data of connections.
+    View {
+        group: String,
+        connections: Vec<String>,
     },
     Leave {
         membership: i64,
@@ -220,6 +237,8 @@ pub(super) enum Phase {
     Connections,
     SampleContent,
     Groups,
+    // Before there is anything that could be run.
+    Block,
     Collections,
     Cards,
     Dashboards,
@@ -249,6 +268,7 @@ impl Work {
             Self::Mail => Phase::Mail,
             Self::Silence { .. } => Phase::CloseData,
             Self::Level { .. } => Phase::CloseCollections,
+            Self::Block { .. } => Phase::Block,
             Self::Leave { .. } | Self::Deactivate { .. } | Self::DeleteGroup { .. } => Phase::Leave,
             Self::CreateConnection { .. } | Self::UpdateConnection { .. } => Phase::Connections,
             Self::DeleteSample { .. } | Self::ArchiveSample { .. } => Phase::SampleContent,
@@ -259,7 +279,7 @@ impl Work {
             Self::Pin { .. } => Phase::Pins,
             Self::HomePage { .. } => Phase::HomePage,
             Self::Read { .. } => Phase::GrantCollections,
-            Self::Ask { .. } => Phase::GrantData,
+            Self::Ask { .. } | Self::View { .. } => Phase::GrantData,
             Self::ReactivatePerson { .. } => Phase::Reactivate,
             Self::CreatePerson { .. } | Self::AdoptPerson { .. } | Self::UpdatePerson { .. } => Phase::People,
             Self::Join { .. } => Phase::Join,

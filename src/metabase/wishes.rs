@@ -46,7 +46,8 @@ impl Wishes<'_> {
     pub(super) fn desired(&self) -> Result<Desired, Vec<String>> {
         let mail = self.settings.mail.as_ref().map(|mail| Mail::of(mail, self.secret_mark));
         let cache = self.settings.cache.map(cache_strategy);
-        let mut desired = Desired { settings: self.instance_settings(), mail, cache, ..Desired::default() };
+        let blocked = self.settings.isolation == settings::Isolation::Blocked;
+        let mut desired = Desired { settings: self.instance_settings(), mail, cache, blocked, ..Desired::default() };
         let mut wrong = Vec::new();
         self.access(&mut desired);
         self.content(&mut desired, &mut wrong);

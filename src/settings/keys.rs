@@ -65,6 +65,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("metabase.database_port", Kind::Number),
     ("metabase.database_ssl", Kind::Flag),
     ("metabase.wall", Kind::Text),
+    ("metabase.isolation", Kind::Text),
     ("metabase.deactivation_limit", Kind::Number),
     ("metabase.report_time_zone", Kind::Text),
     ("metabase.start_of_week", Kind::Text),

@@ -32,6 +32,9 @@ pub struct Metabase {
     /// Level of the tree at which PostgreSQL itself separates the rows.
     #[serde(default = "wall")]
     pub wall: Wall,
+    /// What Metabase itself adds to the wall. Default: `collections`.
+    #[serde(default = "isolation")]
+    pub isolation: Isolation,
     /// Share of active people one apply may deactivate, 0 to 1. Default: 0.2.
     #[serde(default = "deactivation_limit")]
     pub deactivation_limit: f64,
@@ -60,6 +63,17 @@ pub enum Wall {
     Region,
     /// A role and a connection for each brand; cards below carry a literal.
     Brand,
+}
+
+/// What Metabase itself adds to the wall that PostgreSQL is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// Rights on collections: who reads a question may run it. Any edition.
+    Collections,
+    /// Besides, a question runs for no group that has no business with its connection,
+    /// wherever the question lies. Needs the feature `advanced_permissions` of Pro.
+    Blocked,
 }
 
 /// A day of the week.
@@ -178,6 +192,10 @@ fn wall() -> Wall {
 
 fn deactivation_limit() -> f64 {
     0.2
+}
+
+fn isolation() -> Isolation {
+    Isolation::Collections
 }
 
 fn mail_port() -> u16 {

@@ -7,6 +7,7 @@ mod events;
 mod first_page;
 mod instance;
 mod lifecycle;
+mod paid;
 mod proof;
 mod random;
 mod scale;
@@ -77,6 +78,7 @@ impl World {
             database_port: None,
             database_ssl: false,
             wall,
+            isolation: settings::Isolation::Collections,
             deactivation_limit: 0.5,
             report_time_zone: None,
             start_of_week: None,

@@ -119,6 +119,18 @@ impl State {
             .unwrap_or(Queries::No)
     }
 
+    /// Whether a caller may see data of a database at all: one group that is not shut out is
+    /// enough. Without the paid feature nobody is shut out of anything.
+    pub(super) fn views(&self, caller: &Caller, database_id: i64) -> bool {
+        let shut = |group: &i64| {
+            let permission = self.data_permissions.get(group).and_then(|databases| databases.get(&database_id));
+            permission.is_some_and(|permission| permission.view_data == "blocked")
+        };
+        caller.superuser
+            || !self.features.contains("advanced_permissions")
+            || caller.groups.iter().any(|group| !shut(group))
+    }
+
     /// Whether a caller may build queries on one table, and so see it at all.
     pub(super) fn sees_table(&self, caller: &Caller, table_id: i64) -> bool {
         let Some(table) = self.tables.get(&table_id) else {

@@ -116,7 +116,7 @@ fn merged(
 ) -> Result<DataPermission, Reply> {
     let mut next = state.permission(group_id, database_id);
     if let Some(view) = wanted.get("view-data") {
-        check_view(view, wanted.get("create-queries"))?;
+        check_view(view, wanted.get("create-queries"), state.features.contains("advanced_permissions"))?;
         next.view_data = view.clone();
     }
     if let Some(queries) = wanted.get("create-queries") {
@@ -151,14 +151,14 @@ fn merged(
     Ok(next)
 }
 
-fn check_view(view: &Value, queries: Option<&Value>) -> Result<(), Reply> {
+fn check_view(view: &Value, queries: Option<&Value>, advanced: bool) -> Result<(), Reply> {
     match view {
         Value::String(text) if text == "unrestricted" => Ok(()),
         Value::String(text) if text == "blocked" => {
             if queries.is_some_and(|value| Queries::of(value) == Queries::Native) {
                 return Err(unparsable("view-data"));
             }
-            Err(paid_permissions("blocked"))
+            if advanced { Ok(()) } else { Err(paid_permissions("blocked")) }
         }
         Value::String(text) if text == "impersonated" => Err(paid_feature("Connection Impersonation")),
         Value::Object(_) if view.to_string().contains("sandboxed") => Err(paid_feature("Sandboxes")),

@@ -149,7 +149,7 @@ fn origin(state: &State, call: &Call, parameter: &Value, field: Option<i64>) -> 
             let caller = state.caller(call)?;
             let card_id = config["card_id"].as_i64().unwrap_or(0);
             let card = state.readable_card(&caller, card_id)?;
-            let plan = plan_card(state, card, &[], "question");
+            let plan = plan_card(state, card, &[], "question").seen_by(state, &caller, card);
             let column = config["value_field"][1].as_str().unwrap_or_default();
             Ok(Origin::Card(Box::new(plan), column.to_owned()))
         }

@@ -53,7 +53,7 @@ async fn card_run(server: &Server, call: &Call, card: &str, format: Option<&str>
     let plan = server.read(|state| {
         let caller = state.caller(call)?;
         let card = state.readable_card(&caller, id(card)?)?;
-        Ok::<_, Reply>(plan_card(state, card, &sent_parameters(call), context))
+        Ok::<_, Reply>(plan_card(state, card, &sent_parameters(call), context).seen_by(state, &caller, card))
     })?;
     finish(server, plan, format).await
 }
@@ -66,7 +66,8 @@ async fn dashcard_run(server: &Server, call: &Call, ids: [&str; 3], format: Opti
         let card = card_on(state, dashboard, id(ids[1])?, id(ids[2])?)?;
         let card_id = card.1.id;
         state.readable_card(&caller, card_id)?;
-        plan_dashcard(state, dashboard, card.0, card.1, &sent_parameters(call), context)
+        let plan = plan_dashcard(state, dashboard, card.0, card.1, &sent_parameters(call), context)?;
+        Ok(plan.seen_by(state, &caller, card.1))
     })?;
     finish(server, plan, format).await
 }
@@ -81,14 +82,23 @@ async fn adhoc(server: &Server, call: &Call, format: Option<&str>) -> Answer {
         let given = given_for(&query, None, &sent.unwrap_or_default());
         let mut plan = plan_query(state, &query, given, context, None);
         if !may_ask(state, &caller, &query) {
-            plan.details = Err(Refusal {
-                text: "You do not have permissions to run this query.".into(),
-                kind: "missing-required-permissions",
-            });
+            plan.details = Err(not_permitted());
         }
         Ok::<_, Reply>(plan)
     })?;
     finish(server, plan, format).await
+}
+
+impl Plan {
+    /// Reading a question is enough to run it, but for who is shut out of its database.
+    pub(super) fn seen_by(self, state: &State, caller: &Caller, card: &Card) -> Self {
+        let seen = state.views(caller, queries::database(&card.query));
+        if seen { self } else { Self { details: Err(not_permitted()), ..self } }
+    }
+}
+
+fn not_permitted() -> Refusal {
+    Refusal { text: "You do not have permissions to run this query.".into(), kind: "missing-required-permissions" }
 }
 
 /// Whether somebody may run a query that is saved nowhere.

@@ -1,6 +1,6 @@
 //! The socket, the state behind it, and its file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +50,8 @@ pub struct Options {
     pub setup_token: Option<String>,
     /// Settings given by the server's environment, by key. Default: none.
     pub environment: BTreeMap<String, Value>,
+    /// Paid features that the licence has, by their names in `token-features`. Default: none.
+    pub features: BTreeSet<String>,
 }
 
 impl Default for Options {
@@ -61,6 +63,7 @@ impl Default for Options {
             port: None,
             setup_token: None,
             environment: BTreeMap::new(),
+            features: BTreeSet::new(),
         }
     }
 }
@@ -122,6 +125,7 @@ impl Metabase {
             }
         };
         state.environment = options.environment;
+        state.features = options.features;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port.unwrap_or(0)));
         let listener = TcpListener::bind(address).await.with_context(|| format!("failed to listen on `{address}`"))?;
         let base_url = format!("http://{}", listener.local_addr()?);

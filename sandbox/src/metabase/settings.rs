@@ -218,7 +218,7 @@ pub(super) fn properties(state: &State, call: &Call) -> Reply {
         "tenants",
     ];
     let features: Map<String, Value> =
-        features.into_iter().map(|feature| (feature.to_owned(), Value::Bool(false))).collect();
+        features.into_iter().map(|name| (name.to_owned(), Value::Bool(state.features.contains(name)))).collect();
     answer.insert("email-configured?".into(), json!(state.smtp_configured()));
     answer.insert("setup-token".into(), json!(state.setup_token));
     answer.insert("has-user-setup".into(), json!(state.has_user_setup()));

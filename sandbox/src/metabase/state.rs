@@ -3,7 +3,7 @@
 //! Ids are handed out in order and never again. Maps are ordered, so that the
 //! same calls leave the same state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,9 @@ pub(super) struct State {
     /// Settings that the server was started with; nobody changes them.
     #[serde(skip)]
     pub(super) environment: BTreeMap<String, Value>,
+    /// Paid features of the licence.
+    #[serde(skip)]
+    pub(super) features: BTreeSet<String>,
     pub(super) last_ids: BTreeMap<String, i64>,
     pub(super) setup_token: Option<String>,
     pub(super) settings: BTreeMap<String, Value>,
