@@ -49,9 +49,9 @@ impl Error {
         match self {
             Self::Reach(error) => error.hint(),
             Self::Url { .. } => Some("write e.g. http://metabase:3000"),
-            Self::Refused { status, .. } if *status == StatusCode::PAYMENT_REQUIRED => {
-                Some("this needs a paid edition of Metabase; please report it: nothing we do should")
-            }
+            Self::Refused { status, .. } if *status == StatusCode::PAYMENT_REQUIRED => Some(
+                "this needs a paid edition of Metabase: look at `metabase.isolation`; where it says `collections`, please report it",
+            ),
             Self::Refused { .. } | Self::Shape { .. } => None,
         }
     }

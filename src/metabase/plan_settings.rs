@@ -57,16 +57,20 @@ impl Planning<'_> {
 
     fn mail(&mut self, wanted: &Mail) {
         const NONE: &Value = &Value::Null;
-        let found = |key: &str| self.actual.settings.get(key).map_or(NONE, |setting| &setting.value);
+        let setting = |key: &str| self.actual.settings.get(key);
+        let found = |key: &str| setting(key).map_or(NONE, |setting| &setting.value);
+        // The environment gives it and nobody tells what it is: nothing can be said of it.
+        let unseen = |key: &str| setting(key).is_some_and(|found| found.variable.is_some() && found.value.is_null());
         let mut changes: Vec<Change> = wanted
             .server
             .iter()
-            .filter(|(key, value)| !same(found(key), value))
+            .filter(|(key, value)| !unseen(key) && !same(found(key), value))
             .map(|(key, value)| Change::new(key, found(key).clone(), value.clone()))
             .collect();
         let known = self.objects.get(&(Kind::Setting, MAIL.to_owned()));
         let there = found(MAIL_PASSWORD).as_str();
         let password = match (&wanted.password_mark, there) {
+            _ if unseen(MAIL_PASSWORD) => None,
             (None, None) => None,
             (None, Some(_)) => Some(Change::new("password", "set", Value::Null)),
             (Some(_), None) => Some(Change::new("password", Value::Null, "set")),

@@ -231,6 +231,7 @@ pub(super) fn properties(state: &State, call: &Call) -> Reply {
 fn shown(state: &State, key: &str) -> Value {
     let value = state.setting(key);
     match value.as_str() {
+        Some(_) if SECRETS.contains(&key) && state.environment.contains_key(key) => Value::Null,
         Some(secret) if SECRETS.contains(&key) => {
             let end: String = secret.chars().rev().take(2).collect();
             let end: String = end.chars().rev().collect();

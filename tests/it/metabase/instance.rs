@@ -128,6 +128,8 @@ async fn what_the_environment_gives_is_told_and_not_planned() {
         ("start-of-week", json!("sunday")),
         ("report-timezone", json!("America/New_York")),
         ("email-smtp-port", json!(2525)),
+        // Nobody tells what it is, so nothing is said of it.
+        ("email-smtp-password", json!("theirs")),
     ];
     let environment: BTreeMap<String, Value> = given.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let mut world = World::with(Chain::small().await, Options { environment, ..Options::default() }).await;
@@ -135,7 +137,7 @@ async fn what_the_environment_gives_is_told_and_not_planned() {
     world.settle().await;
     let notes = world.plan().await.notes.join("\n");
     insta::assert_snapshot!(notes, @r"
-    Metabase's mail server is given by its environment (MB_EMAIL_SMTP_PORT) and differs in email-smtp-host, email-smtp-port, email-smtp-username, password
+    Metabase's mail server is given by its environment (MB_EMAIL_SMTP_PORT) and differs in email-smtp-host, email-smtp-port, email-smtp-username
     the setting `start-of-week` is given by Metabase's environment (MB_START_OF_WEEK): it is `sunday` and should be `monday`
     ");
     assert_eq!(world.setting("session-timeout")["amount"], 480, "the rest is written");
