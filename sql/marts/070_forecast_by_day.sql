@@ -15,7 +15,8 @@ SELECT
     f.model,
     f.made_on,
     ((f.upper_80 - f.lower_80) / 2.563103)::double precision AS deviation,
-    coalesce(m.correlation, 0.3) AS correlation
+    -- A table made by an earlier version has no such column until its next forecast.
+    coalesce((to_jsonb(m) ->> 'correlation')::double precision, 0.3) AS correlation
 FROM forecast AS f
 LEFT JOIN forecast_models AS m ON m.store_id = f.store_id AND m.series = f.series
 LEFT JOIN sales_days AS a ON a.store_id = f.store_id AND a.business_date = f.business_date

@@ -50,7 +50,7 @@ impl Chain {
 /// Everything that a loaded world holds, but for the parts of partitioned tables (which
 /// are `closed` each) and the counters of `ops`. A new table, view or function fails the
 /// test until somebody has put it here with its rule.
-const BRAND: [(&str, &str); 46] = [
+const BRAND: [(&str, &str); 55] = [
     ("view as_of", "by store"),
     ("table calendar", "every reader of the brand"),
     ("function calendar_as_of", "every reader of the brand"),
@@ -61,6 +61,7 @@ const BRAND: [(&str, &str); 46] = [
     ("table daily_store_metrics", "by store"),
     ("function daily_store_metrics_as_of", "by store"),
     ("function daily_store_metrics_restatements", "closed"),
+    ("view dayparts", "every reader of the brand"),
     ("table forecast", "by store"),
     ("function forecast_as_of", "by store"),
     ("function forecast_restatements", "closed"),
@@ -80,6 +81,7 @@ const BRAND: [(&str, &str); 46] = [
     ("view forecast_quality", "by store"),
     ("view hours_by_week", "by store"),
     ("view labor_by_day", "by store"),
+    ("view labor_by_daypart", "by store"),
     ("table labor_plan", "by store"),
     ("function labor_plan_as_of", "by store"),
     ("function labor_plan_restatements", "closed"),
@@ -93,12 +95,19 @@ const BRAND: [(&str, &str); 46] = [
     ("function sales_channel_as_of", "by store"),
     ("function sales_channel_restatements", "closed"),
     ("view sales_days", "by store"),
+    ("table staffing", "by store"),
+    ("function staffing_as_of", "by store"),
+    ("function staffing_restatements", "closed"),
+    ("view staffing_by_day", "by store"),
+    ("view staffing_by_daypart", "by store"),
+    ("table staffing_curves", "by store"),
+    ("function staffing_curves_as_of", "by store"),
     ("table store_hours", "by store"),
     ("function store_hours_as_of", "by store"),
     ("table stores", "by store"),
     ("function stores_as_of", "by store"),
 ];
-const HISTORY: [(&str, &str); 14] = [
+const HISTORY: [(&str, &str); 16] = [
     ("table calendar", "every reader of the brand"),
     ("table clock_in_out", "by store"),
     ("table daily_store_metrics", "by store"),
@@ -111,6 +120,8 @@ const HISTORY: [(&str, &str); 14] = [
     ("view known_loads", "every reader of the brand"),
     ("table labor_plan", "by store"),
     ("table sales_channel", "by store"),
+    ("table staffing", "by store"),
+    ("table staffing_curves", "by store"),
     ("table store_hours", "by store"),
     ("table stores", "by store"),
 ];

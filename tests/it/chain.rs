@@ -53,11 +53,22 @@ async fn a_workbook_becomes_a_number_that_only_its_manager_sees_and_twice_change
     assert_eq!(forecast.code, 0, "{}", forecast.log);
     assert_eq!(forecast.json["horizon_days"], 35);
     let series = forecast.json["series"].as_u64().unwrap();
-    let forecast = "SELECT count(DISTINCT (brand, store_id)) || ' ' || max(lead_days) FROM mart_all.forecast";
+    let forecast = "SELECT count(DISTINCT (brand, store_id, series)) || ' ' || max(lead_days) FROM mart_all.forecast";
     assert_eq!(world.text(forecast).await, format!("{series} 35"));
-    let apart = "SELECT count(*) FROM (SELECT FROM mart_all.forecast GROUP BY brand, store_id, business_date
+    let apart = "SELECT count(*) FROM (SELECT FROM mart_all.forecast GROUP BY brand, store_id, series, business_date
                  HAVING sum(mean) FILTER (WHERE daypart <> 'Day') <> sum(mean) FILTER (WHERE daypart = 'Day')) AS days";
     assert_eq!(world.text(apart).await, "0", "dayparts add up to the day to the cent");
+    let split = "SELECT count(*) || ' ' || count(*) FILTER (WHERE parts.hours <> punches.hours) FROM (
+                     SELECT store_id, business_date, round(sum(labor_hours), 2) AS hours
+                     FROM mart_harbor.labor_by_daypart WHERE open_punches = 0 GROUP BY 1, 2) AS parts
+                 JOIN (SELECT store_id, business_date,
+                              round(sum(extract(epoch FROM clocked_out_at - clocked_in_at)) / 3600, 2) AS hours
+                       FROM mart_harbor.clock_in_out GROUP BY 1, 2) AS punches USING (store_id, business_date)";
+    let split = world.text(split).await;
+    let (days, apart) = split.split_once(' ').unwrap();
+    assert!(days.parse::<u32>().unwrap() > 100 && apart == "0", "dayparts of punches add up to the punches: {split}");
+    let hours = "SELECT count(*) FROM mart_all.staffing WHERE daypart <> 'Day' AND required_hours < 2 * open_hours";
+    assert_eq!(world.text(hours).await, "0", "never fewer than two while open");
     let people = world.folder().join("people.csv");
     std::fs::write(&people, world.truth.people_csv()).unwrap();
     let people = people.display().to_string();

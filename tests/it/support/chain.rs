@@ -79,6 +79,21 @@ CREATE TABLE forecast_accuracy (store_id text, series text, business_date date, 
 INSERT INTO forecast_accuracy
 SELECT store_id, series, business_date - 7, daypart, 7, mean, median, lower_80, upper_80, lower_95, upper_95, mean + 5, 1
 FROM forecast WHERE business_date <= '2025-12-05';
+CREATE TABLE labor_plan (store_id text, week_start date, day_of_week bigint, business_date date, daypart text,
+    planned_headcount bigint, planned_hours numeric(8, 2), wage numeric(8, 2), labor_share numeric(8, 4), load_id bigint,
+    PRIMARY KEY (store_id, business_date, daypart));
+INSERT INTO labor_plan
+SELECT store_id, '2025-11-24', extract(isodow FROM d), d::date, daypart, 3, 11, 15.5, 0.28, 1
+FROM stores, generate_series(date '2025-11-24', date '2025-12-07', '1 day') AS d, unnest(ARRAY['Lunch', 'Dinner']) AS daypart;
+CREATE TABLE staffing (store_id text, series text, business_date date, daypart text, lead_days bigint,
+    demand numeric(14, 2), staffed_demand numeric(14, 2), open_hours numeric(14, 2), fixed_hours numeric(14, 2),
+    required_hours numeric(14, 2), lower_hours numeric(14, 2), upper_hours numeric(14, 2), crew_hours numeric(14, 2),
+    heads bigint, made_on date, load_id bigint, PRIMARY KEY (store_id, series, business_date, daypart));
+INSERT INTO staffing
+SELECT store_id, 'required_hours', d::date, daypart, 1, parts * 60, parts * 64, parts * 4, 0, parts * (8 + store_id::int % 3),
+       parts * 7, parts * 13, parts * 12, 3, '2025-11-28', 1
+FROM stores, generate_series(date '2025-11-29', date '2025-12-31', '1 day') AS d,
+     (VALUES ('Lunch', 1), ('Dinner', 1), ('Day', 2)) AS p(daypart, parts);
 RESET search_path;
 ANALYZE;
 ";

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use storekeeper::access;
 use storekeeper::ids::BrandId;
-use storekeeper::pipelines::{forecast_tables, read_all};
+use storekeeper::pipelines::{forecast_tables, read_all, staffing_tables};
 use storekeeper::settings::{self, Wall};
 use storekeeper::warehouse::{Kept, Table, WriteDisposition, maintain, marts};
 
@@ -39,6 +39,12 @@ FROM stores, generate_series(date ':first', date '2026-01-31', '1 day') AS d,
 INSERT INTO forecast_accuracy (store_id, series, business_date, daypart, lead_days, mean, lower_80, upper_80, actual, load_id, file_id)
 SELECT store_id, 'net_sales', business_date, daypart, lead, mean, lower_80, upper_80, 100, 1, 1
 FROM forecast, unnest(ARRAY[1, 7, 14, 28, 35]) AS lead WHERE business_date <= ':last';
+INSERT INTO labor_plan (store_id, week_start, day_of_week, business_date, daypart, planned_headcount, planned_hours, wage, load_id, file_id)
+SELECT store_id, d::date - extract(isodow FROM d)::int + 1, extract(isodow FROM d), d::date, 'Lunch', 4, 16, 15, 1, 1
+FROM stores, generate_series(date ':first', date '2025-12-07', '1 day') AS d;
+INSERT INTO staffing (store_id, series, business_date, daypart, lead_days, demand, required_hours, lower_hours, upper_hours, crew_hours, heads, made_on, load_id, file_id)
+SELECT store_id, 'required_hours', d::date, daypart, greatest(d::date - date '2025-11-28', 1), 80, 15, 13, 17, 16, 4, '2025-11-28', 1, 1
+FROM stores, generate_series(date ':first', date '2026-01-31', '1 day') AS d, unnest(ARRAY['Day', 'Lunch', 'Dinner']) AS daypart;
 INSERT INTO forecast_models (store_id, series, status, wape, flags, made_on, load_id, file_id)
 SELECT store_id, 'net_sales', 'forecast', 0.1, '', '2025-11-28', 1, 1 FROM stores;
 ";
@@ -106,7 +112,7 @@ async fn every_question_of_a_dashboard_reads_the_months_it_is_about_by_index() {
         assert_ne!(table.disposition, WriteDisposition::Append);
         kept.push(Kept { brand: brand.clone(), table, archive_after_months: None });
     }
-    for table in forecast_tables(&brand) {
+    for table in forecast_tables(&brand).into_iter().chain(staffing_tables(&brand)) {
         kept.push(Kept { brand: brand.clone(), table, archive_after_months: None });
     }
     let mut connection = warehouse.pool().acquire().await.unwrap();
