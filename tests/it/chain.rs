@@ -135,7 +135,7 @@ async fn a_brand_has_every_table_before_its_first_load_and_head_office_keeps_rea
     let world = World::start(12).await;
     let made = world.storekeeper(&["db", "migrate"]);
     let tables = made.json["tables_made"].as_array().unwrap();
-    assert_eq!((made.code, tables.len()), (0, 2 * (PIPELINES.len() + 5)), "{}", made.json);
+    assert_eq!((made.code, tables.len()), (0, 2 * (PIPELINES.len() + 7)), "{}", made.json);
     assert_eq!(world.text("SELECT count(*) FROM mart_all.sales_channel").await, "0");
     assert_eq!(world.storekeeper(&["db", "migrate"]).json["tables_made"], Value::from(Vec::<Value>::new()));
     let run = world.storekeeper(&["run", "stores", "sales_channel", "--brand", "mesa"]);

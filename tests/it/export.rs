@@ -14,7 +14,7 @@ use crate::support::world::{Answer, World};
 const TABLE: &str = "sk_salesforecast";
 const MANY: &str = "POST *UpsertMultiple";
 const BATCH: &str = "POST */$batch";
-const RUN: [&str; 4] = ["export", "run", "--brand", "mesa"];
+const RUN: [&str; 5] = ["export", "run", "sales_channel", "--brand", "mesa"];
 
 /// A forecast of `stores` stores for thirty days and two dayparts, as a forecast leaves it.
 async fn forecast(stores: u32) -> World {
@@ -55,7 +55,7 @@ async fn wanted(world: &World) -> BTreeMap<String, String> {
     let rows: Vec<(String, String)> = sqlx::query_as(
         "SELECT store_id || '_' || to_char(business_date, 'YYYYMMDD') || '_' || daypart,
                 concat_ws(' ', store_id, business_date, daypart, mean::numeric(14, 4), lower_80::numeric(14, 4), model)
-         FROM mart_mesa.forecast WHERE daypart <> 'Day'",
+         FROM mart_mesa.forecast WHERE series = 'net_sales' AND daypart <> 'Day'",
     )
     .fetch_all(&world.pool)
     .await
@@ -91,7 +91,7 @@ async fn a_forecast_reaches_dataverse_to_the_cent_and_goes_there_once() {
          WHERE store_id || '_' || to_char(business_date, 'YYYYMMDD') || '_' || daypart = '{one}'"
     );
     change(&world, &sql).await;
-    let plan = world.storekeeper(&["export", "plan", "--brand", "mesa"]);
+    let plan = world.storekeeper(&["export", "plan", "sales_channel", "--brand", "mesa"]);
     let plan = &plan.json["exports"][0];
     assert_eq!((&plan["created"], &plan["changed"], &plan["deleted"]), (&0.into(), &1.into(), &0.into()), "{plan}");
     assert_eq!(organisation(&world).versions(TABLE), versions, "a plan sends nothing");

@@ -177,7 +177,7 @@ async fn a_fresh_instance_is_filled_and_proven() {
     let plan = world.plan().await;
     assert_eq!(about(&plan, Action::Create, "group").len(), 1 + 2 + 3 + 6 + 2 + 1, "{plan}");
     assert_eq!(about(&plan, Action::Create, "connection").len(), 1 + 2 + 3 + 6, "{plan}");
-    assert_eq!(about(&plan, Action::Create, "dashboard").len(), 2 * (1 + 2) + 3 * 3 + 2 * 6, "{plan}");
+    assert_eq!(about(&plan, Action::Create, "dashboard").len(), 2 * (1 + 2) + 3 * 3 + 3 * 6, "{plan}");
     assert_eq!(about(&plan, Action::Create, "person").len(), 6, "{plan}");
     world.settle().await;
     let audit = world.audit().await;
@@ -525,7 +525,7 @@ async fn a_broken_apply_is_taken_up_where_it_ended() {
     let snapshot = world.metabase.snapshot();
     assert_eq!(
         snapshot["dashboards"].as_object().unwrap().values().filter(|board| board["archived"] == false).count(),
-        27
+        33
     );
 }
 
