@@ -49,7 +49,7 @@ async fn every_dashboard_is_drawn_from_its_own_stores_numbers() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();
     let drawn = world.preview(folder.path(), None, None).await;
-    assert_eq!(drawn.pages.len(), 2 * (1 + 2) + 3 * 3 + 2 * 6);
+    assert_eq!(drawn.pages.len(), 2 * (1 + 2) + 3 * 3 + 3 * 6);
     assert!(!drawn.failed(), "{drawn}");
     let page = |file: &str| std::fs::read_to_string(folder.path().join(file)).unwrap();
     let morning = page("store_morning-store-harbor-000101.html");
