@@ -13,17 +13,24 @@ SELECT
     h.heads,
     p.planned_hours AS scheduled_hours,
     p.planned_hours - h.required_hours AS over_hours,
-    f.mean AS usual_hours,
-    w.labor_hours AS worked_hours,
+    f.hours AS usual_hours,
+    w.hours AS worked_hours,
     h.lead_days,
     h.made_on
 FROM staffing AS h
 JOIN dayparts AS d ON d.daypart = h.daypart
 LEFT JOIN labor_plan AS p
     ON p.store_id = h.store_id AND p.business_date = h.business_date AND p.daypart = h.daypart
-LEFT JOIN forecast AS f
-    ON f.store_id = h.store_id AND f.business_date = h.business_date AND f.daypart = h.daypart
-    AND f.series = 'labor_hours'
-LEFT JOIN labor_by_daypart AS w
-    ON w.store_id = h.store_id AND w.business_date = h.business_date AND w.daypart = h.daypart
+-- Looked up day by day: joined, all days there are would be looked through.
+LEFT JOIN LATERAL (
+    SELECT max(x.mean) AS hours
+    FROM forecast AS x
+    WHERE x.store_id = h.store_id AND x.business_date = h.business_date AND x.daypart = h.daypart
+      AND x.series = 'labor_hours'
+) AS f ON true
+LEFT JOIN LATERAL (
+    SELECT sum(x.labor_hours) AS hours
+    FROM labor_by_daypart AS x
+    WHERE x.store_id = h.store_id AND x.business_date = h.business_date AND x.daypart = h.daypart
+) AS w ON true
 WHERE h.series = 'required_hours'

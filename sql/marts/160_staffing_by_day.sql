@@ -14,24 +14,32 @@ SELECT
     v.scheduled_hours,
     v.net_variance,
     v.absolute_variance,
-    u.mean AS usual_hours,
+    f.hours AS usual_hours,
     m.labor_hours AS worked_hours,
-    f.forecast AS expected_sales,
+    f.sales AS expected_sales,
     h.demand AS expected_orders,
     coalesce(v.planned_wage, w.wage) AS wage,
-    round(h.required_hours * coalesce(v.planned_wage, w.wage) / nullif(f.forecast, 0), 4) AS required_percent,
-    round(v.scheduled_hours * coalesce(v.planned_wage, w.wage) / nullif(f.forecast, 0), 4) AS scheduled_percent,
-    round(f.forecast / nullif(h.required_hours, 0), 2) AS sales_per_required_hour,
-    round(f.forecast / nullif(v.scheduled_hours, 0), 2) AS sales_per_scheduled_hour,
+    round(h.required_hours * coalesce(v.planned_wage, w.wage) / nullif(f.sales, 0), 4) AS required_percent,
+    round(v.scheduled_hours * coalesce(v.planned_wage, w.wage) / nullif(f.sales, 0), 4) AS scheduled_percent,
+    round(f.sales / nullif(h.required_hours, 0), 2) AS sales_per_required_hour,
+    round(f.sales / nullif(v.scheduled_hours, 0), 2) AS sales_per_scheduled_hour,
     h.lead_days,
     h.made_on
 FROM staffing AS h
 JOIN stores AS s ON s.store_id = h.store_id
-LEFT JOIN forecast_by_day AS f ON f.store_id = h.store_id AND f.business_date = h.business_date
-LEFT JOIN forecast AS u
-    ON u.store_id = h.store_id AND u.business_date = h.business_date AND u.daypart = 'Day'
-    AND u.series = 'labor_hours'
-LEFT JOIN daily_store_metrics AS m ON m.store_id = h.store_id AND m.business_date = h.business_date
+-- Looked up day by day: joined, all days there are would be looked through.
+LEFT JOIN LATERAL (
+    SELECT
+        max(x.mean) FILTER (WHERE x.series = 'net_sales') AS sales,
+        max(x.mean) FILTER (WHERE x.series = 'labor_hours') AS hours
+    FROM forecast AS x
+    WHERE x.store_id = h.store_id AND x.business_date = h.business_date AND x.daypart = 'Day'
+) AS f ON true
+LEFT JOIN LATERAL (
+    SELECT sum(x.labor_hours) AS labor_hours
+    FROM daily_store_metrics AS x
+    WHERE x.store_id = h.store_id AND x.business_date = h.business_date
+) AS m ON true
 LEFT JOIN LATERAL (
     SELECT
         sum(p.planned_hours) AS scheduled_hours,
