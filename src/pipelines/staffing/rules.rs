@@ -90,7 +90,7 @@ impl Default for Holding {
 impl Holding {
     /// The share of days on which the hours should suffice.
     pub(super) fn share(&self) -> f64 {
-        // Rules that cannot be are refused when they are read.
+        // Each rule was checked when it was read; two that together say that nothing costs anything say nothing.
         critical_share(self.hour_too_few, self.hour_too_many).unwrap_or(0.6).clamp(0.01, 0.99)
     }
 
