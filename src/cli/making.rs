@@ -1,9 +1,11 @@
 //! What follows a load: forecasts of its table, hours of work for what they expect, and their exports.
 
+use std::collections::BTreeSet;
+
 use super::Failure;
 use super::export::export_after;
 use crate::app::App;
-use crate::ids::BrandId;
+use crate::ids::{BrandId, PipelineName};
 use crate::pipelines::{Engine, Error, Follows, ForecastOf, Pipeline, RunReport, StaffingOf, Trigger};
 
 /// Makes what rests on tables.
@@ -91,19 +93,21 @@ pub(super) async fn make_stale_again(
     let stale = engine.stale().await?;
     let making = Making { app, engine, pipelines, trigger: Trigger::Undo };
     let mut made = MadeSoFar::default();
-    for pipeline in pipelines {
-        for of in &pipeline.definition.forecasts {
-            for (_, brand) in stale.iter().filter(|(name, _)| *name == of.pipeline()) {
-                if making.forecast(pipeline, of, brand, &mut made).await? {
-                    made.runs.extend(export_after(engine, pipeline, brand, Follows::Forecast, Trigger::Undo).await?);
-                }
+    let brands: BTreeSet<&BrandId> = stale.iter().map(|(_, brand)| brand).collect();
+    for brand in brands {
+        let is_stale = |name: PipelineName| stale.iter().any(|(one, of)| *one == name && of == brand);
+        for pipeline in pipelines {
+            let again: Vec<&ForecastOf> =
+                pipeline.definition.forecasts.iter().filter(|of| is_stale(of.pipeline())).collect();
+            let mut fine = !again.is_empty();
+            for of in again {
+                fine &= making.forecast(pipeline, of, brand, &mut made).await?;
+            }
+            if fine {
+                made.runs.extend(export_after(engine, pipeline, brand, Follows::Forecast, Trigger::Undo).await?);
             }
         }
-    }
-    for brand in app.settings.brands.keys() {
-        let is_stale =
-            |of: &StaffingOf| stale.iter().any(|(name, of_brand)| *name == of.pipeline() && of_brand == brand);
-        making.hours(brand, &mut made, |_, of| is_stale(of)).await?;
+        making.hours(brand, &mut made, |_, of| is_stale(of.pipeline())).await?;
     }
     Ok(made.runs)
 }

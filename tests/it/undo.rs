@@ -232,7 +232,15 @@ async fn a_forecast_goes_with_the_load_it_was_made_of_and_is_made_again() {
     let other = StandIns::start(&generator::World::generate(&other), now, None).await.unwrap();
     let (site, folder, name) = ("sites/mesa", "BI Import", "Sales Channel - Daily.xlsx");
     world.stand_ins.graph.put_file(site, folder, name, other.graph.file(site, folder, name).unwrap(), now);
-    let succeeded = ["forecast_net_sales mesa: succeeded", "export_sales_channel mesa: succeeded"];
+    let succeeded = [
+        "forecast_labor_hours mesa: nothing_new",
+        "forecast_net_sales mesa: succeeded",
+        "forecast_orders mesa: succeeded",
+        "export_sales_channel mesa: succeeded",
+        // Nothing was worked yet.
+        "staffing_required_hours mesa: nothing_new",
+        "export_clock_in_out mesa: nothing_new",
+    ];
     let bad = world.storekeeper(&run);
     let bad = bad.run("sales_channel", "mesa");
     assert!(bad["rows_updated"].as_u64().unwrap() > 0, "{bad}");
@@ -243,10 +251,17 @@ async fn a_forecast_goes_with_the_load_it_was_made_of_and_is_made_again() {
 
     let bad = bad["run_id"].to_string();
     world.crash(&["undo", &bad], "undo_committed");
-    assert_eq!(world.text("SELECT string_agg(pipeline, ' ') FROM ops.stale").await, "forecast_net_sales");
+    assert_eq!(
+        world.text("SELECT string_agg(pipeline, ' ' ORDER BY pipeline) FROM ops.stale").await,
+        "forecast_net_sales forecast_orders"
+    );
     let undone = world.storekeeper(&["undo", &bad]);
     assert_eq!(undone.code, 0, "{}", undone.log);
-    let again = ["forecast_net_sales mesa: nothing_new", "export_sales_channel mesa: succeeded"];
+    let again = [
+        "forecast_net_sales mesa: nothing_new",
+        "forecast_orders mesa: nothing_new",
+        "export_sales_channel mesa: succeeded",
+    ];
     assert_eq!(undone.runs(), again, "the forecast of before is there again, and was sent again");
     assert_eq!(world.text("SELECT count(*) FROM ops.stale").await, "0");
     assert_eq!(world.digest().await, before);
