@@ -46,7 +46,7 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     let mut made = MadeSoFar::default();
     for brand in &brands {
         for pipeline in pipelines.iter().filter(|pipeline| pipeline.serves(brand)) {
-            making.forecasts(pipeline, brand, &mut made).await?;
+            making.forecasts(pipeline, brand, &mut made, |_| true).await?;
         }
         making.hours(brand, &mut made, |_, _| true).await?;
     }

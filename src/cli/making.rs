@@ -29,15 +29,17 @@ pub(super) struct MadeSoFar {
 }
 
 impl Making<'_> {
-    /// Forecasts each series of a pipeline, and exports them when all stand.
+    /// Forecasts each series of a pipeline that `wanted` picks, and exports them when all stand.
     pub(super) async fn forecasts(
         &self,
         pipeline: &Pipeline,
         brand: &BrandId,
         made: &mut MadeSoFar,
+        wanted: impl Fn(&ForecastOf) -> bool,
     ) -> Result<(), Error> {
-        let mut fine = true;
-        for of in &pipeline.definition.forecasts {
+        let forecasts: Vec<&ForecastOf> = pipeline.definition.forecasts.iter().filter(|of| wanted(of)).collect();
+        let mut fine = !forecasts.is_empty();
+        for of in forecasts {
             fine &= self.forecast(pipeline, of, brand, made).await?;
         }
         if fine {
@@ -97,15 +99,7 @@ pub(super) async fn make_stale_again(
     for brand in brands {
         let is_stale = |name: PipelineName| stale.iter().any(|(one, of)| *one == name && of == brand);
         for pipeline in pipelines {
-            let again: Vec<&ForecastOf> =
-                pipeline.definition.forecasts.iter().filter(|of| is_stale(of.pipeline())).collect();
-            let mut fine = !again.is_empty();
-            for of in again {
-                fine &= making.forecast(pipeline, of, brand, &mut made).await?;
-            }
-            if fine {
-                made.runs.extend(export_after(engine, pipeline, brand, Follows::Forecast, Trigger::Undo).await?);
-            }
+            making.forecasts(pipeline, brand, &mut made, |of| is_stale(of.pipeline())).await?;
         }
         making.hours(brand, &mut made, |_, of| is_stale(of.pipeline())).await?;
     }

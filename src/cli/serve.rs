@@ -169,7 +169,7 @@ async fn after(app: &App, engine: &Engine, pipelines: &[Pipeline], pipeline: &Pi
 
 /// Makes what rests on a pipeline's table, and hours of work for the demand that it forecasts.
 async fn make(making: &Making<'_>, pipeline: &Pipeline, brand: &BrandId, made: &mut MadeSoFar) -> Result<(), Error> {
-    making.forecasts(pipeline, brand, made).await?;
+    making.forecasts(pipeline, brand, made, |_| true).await?;
     let forecasts = |series: &str| pipeline.definition.forecasts.iter().any(|of| of.series == series);
     making.hours(brand, made, |one, of| one.name == pipeline.name || forecasts(&of.demand)).await
 }

@@ -463,7 +463,7 @@ impl<'a> Applying<'a> {
 /// What is to go and is gone already went.
 pub(super) fn gone(outcome: Result<(), client::Error>) -> Result<(), client::Error> {
     match outcome {
-        Err(error) if error.status().is_some_and(|status| status.as_u16() == 404) => Ok(()),
+        Err(error) if error.is_gone() => Ok(()),
         other => other,
     }
 }

@@ -140,9 +140,7 @@ fn wrong(
         Some(target) => match dashboards.get(target) {
             Some(opens) => (target.as_str(), opens),
             None => {
-                let near = dashboards.keys().map(|known| (strsim::damerau_levenshtein(known, target), known)).min();
-                let near = near.filter(|(distance, _)| *distance <= 6);
-                let near = near.map(|(_, near)| format!("; did you mean `{near}`?")).unwrap_or_default();
+                let near = content::did_you_mean(dashboards.keys(), target);
                 wrong.push(format!("{at} opens the unknown dashboard `{target}`{near}"));
                 return wrong;
             }

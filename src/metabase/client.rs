@@ -67,6 +67,11 @@ impl Error {
         }
     }
 
+    /// Whether what was asked for is not there.
+    pub(super) fn is_gone(&self) -> bool {
+        self.status() == Some(StatusCode::NOT_FOUND)
+    }
+
     /// The status, where there was an answer.
     pub fn status(&self) -> Option<StatusCode> {
         match self {

@@ -302,3 +302,10 @@ impl Dashboard {
         self.cards.iter().filter_map(|card| card.question.as_ref()).chain(lists)
     }
 }
+
+/// Ends a message about an unknown name with the known one that is spelled most alike, if one is.
+pub(super) fn did_you_mean<'a>(known: impl Iterator<Item = &'a String>, name: &str) -> String {
+    let near = known.map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
+    let near = near.filter(|(distance, _)| *distance <= 6);
+    near.map(|(_, near)| format!("; did you mean `{near}`?")).unwrap_or_default()
+}

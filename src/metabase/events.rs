@@ -192,7 +192,7 @@ async fn open(client: &Client, ledger: &Ledger<'_>, line: &Line) -> Result<Found
 pub(super) async fn read(client: &Client, id: i64) -> Result<Option<Value>, Error> {
     match client.get(&format!("api/timeline/{id}?include=events")).await {
         Ok(found) => Ok(Some(found)),
-        Err(error) if error.status().is_some_and(|status| status.as_u16() == 404) => Ok(None),
+        Err(error) if error.is_gone() => Ok(None),
         Err(error) => Err(Error::Metabase(error)),
     }
 }

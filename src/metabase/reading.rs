@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::clicks;
-use super::content::{Content, Dashboard, Front, Problem, Question, Readers, ValueKind};
+use super::content::{Content, Dashboard, Front, Problem, Question, Readers, ValueKind, did_you_mean};
 
 const DISPLAYS: &[&str] = &[
     "line",
@@ -198,20 +198,9 @@ impl Reading {
         self.check_parameters(file, text, dashboard, questions);
         for question in dashboard.questions() {
             if !questions.contains_key(question) {
-                let near = questions
-                    .keys()
-                    .map(|known| (strsim::damerau_levenshtein(known, question), known))
-                    .min()
-                    .filter(|(distance, _)| *distance <= 6);
+                let near = did_you_mean(questions.keys(), question);
                 let line = line_of(&format!("\"{question}\""));
-                self.refuse(
-                    file,
-                    line,
-                    match near {
-                        Some((_, near)) => format!("unknown question `{question}`; did you mean `{near}`?"),
-                        None => format!("unknown question `{question}`"),
-                    },
-                );
+                self.refuse(file, line, format!("unknown question `{question}`{near}"));
             }
         }
         if dashboard.description.trim().is_empty() {

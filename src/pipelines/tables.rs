@@ -17,6 +17,12 @@ pub(super) fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> Error + Co
     move |source| Error::Ledger { action, source }
 }
 
+/// Whether a query failed because its table, or its schema, is not there: nothing was loaded into it yet.
+pub(super) fn is_not_there(error: &sqlx::Error) -> bool {
+    // 42P01: no such table; 3F000: no such schema.
+    matches!(error, sqlx::Error::Database(error) if matches!(error.code().as_deref(), Some("42P01" | "3F000")))
+}
+
 /// Rows of a query; none where its table is not there yet.
 pub(super) async fn rows_if_there(
     warehouse: &Warehouse,
@@ -25,9 +31,7 @@ pub(super) async fn rows_if_there(
 ) -> Result<Vec<PgRow>, Error> {
     match sqlx::query(Statement::new(sql).safe()).fetch_all(warehouse.pool()).await {
         Ok(rows) => Ok(rows),
-        Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P01" | "3F000")) => {
-            Ok(Vec::new())
-        }
+        Err(error) if is_not_there(&error) => Ok(Vec::new()),
         Err(source) => Err(failed(action)(source)),
     }
 }
@@ -209,9 +213,7 @@ pub(super) async fn known_values(
     match values {
         Ok(values) => Ok(values.into_iter().collect()),
         // A table that nothing was loaded into yet holds nothing.
-        Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P01" | "3F000")) => {
-            Ok(HashSet::new())
-        }
+        Err(error) if is_not_there(&error) => Ok(HashSet::new()),
         Err(source) => Err(failed("read the values that rules look up")(source)),
     }
 }

@@ -92,21 +92,8 @@ impl Chain {
         place.write("pipelines/sales/pipeline.toml", SALES);
         place.write("pipelines/events/pipeline.toml", events_definition());
         let chain = Self { place };
-        chain.load("sales", &sales());
+        chain.place.load("sales", &sales());
         chain
-    }
-
-    fn load(&self, pipeline: &str, text: &str) -> i64 {
-        let file = self.place.write(&format!("{pipeline}.csv"), text);
-        let run = self.place.run(pipeline, &file);
-        assert_eq!(run["status"], "succeeded", "{run}");
-        run["run_id"].as_i64().unwrap()
-    }
-
-    fn forecast(&self) -> Value {
-        let said = self.place.storekeeper(&["forecast", "run"]);
-        assert_eq!(said.code, Some(0), "{}\n{}", said.json, said.log);
-        said.json
     }
 
     async fn mean(&self, store: &str, date: &str) -> f64 {
@@ -125,13 +112,13 @@ fn notes(answer: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn what_the_chain_plans_is_in_the_forecast_and_leaves_it_with_the_load_that_told() {
     let chain = Chain::start().await;
-    assert_eq!(chain.forecast()["series"], 6);
+    assert_eq!(chain.place.forecast()["series"], 6);
     let first = (1..35).map(|ahead| day(LAST) + Days::new(ahead)).find(|date| promoted(*date)).unwrap();
     let inside = (first + Days::new(2)).to_string();
     let before = chain.mean("000101", &inside).await;
 
-    let told = chain.load("events", &events());
-    let answer = chain.forecast();
+    let told = chain.place.load("events", &events());
+    let answer = chain.place.forecast();
     assert_eq!(answer["runs"][0]["status"], "succeeded");
     let lift = chain.mean("000101", &inside).await / before;
     assert!((1.12..1.4).contains(&lift), "{lift}");
@@ -139,7 +126,7 @@ async fn what_the_chain_plans_is_in_the_forecast_and_leaves_it_with_the_load_tha
     assert!(chain.mean("000102", "2025-12-17").await > 0.0);
     let said = chain.place.storekeeper(&["forecast", "explain", "000101", &inside]);
     assert!(said.json.to_string().contains("promotion"), "{}", said.json);
-    assert_eq!(chain.forecast()["runs"][0]["status"], "nothing_new");
+    assert_eq!(chain.place.forecast()["runs"][0]["status"], "nothing_new");
 
     let undone = chain.place.storekeeper(&["undo", &told.to_string()]);
     assert_eq!(undone.code, Some(0), "{}\n{}", undone.json, undone.log);
@@ -150,13 +137,13 @@ async fn what_the_chain_plans_is_in_the_forecast_and_leaves_it_with_the_load_tha
 #[tokio::test]
 async fn forecasts_that_came_out_wrong_are_told_with_the_stores_they_were_for() {
     let chain = Chain::start().await;
-    chain.forecast();
+    chain.place.forecast();
     let change = |sql: &'static str| sqlx::query(sql).execute(&chain.place.pool);
     // As if it had been made a month ago, each day a week before it came.
     change("UPDATE mart_harbor.forecast SET business_date = business_date - 28, lead_days = 7").await.unwrap();
     change("UPDATE mart_harbor.forecast SET mean = 2 * mean WHERE store_id = '000104'").await.unwrap();
     change("UPDATE mart_harbor.sales SET sales = sales + 1 WHERE day = '2025-11-28'").await.unwrap();
-    let answer = chain.forecast();
+    let answer = chain.place.forecast();
     let notes = notes(&answer);
     assert!(notes[0].contains("the farthest: 000104 ("), "{notes:?}");
     assert!(notes[1].starts_with("habits changed, ask what happened there: 000104 ("), "{notes:?}");

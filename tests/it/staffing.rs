@@ -147,22 +147,9 @@ impl Chain {
         place.write("sql/marts/shared.toml", "parts = \"the same for every store\"\n");
         let chain = Self { place };
         let (sold, _) = files();
-        chain.load("orders", &sold);
-        chain.load("opening", &opening());
+        chain.place.load("orders", &sold);
+        chain.place.load("opening", &opening());
         chain
-    }
-
-    fn load(&self, pipeline: &str, text: &str) -> String {
-        let file = self.place.write(&format!("{pipeline}.csv"), text);
-        let run = self.place.run(pipeline, &file);
-        assert_eq!(run["status"], "succeeded", "{run}");
-        run["run_id"].to_string()
-    }
-
-    fn forecast(&self) -> Value {
-        let said = self.place.storekeeper(&["forecast", "run"]);
-        assert_eq!(said.code, Some(0), "{}\n{}", said.json, said.log);
-        said.json
     }
 
     /// The staffing run of an answer.
@@ -192,7 +179,7 @@ const CLEANING: &str = "[[staffing.rules]]\ndayparts = [\"Dinner\"]\nfixed_hours
 #[tokio::test]
 async fn hours_follow_the_forecast_and_go_and_come_with_what_they_rest_on() {
     let chain = Chain::start(CLEANING).await;
-    let answer = chain.forecast();
+    let answer = chain.place.forecast();
     // Nothing was worked yet: there is no curve, and both stores are named.
     assert_eq!((&answer["series"], &answer["staffed"]), (&2.into(), &0.into()));
     let withheld = answer["withheld"].as_array().unwrap();
@@ -201,8 +188,8 @@ async fn hours_follow_the_forecast_and_go_and_come_with_what_they_rest_on() {
         "{withheld:?}"
     );
 
-    let worked = chain.load("hours", &files().1);
-    let answer = chain.forecast();
+    let worked = chain.place.load("hours", &files().1);
+    let answer = chain.place.forecast();
     assert_eq!((&answer["staffed"], &Chain::staffing(&answer)["status"]), (&2.into(), &"succeeded".into()));
     // Two stores, fourteen days, three dayparts and the whole day.
     assert_eq!(chain.count().await, (2 * 14 * 4).to_string());
@@ -225,14 +212,14 @@ async fn hours_follow_the_forecast_and_go_and_come_with_what_they_rest_on() {
     let monday = chain.hours("000101", "2025-12-01");
     assert_eq!(monday.iter().map(|part| number(&part["required_hours"])).collect::<Vec<_>>(), [1.0, 0.0, 1.0, 0.0]);
 
-    let again = chain.forecast();
+    let again = chain.place.forecast();
     assert_eq!(Chain::staffing(&again)["status"], "nothing_new");
 
-    let undone = chain.place.storekeeper(&["undo", &worked, "--cascade"]);
+    let undone = chain.place.storekeeper(&["undo", &worked.to_string(), "--cascade"]);
     assert_eq!(undone.code, Some(0), "{}\n{}", undone.json, undone.log);
     assert_eq!(chain.count().await, "0", "{}", undone.json);
-    chain.load("hours", &files().1.replace("2025-11-28,Lunch", "2025-11-28,Lunch "));
-    assert_eq!(chain.forecast()["staffed"], 2);
+    chain.place.load("hours", &files().1.replace("2025-11-28,Lunch", "2025-11-28,Lunch "));
+    assert_eq!(chain.place.forecast()["staffed"], 2);
     assert_eq!(chain.count().await, (2 * 14 * 4).to_string());
 }
 
@@ -242,8 +229,8 @@ async fn a_rule_holds_from_its_day_and_where_it_says() {
         "{CLEANING}[[staffing.rules]]\nvalid_from = \"2025-12-05\"\nstores = [\"000102\"]\nstandard = [[10.0, 3.0]]\n"
     );
     let chain = Chain::start(&rules).await;
-    chain.load("hours", &files().1);
-    chain.forecast();
+    chain.place.load("hours", &files().1);
+    chain.place.forecast();
     let lunch = |store: &str, date: &str| {
         let day = chain.hours(store, date);
         number(&day[1]["required_hours"]) / number(&day[1]["staffed_demand"])
@@ -256,8 +243,8 @@ async fn a_rule_holds_from_its_day_and_where_it_says() {
 #[tokio::test]
 async fn a_load_that_is_taken_back_takes_the_hours_along_and_they_are_made_again_without_it() {
     let chain = Chain::start(CLEANING).await;
-    chain.load("hours", &files().1);
-    chain.forecast();
+    chain.place.load("hours", &files().1);
+    chain.place.forecast();
     let before = number(&chain.hours("000101", "2025-12-05")[1]["required_hours"]);
     // Eight of ten weeks took twice the hours: more than the quicker third that sets the standard.
     let (_, worked) = files();
@@ -272,11 +259,11 @@ async fn a_load_that_is_taken_back_takes_the_hours_along_and_they_are_made_again
             _ => {}
         }
     }
-    let told = chain.load("hours", &slower);
-    chain.forecast();
+    let told = chain.place.load("hours", &slower);
+    chain.place.forecast();
     let after = number(&chain.hours("000101", "2025-12-05")[1]["required_hours"]);
     assert!(after > 1.5 * before, "{before} {after}");
-    let undone = chain.place.storekeeper(&["undo", &told]);
+    let undone = chain.place.storekeeper(&["undo", &told.to_string()]);
     assert_eq!(undone.code, Some(0), "{}\n{}", undone.json, undone.log);
     assert_eq!(number(&chain.hours("000101", "2025-12-05")[1]["required_hours"]), before);
 }

@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 use super::answer::{Basis, BasisRow};
 use super::explainer::{ExplainError, Explainer};
 use crate::ids::BrandId;
-use crate::pipelines::forecasting::{DAY, WEEK, first_of};
+use crate::pipelines::forecasting::{DAY, WEEK, first_of, forecaster};
 use crate::warehouse::basis::{Series, last_load_before};
 use crate::warehouse::lineage::{Relation, Version};
 use crate::warehouse::origins::{self, LoadFacts};
@@ -24,11 +24,7 @@ impl Explainer<'_> {
     ) -> Result<Option<Basis>, ExplainError> {
         let text = |column: &str| row.values.get(column).and_then(|value| value.as_str()).unwrap_or_default();
         let date = |column: &str| text(column).parse::<NaiveDate>().ok();
-        let made = self.pipelines.iter().find_map(|pipeline| {
-            let of = pipeline.definition.forecasts.iter().find(|of| of.series == text("series"))?;
-            Some((pipeline, of))
-        });
-        let Some((pipeline, of)) = made else { return Ok(None) };
+        let Some((pipeline, of)) = forecaster(self.pipelines, text("series")) else { return Ok(None) };
         let table = &pipeline.definition.destination.table;
         let (Some(day), Some(last_day)) = (date("business_date"), date("made_on")) else { return Ok(None) };
         let relation = Relation::find(self.warehouse, brand, table).await.map_err(ExplainError::Lineage)?;

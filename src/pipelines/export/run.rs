@@ -15,7 +15,7 @@ use crate::pipelines::definition::Pipeline;
 use crate::pipelines::error::Error;
 use crate::pipelines::report::{QuarantineSample, RunReport, Status, Trigger};
 use crate::pipelines::runner::Engine;
-use crate::pipelines::tables as ledger;
+use crate::pipelines::tables::{self as ledger, is_not_there};
 use crate::pipelines::turn_tables::Turn;
 use crate::sources::{Dataverse, Outcome, Round, Target, TargetQuery, Writer};
 use crate::telemetry::chain;
@@ -290,9 +290,7 @@ fn exported(pipeline: &Pipeline) -> Result<(&ExportTo, &str), Error> {
 /// A table that nothing was loaded into yet has no rows to export.
 fn not_there_yet(error: Error) -> Result<Option<String>, Error> {
     match &error {
-        Error::ExportQuery { source: sqlx::Error::Database(database), .. }
-            if matches!(database.code().as_deref(), Some("42P01" | "3F000")) =>
-        {
+        Error::ExportQuery { source, .. } if is_not_there(source) => {
             info!(error = %chain(&error), "nothing to export yet");
             Ok(None)
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::contracts::is_plain;
 use crate::ids::PipelineName;
+use crate::pipelines::definition::Pipeline;
 
 /// `[forecast]`, or one of several `[[forecast]]`: a series for each store, one value a day.
 #[derive(Debug, Clone, Deserialize)]
@@ -85,6 +86,17 @@ impl ForecastOf {
         }
         problems
     }
+}
+
+/// The pipeline that forecasts a series, and the block that says how.
+pub(in crate::pipelines) fn forecaster<'a>(
+    pipelines: &'a [Pipeline],
+    series: &str,
+) -> Option<(&'a Pipeline, &'a ForecastOf)> {
+    pipelines.iter().find_map(|pipeline| {
+        let of = pipeline.definition.forecasts.iter().find(|of| of.series == series)?;
+        Some((pipeline, of))
+    })
 }
 
 /// Reads one block or several, each with its own messages.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::{Datelike as _, Days, NaiveDate};
 use sha2::{Digest as _, Sha256};
 
+use crate::warehouse::hexadecimal;
 use forecast::calendar::Event;
 use forecast::panel::{Champion, Forecast, Options, Series, forecast, learn};
 
@@ -93,7 +94,7 @@ impl History {
                 hash.update(value.to_le_bytes());
             }
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(&hash.finalize())
     }
 
     fn series(&self, kind: &Kind, known: &Known, previous: &BTreeMap<String, Champion>) -> Vec<Series> {

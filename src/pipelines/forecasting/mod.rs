@@ -18,10 +18,10 @@ mod shown_tables;
 mod tables;
 mod watch;
 
-pub(in crate::pipelines) use definition::one_or_more;
 pub use definition::{ForecastOf, Scale};
-pub use history::DAY as WHOLE_DAY;
-pub(in crate::pipelines) use history::{DAY, WEEK, first_of};
+pub(in crate::pipelines) use definition::{forecaster, one_or_more};
+pub use history::DAY;
+pub(in crate::pipelines) use history::{WEEK, first_of};
 pub(in crate::pipelines) use rows::is_of_forecasts;
 pub use rows::{TABLE, forecast_tables};
 pub use run::Forecast;

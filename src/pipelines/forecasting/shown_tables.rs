@@ -14,7 +14,7 @@ use super::tables::Source;
 use crate::ids::BrandId;
 use crate::pipelines::definition::Pipeline;
 use crate::pipelines::error::Error;
-use crate::pipelines::tables::failed;
+use crate::pipelines::tables::{failed, is_not_there};
 use crate::warehouse::{Ident, Statement, Warehouse};
 
 /// The forecast of a store in a series of a pipeline's table, with what the
@@ -126,13 +126,12 @@ impl Source<'_> {
         const ACTION: &str = "read the forecast of a store";
         let schema = Ident::known(&self.brand.schema()).to_string();
         let pool = self.warehouse.pool();
-        let missing = |error: &sqlx::Error| matches!(error, sqlx::Error::Database(error) if matches!(error.code().as_deref(), Some("42P01" | "3F000")));
         let sql = Statement::new(format!("SELECT * FROM {schema}.{MODELS} WHERE store_id = $1 AND series = $2"));
         let found = sqlx::query(sql.safe()).bind(store_id).bind(&self.of.series).fetch_optional(pool).await;
         let row = match found {
             Ok(Some(row)) => row,
             Ok(None) => return Ok(None),
-            Err(error) if missing(&error) => return Ok(None),
+            Err(error) if is_not_there(&error) => return Ok(None),
             Err(source) => return Err(failed(ACTION)(source)),
         };
         let made_on: NaiveDate = row.get("made_on");

@@ -6,7 +6,7 @@ use super::rules::Rule;
 use crate::contracts::is_plain;
 use crate::ids::PipelineName;
 use crate::pipelines::definition::Pipeline;
-use crate::pipelines::forecasting::ForecastOf;
+use crate::pipelines::forecasting::forecaster;
 
 /// `[staffing]`: hours of work for each store, day and daypart. It stands with the pipeline whose
 /// table says what was worked.
@@ -57,18 +57,10 @@ impl StaffingOf {
         PipelineName(format!("staffing_{}", self.series))
     }
 
-    /// The pipeline that forecasts the demand, and the block of it.
-    pub(super) fn demanded<'a>(&self, pipelines: &'a [Pipeline]) -> Option<(&'a Pipeline, &'a ForecastOf)> {
-        pipelines.iter().find_map(|pipeline| {
-            let of = pipeline.definition.forecasts.iter().find(|of| of.series == self.demand)?;
-            Some((pipeline, of))
-        })
-    }
-
     /// What of it cannot be, given all pipelines.
     pub(in crate::pipelines) fn problems_among(&self, pipelines: &[Pipeline]) -> Vec<String> {
         let mut problems = Vec::new();
-        match self.demanded(pipelines) {
+        match forecaster(pipelines, &self.demand) {
             None => problems.push(format!("`[staffing]` staffs for `{}`, which no `[forecast]` makes", self.demand)),
             Some((_, of)) if of.daypart.is_none() => {
                 problems.push(format!("`[staffing]` staffs for `{}`, which is not forecast by daypart", self.demand));

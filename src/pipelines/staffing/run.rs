@@ -1,7 +1,6 @@
 //! A run that makes hours.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use chrono::NaiveDate;
 use sha2::{Digest as _, Sha256};
@@ -16,12 +15,13 @@ use super::tables::{Expected, Past, Source};
 use crate::ids::BrandId;
 use crate::pipelines::Error;
 use crate::pipelines::definition::Pipeline;
-use crate::pipelines::forecasting::TABLE;
+use crate::pipelines::forecasting::{TABLE, forecaster};
 use crate::pipelines::made::Made;
 use crate::pipelines::report::{RunReport, Trigger};
 use crate::pipelines::runner::Engine;
 use crate::pipelines::tables;
 use crate::pipelines::turn_tables::Turn;
+use crate::warehouse::hexadecimal;
 
 /// What planning hours came to.
 #[derive(Debug, Clone)]
@@ -84,7 +84,7 @@ impl Engine {
         staffed: &mut Staffed,
     ) -> Result<(), Error> {
         // Definitions whose demand nobody forecasts are refused when they are read.
-        let Some((demanding, demand)) = of.demanded(pipelines) else { return Ok(()) };
+        let Some((demanding, demand)) = forecaster(pipelines, &of.demand) else { return Ok(()) };
         let own_table = &pipeline.definition.destination.table;
         let demand_table = &demanding.definition.destination.table;
         let source = Source { warehouse: &self.warehouse, brand, staffing: of, own_table, demand, demand_table };
@@ -139,10 +139,7 @@ impl Basis {
         for past in &self.past {
             hash.update(format!("{past:?}\n"));
         }
-        hash.finalize().iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hexadecimal(&hash.finalize())
     }
 
     fn plan(&self, rules: &[Rule], brand: &BrandId) -> Plans {

@@ -111,6 +111,21 @@ impl Place {
         said.json["runs"][0].clone()
     }
 
+    /// Loads what a file of this text says; answers with the run's number.
+    pub(crate) fn load(&self, pipeline: &str, text: &str) -> i64 {
+        let file = self.write(&format!("{pipeline}.csv"), text);
+        let run = self.run(pipeline, &file);
+        assert_eq!(run["status"], "succeeded", "{run}");
+        run["run_id"].as_i64().unwrap()
+    }
+
+    /// Makes the forecasts, and the hours that rest on them.
+    pub(crate) fn forecast(&self) -> Value {
+        let said = self.storekeeper(&["forecast", "run"]);
+        assert_eq!(said.code, Some(0), "{}\n{}", said.json, said.log);
+        said.json
+    }
+
     /// Rows of a query, each cell as text.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
         let wrapped = format!(
