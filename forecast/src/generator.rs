@@ -26,6 +26,9 @@ pub struct Plan {
     pub without: Vec<String>,
     /// Which kinds; empty for all four.
     pub kinds: Vec<String>,
+    /// Behind this day no chance is at work: what comes is what somebody who knew every effect
+    /// and every state on that evening would forecast, and no forecast can be better for long.
+    pub known_to: Option<NaiveDate>,
 }
 
 /// One day of one series.
@@ -157,11 +160,16 @@ impl Plan {
     /// The panel that goals are measured on: three years, ending behind the big holidays.
     pub fn standard(seed: u64, stores: usize) -> Self {
         let end = day_of(2026, 1, 11);
-        Self { seed, stores, days: 1095, end, without: Vec::new(), kinds: Vec::new() }
+        Self { seed, stores, days: 1095, end, without: Vec::new(), kinds: Vec::new(), known_to: None }
     }
 
     fn has(&self, effect: &str) -> bool {
         !self.without.iter().any(|off| off == effect)
+    }
+
+    /// How much of chance is at work on a day: all, or nothing.
+    fn chance(&self, date: NaiveDate) -> f64 {
+        if self.known_to.is_none_or(|last| date <= last) { 1.0 } else { 0.0 }
     }
 
     fn chain(&self) -> Chain {
@@ -179,11 +187,12 @@ impl Plan {
         let weather = (0..4)
             .map(|_| {
                 let mut state = 0.0;
-                let mut step = || {
-                    state = 0.6 * state + 0.028 * random.normal();
+                let mut step = |at: usize| {
+                    let chance = self.chance(first + Days::new(at as u64));
+                    state = 0.6 * state + 0.028 * chance * random.normal();
                     state
                 };
-                (0..self.days).map(|_| step()).collect()
+                (0..self.days).map(&mut step).collect()
             })
             .collect();
         let school = (0..4)
@@ -227,11 +236,12 @@ impl Plan {
                 let mut random =
                     Random::new(self.seed ^ ((store as u64 + 1) << 20) ^ kind.len() as u64 ^ kind.as_bytes()[0] as u64);
                 let mut rows: Vec<Row> = base.iter().map(|day| day.row.clone()).collect();
-                fill(kind, &base, &mut rows, &mut random, self.has("outliers"));
+                self.fill(kind, &base, &mut rows, &mut random);
                 if self.has("gaps") {
                     let hole = (random.uniform() * rows.len() as f64) as usize;
                     for (at, row) in rows.iter_mut().enumerate() {
-                        if random.uniform() < 0.008 || (hole..hole + 5).contains(&at) {
+                        let lost = random.uniform() < 0.008 || (hole..hole + 5).contains(&at);
+                        if lost && self.chance(row.date) > 0.0 {
                             row.value = None;
                         }
                     }
@@ -265,10 +275,11 @@ impl Plan {
             .map(|at| {
                 let date = chain.first + Days::new(at as u64);
                 let today = date.weekday().num_days_from_monday() as usize;
-                walk += slope + 0.0035 * random.normal();
-                weekday.iter_mut().for_each(|value| *value += 0.0012 * random.normal());
-                noise = 0.35 * noise + 0.05 * random.normal();
-                let mut value = size + weekday[today] + walk + noise + 0.045 * random.normal();
+                let chance = self.chance(date);
+                walk += slope + 0.0035 * chance * random.normal();
+                weekday.iter_mut().for_each(|value| *value += 0.0012 * chance * random.normal());
+                noise = 0.35 * noise + 0.05 * chance * random.normal();
+                let mut value = size + weekday[today] + walk + noise + 0.045 * chance * random.normal();
                 if self.has("season") {
                     let day = date.ordinal() as f64;
                     let bump = |centre: f64, width: f64| {
@@ -314,7 +325,7 @@ impl Plan {
                         let year = (near.year() - 2020).rem_euclid(10) as usize;
                         let strength = 1.0 + 1.2 * own[holiday];
                         value += match part {
-                            0 => effect + own[holiday] + chain.occasion[holiday][year],
+                            0 => effect + own[holiday] + self.chance(near) * chain.occasion[holiday][year],
                             1 => after * strength,
                             _ => before * strength,
                         };
@@ -342,6 +353,42 @@ impl Plan {
             })
             .collect()
     }
+
+    fn fill(&self, kind: &str, base: &[Base], rows: &mut [Row], random: &mut Random) {
+        let ticket = (14.0 + 4.0 * random.uniform()).ln();
+        let typical = base.iter().map(|day| day.log).sum::<f64>() / base.len().max(1) as f64;
+        let mut drift = 0.0;
+        let ordered = 0.25 + 0.3 * random.uniform();
+        for (day, row) in base.iter().zip(rows) {
+            if day.closed {
+                row.value = Some(0.0);
+                continue;
+            }
+            let chance = self.chance(row.date);
+            drift += 0.0006 * chance * random.normal();
+            let guests = day.log - ticket + drift + 0.03 * chance * random.normal();
+            let mut value = match kind {
+                "sales" => day.log.exp(),
+                "guests" => guests.exp().round(),
+                // Hours: a fixed crew, and more people where more guests come; shifts are planned, so smoother.
+                "labor" => {
+                    let expected = typical - ticket + 0.75 * (guests - typical + ticket);
+                    (18.0 + 0.045 * expected.exp() + 1.6 * chance * random.normal()).max(6.0)
+                }
+                _ => {
+                    let weekday = row.date.weekday().num_days_from_monday();
+                    let likely = ordered * if weekday < 5 { 1.25 } else { 0.5 };
+                    let mut drawn =
+                        || if random.uniform() < likely { (4.6 + 0.7 * random.normal()).exp() } else { 0.0 };
+                    if chance > 0.0 { drawn() } else { middle((0..999).map(|_| drawn()).collect()) }
+                }
+            };
+            if self.has("outliers") && chance > 0.0 && random.uniform() < 0.004 {
+                value *= if random.uniform() < 0.5 { 0.35 } else { 1.8 };
+            }
+            row.value = Some((value * 100.0).round() / 100.0);
+        }
+    }
 }
 
 struct Base {
@@ -350,35 +397,7 @@ struct Base {
     row: Row,
 }
 
-fn fill(kind: &str, base: &[Base], rows: &mut [Row], random: &mut Random, outliers: bool) {
-    let ticket = (14.0 + 4.0 * random.uniform()).ln();
-    let typical = base.iter().map(|day| day.log).sum::<f64>() / base.len().max(1) as f64;
-    let mut drift = 0.0;
-    let chance = 0.25 + 0.3 * random.uniform();
-    for (day, row) in base.iter().zip(rows) {
-        if day.closed {
-            row.value = Some(0.0);
-            continue;
-        }
-        drift += 0.0006 * random.normal();
-        let guests = day.log - ticket + drift + 0.03 * random.normal();
-        let mut value = match kind {
-            "sales" => day.log.exp(),
-            "guests" => guests.exp().round(),
-            // Hours: a fixed crew, and more people where more guests come; shifts are planned, so smoother.
-            "labor" => {
-                let expected = typical - ticket + 0.75 * (guests - typical + ticket);
-                (18.0 + 0.045 * expected.exp() + 1.6 * random.normal()).max(6.0)
-            }
-            _ => {
-                let weekday = row.date.weekday().num_days_from_monday();
-                let likely = chance * if weekday < 5 { 1.25 } else { 0.5 };
-                if random.uniform() < likely { (4.6 + 0.7 * random.normal()).exp() } else { 0.0 }
-            }
-        };
-        if outliers && random.uniform() < 0.004 {
-            value *= if random.uniform() < 0.5 { 0.35 } else { 1.8 };
-        }
-        row.value = Some((value * 100.0).round() / 100.0);
-    }
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

@@ -17,8 +17,13 @@ fi
 python=$folder/venv/bin/python
 "$python" -c 'import statsforecast, statsmodels; print("against statsforecast", statsforecast.__version__, "and statsmodels", statsmodels.__version__)'
 
-measure() { # panel, name
-    local panel=$1 name=$2
+measure() { # panel, name, what it was generated with
+    local panel=$1 name=$2 floor=()
+    shift 2
+    if (($#)); then
+        "$binary" floor "$@" >"$folder/$name.floor.csv"
+        floor=("$folder/$name.floor.csv")
+    fi
     # The peers' forecasts are kept: they take minutes, ours seconds. A changed panel drops them.
     if ! sha256sum --check --status "$folder/$name.sum" 2>/dev/null || [[ ! -s $folder/$name.peers.csv ]] ||
         [[ $(cat "$folder/$name.peers.names") != "$peers" ]]; then
@@ -27,7 +32,7 @@ measure() { # panel, name
         echo "$peers" >"$folder/$name.peers.names"
     fi
     "$binary" backtest "$panel" "$folder/$name.ours.csv" >"$folder/$name.report.json"
-    "$python" "$here/score.py" "$panel" "$folder/$name.ours.csv" "$folder/$name.peers.csv" --title "$name: "
+    "$python" "$here/score.py" "$panel" "$folder/$name.ours.csv" "$folder/$name.peers.csv" "${floor[@]}" --title "$name: "
     "$binary" backtest "$panel" "$folder/$name.plain.csv" --plain >"$folder/$name.plain.json"
     "$python" "$here/score.py" "$panel" "$folder/$name.plain.csv" "$folder/$name.peers.csv" --plain --title "$name, ours without any calendar: "
 }
@@ -36,8 +41,9 @@ if [[ -n ${PANEL:-} ]]; then
     measure "$PANEL" "$(basename "$PANEL" .csv)"
 else
     for seed in $seeds; do
-        "$binary" generate --seed "$seed" --stores "$stores" ${END:+--end "$END"} ${WITHOUT:+--without "$WITHOUT"} >"$folder/seed$seed.csv"
-        measure "$folder/seed$seed.csv" "seed$seed"
+        with=(--seed "$seed" --stores "$stores" ${END:+--end "$END"} ${WITHOUT:+--without "$WITHOUT"})
+        "$binary" generate "${with[@]}" >"$folder/seed$seed.csv"
+        measure "$folder/seed$seed.csv" "seed$seed" "${with[@]}"
     done
 fi
 if [[ ${NIGHTLY:-1000} != 0 ]]; then

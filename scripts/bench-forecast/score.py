@@ -5,6 +5,7 @@ usage: score.py PANEL.csv FORECASTS.csv... [--plain] [--title TEXT] [--json FILE
 
 Scored are open, observed days. MASE, WAPE, coverage and MSIS judge the median, RMSSE and bias the mean; models that
 publish one figure are judged by that in both. The scale is the history's up to the cut-off, on the same days.
+A model named `floor` knew how the panel was generated: what is left of its error is chance.
 """
 import argparse
 import json
@@ -54,8 +55,8 @@ def table(joined, scale):
     rows = []
     joined = joined.assign(absolute=(joined["median"] - joined.value).abs(), square=(joined["mean"] - joined.value) ** 2,
                            off=joined["mean"] - joined.value, off_mean=(joined["mean"] - joined.value).abs(),
-                           in80=(joined.lo80 <= joined.value) & (joined.value <= joined.hi80),
-                           in95=(joined.lo95 <= joined.value) & (joined.value <= joined.hi95))
+                           in80=((joined.lo80 <= joined.value) & (joined.value <= joined.hi80)).where(joined.lo80.notna()),
+                           in95=((joined.lo95 <= joined.value) & (joined.value <= joined.hi95)).where(joined.lo95.notna()))
     joined["interval"] = joined.hi95 - joined.lo95 + 40 * (
         (joined.lo95 - joined.value).clip(lower=0) + (joined.value - joined.hi95).clip(lower=0))
     for model, days in joined.groupby("model", sort=False):
@@ -120,6 +121,8 @@ def main():
                 by_mean = ours["MASE (mean)"] / made.loc[peer]["MASE (mean)"]
                 print(f"  {'met   ' if ratio <= most else 'MISSED'} {name}: {ratio:.3f} (goal {most:.2f}; "
                       f"with our means {by_mean:.3f}; without the intermittent kind {without:.3f})")
+        if "floor" in made.index:
+            print(f"  MASE is {ours.MASE / made.loc['floor'].MASE:.3f} of what is left to chance")
         for column, low, high in (("cov80", 0.77, 0.85), ("cov95", 0.93, 0.97)):
             print(f"  {'met   ' if low <= ours[column] <= high else 'MISSED'} {column}: {ours[column]:.3f} (goal {low}-{high})")
     if arguments.json:

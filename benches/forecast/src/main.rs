@@ -4,8 +4,12 @@
 //! storekeeper-forecast-bench generate --seed 1 --stores 15 [--end 2026-01-11] [--days 1095]
 //!                                     [--without promotions,holidays,…] [--kinds sales,guests,labor,catering] > PANEL.csv
 //! storekeeper-forecast-bench backtest PANEL.csv OUT.csv [--windows 4] [--horizon 28] [--threads 1] [--plain]
+//! storekeeper-forecast-bench floor --seed 1 --stores 15 [as above] [--windows 4] [--horizon 28] > FLOOR.csv
 //! storekeeper-forecast-bench nightly --series 20000 [--seed 1] [--threads 2] [--reselect]
 //! ```
+//!
+//! `floor` says what somebody would forecast who knew the generator: each effect, and each state on the
+//! evening of a cut-off. What is left of the error is chance.
 //!
 //! `nightly` forecasts a chain that is generated store by store and never held whole.
 
@@ -23,6 +27,9 @@ use chrono::Days;
 use forecast::calendar::{Event, Kind};
 use forecast::panel::{self, Champion, Model, Options, Series, Status};
 use generator::{Generated, Plan};
+
+/// What a table of forecasts holds, whoever made them.
+const COLUMNS: &str = "model,series,window,date,lead,median,mean,lo80,hi80,lo95,hi95";
 
 struct Arguments {
     words: Vec<String>,
@@ -71,9 +78,10 @@ fn main() {
     let arguments = Arguments::read();
     match arguments.words.first().map(String::as_str) {
         Some("generate") => generate(&arguments.plan()),
+        Some("floor") => floor(&arguments),
         Some("backtest") => backtest(&arguments),
         Some("nightly") => nightly(&arguments),
-        _ => panic!("generate, backtest or nightly?"),
+        _ => panic!("generate, floor, backtest or nightly?"),
     }
 }
 
@@ -94,6 +102,26 @@ fn generate(plan: &Plan) {
     }
 }
 
+fn floor(arguments: &Arguments) {
+    let plan = arguments.plan();
+    let (horizon, windows) = (arguments.number("horizon", 28) as u64, arguments.number("windows", 4) as u64);
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    writeln!(out, "{COLUMNS}").expect("standard output is open");
+    for window in 0..windows {
+        let cutoff = plan.end - Days::new(horizon * (windows - window));
+        let known = Plan { known_to: Some(cutoff), ..plan.clone() };
+        for series in known.stream().flatten() {
+            let ahead = (1..).zip(series.rows.iter().filter(|row| row.date > cutoff)).take(horizon as usize);
+            for (lead, row) in ahead {
+                let value = row.value.map(|value| value.to_string()).unwrap_or_default();
+                // It has no width: chance alone would give it one.
+                writeln!(out, "floor,{},{window},{},{lead},{value},{value},,,,", series.id, row.date)
+                    .expect("standard output is open");
+            }
+        }
+    }
+}
+
 fn backtest(arguments: &Arguments) {
     let [_, panel_file, out_file] = arguments.words.as_slice() else { panic!("backtest PANEL.csv OUT.csv") };
     let file = std::fs::File::open(panel_file).expect("the panel can be opened");
@@ -110,7 +138,7 @@ fn backtest(arguments: &Arguments) {
     let before = process_seconds();
     let knowledge = panel::learn(series.iter().cloned(), &options, windows);
     let mut out = BufWriter::new(std::fs::File::create(out_file).expect("the file can be written"));
-    writeln!(out, "model,series,window,date,lead,median,mean,lo80,hi80,lo95,hi95").expect("the disk has room");
+    writeln!(out, "{COLUMNS}").expect("the disk has room");
     let count = series.len();
     let report = panel::backtest(series.into_iter(), &knowledge, &options, windows, |window, forecast| {
         for point in &forecast.points {

@@ -74,7 +74,7 @@ impl Effect {
     pub fn prior_sd(&self) -> f64 {
         match self {
             Self::Weekday(_) => 0.7,
-            Self::Yearly(turns, _) => 0.15 / f64::from(*turns).sqrt(),
+            Self::Yearly(turns, _) => 0.15 / f64::from(*turns),
             Self::Holiday(_, 0) | Self::Promotion => 0.30,
             Self::Holiday(_, 1 | -1) => 0.07,
             Self::Holiday(..) | Self::PromotionAfter => 0.05,

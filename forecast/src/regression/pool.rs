@@ -8,8 +8,11 @@ use super::fit::{Fit, Prior};
 
 /// Series of a group that are listened to; more would change nothing.
 const MOST_SERIES: usize = 512;
-/// The spread over series that is expected before any was seen, as a share of the prior's.
+/// The spread over series that is expected before any was seen, as a share of the prior's. Stores of a
+/// group share their year more than their holidays and promotions, and one store's level is easily
+/// taken for a season.
 const EXPECTED_SPREAD: f64 = 0.35;
+const EXPECTED_SPREAD_OF_YEAR: f64 = 0.15;
 /// How many series that expectation counts for.
 const EXPECTED_COUNT: f64 = 4.0;
 
@@ -102,7 +105,9 @@ impl Pooling {
                 }
             }
             let effects = by_effect.into_iter().map(|(effect, seen)| {
-                let pooled = pooled(&seen, effect.prior_sd());
+                let share =
+                    if matches!(effect, Effect::Yearly(..)) { EXPECTED_SPREAD_OF_YEAR } else { EXPECTED_SPREAD };
+                let pooled = pooled(&seen, effect.prior_sd(), share);
                 (effect, pooled)
             });
             (name, Group { effects: effects.collect(), members: members.into_keys().collect() })
@@ -111,8 +116,8 @@ impl Pooling {
     }
 }
 
-fn pooled(seen: &[(f64, f64)], prior_sd: f64) -> Pooled {
-    let expected = (EXPECTED_SPREAD * prior_sd).powi(2);
+fn pooled(seen: &[(f64, f64)], prior_sd: f64, expected_share: f64) -> Pooled {
+    let expected = (expected_share * prior_sd).powi(2);
     let (mut weight, mut sum, mut square) = (0.0, 0.0, 0.0);
     for (estimate, variance) in seen {
         weight += 1.0 / variance;
