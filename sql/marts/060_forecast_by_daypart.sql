@@ -1,5 +1,6 @@
 -- The current forecast of net sales of a store, business date and daypart, next
--- to the sales where the day is over.
+-- to the sales where the day is over. A day to come has the latest run's forecast or none: what earlier runs
+-- said of it does not count where the store is not forecast any more.
 SELECT
     f.store_id,
     f.business_date,
@@ -15,4 +16,6 @@ SELECT
 FROM forecast AS f
 LEFT JOIN sales_by_daypart AS a
     ON a.store_id = f.store_id AND a.business_date = f.business_date AND a.daypart = f.daypart
+LEFT JOIN forecast_models AS m ON m.store_id = f.store_id AND m.series = f.series
 WHERE f.series = 'net_sales' AND f.daypart <> 'Day'
+    AND (m.made_on IS NULL OR f.business_date <= m.made_on OR f.made_on = m.made_on)

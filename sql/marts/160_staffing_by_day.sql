@@ -42,15 +42,24 @@ LEFT JOIN LATERAL (
 ) AS m ON true
 LEFT JOIN LATERAL (
     SELECT
-        sum(p.planned_hours) AS scheduled_hours,
-        sum(p.planned_hours) - h.required_hours AS net_variance,
-        sum(abs(p.planned_hours - coalesce(x.required_hours, 0))) AS absolute_variance,
-        round(sum(p.planned_hours * p.wage) / nullif(sum(p.planned_hours), 0), 2) AS planned_wage
-    FROM labor_plan AS p
-    LEFT JOIN staffing AS x
-        ON x.store_id = p.store_id AND x.business_date = p.business_date AND x.daypart = p.daypart
-        AND x.series = h.series
-    WHERE p.store_id = h.store_id AND p.business_date = h.business_date
+        sum(p.hours) AS scheduled_hours,
+        sum(p.hours) - h.required_hours AS net_variance,
+        -- Of a day with a plan: a daypart that it leaves out has none of the hours it needs.
+        CASE WHEN count(p.hours) > 0 THEN sum(abs(coalesce(p.hours, 0) - coalesce(x.hours, 0))) END
+            AS absolute_variance,
+        round(sum(p.pay) / nullif(sum(p.hours), 0), 2) AS planned_wage
+    FROM (
+        SELECT l.daypart, sum(l.planned_hours) AS hours, sum(l.planned_hours * l.wage) AS pay
+        FROM labor_plan AS l
+        WHERE l.store_id = h.store_id AND l.business_date = h.business_date
+        GROUP BY l.daypart
+    ) AS p
+    FULL JOIN (
+        SELECT y.daypart, y.required_hours AS hours
+        FROM staffing AS y
+        WHERE y.store_id = h.store_id AND y.business_date = h.business_date
+            AND y.series = h.series AND y.daypart <> 'Day'
+    ) AS x ON x.daypart = p.daypart
 ) AS v ON true
 LEFT JOIN LATERAL (
     SELECT round(sum(x.labor_cost) / nullif(sum(x.labor_hours), 0), 2) AS wage

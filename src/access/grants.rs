@@ -283,13 +283,21 @@ impl Tree {
         }
     }
 
-    /// Finds the scope that is spelled most alike.
+    /// Finds the scope of the same kind that is spelled most alike, two letters off at most beside a number's
+    /// leading zeros: a wider one, or somebody else's store, is no help.
     pub fn nearest(&self, text: &str) -> Option<Scope> {
+        let kind = |text: &str| text.split_once(':').map(|(kind, _)| kind.to_owned());
+        let bare = |text: &str| match text.trim().rsplit_once('/') {
+            Some((brand, number)) => format!("{brand}/{}", number.trim_start_matches('0')),
+            None => text.trim().to_owned(),
+        };
         self.scopes()
             .into_iter()
-            .map(|scope| (strsim::damerau_levenshtein(&scope.to_string(), text.trim()), scope))
+            .map(|scope| (scope.to_string(), scope))
+            .filter(|(name, _)| kind(text).is_none() || kind(name) == kind(text))
+            .map(|(name, scope)| (strsim::damerau_levenshtein(&bare(&name), &bare(text)), scope))
             .min()
-            .filter(|(distance, _)| *distance <= 6)
+            .filter(|(distance, _)| *distance <= 2)
             .map(|(_, scope)| scope)
     }
 }
@@ -363,5 +371,7 @@ pub(crate) mod tests {
         let nearest = small_tree().nearest("store:harbor/125");
         assert_eq!(nearest.map(|scope| scope.to_string()).as_deref(), Some("store:harbor/000125"));
         assert_eq!(small_tree().nearest("something else entirely"), None);
+        assert_eq!(small_tree().nearest("foo"), None, "no guess gives everything away");
+        assert_eq!(small_tree().nearest("store:harbor/999999"), None);
     }
 }

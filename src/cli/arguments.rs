@@ -113,8 +113,9 @@ impl Arguments {
         if !self.config.is_empty() {
             return self.config.clone();
         }
-        let environment = std::env::var("STOREKEEPER_ENVIRONMENT").unwrap_or_else(|_| "production".to_owned());
-        let file = PathBuf::from(format!("config/{environment}.toml"));
-        if file.exists() { vec![file] } else { Vec::new() }
+        let named = std::env::var("STOREKEEPER_ENVIRONMENT").ok().filter(|name| !name.is_empty());
+        let file = PathBuf::from(format!("config/{}.toml", named.as_deref().unwrap_or("production")));
+        // One that was named and is not there is a mistake, and is told as such.
+        if named.is_some() || file.exists() { vec![file] } else { Vec::new() }
     }
 }

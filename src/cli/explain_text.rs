@@ -64,7 +64,7 @@ fn row_text(row: &RowAnswer, definitions: &Path, indent: &str) -> String {
         Standing::Removed => format!("{key}: was removed; these were its last values"),
         Standing::NotYet => format!("{key}: came later"),
     });
-    lines.extend(indented(&values(&row.values)));
+    lines.extend(indented(&values(&row.values, row.transform.is_some())));
     let mut facts: Vec<(&str, String)> = Vec::new();
     if row.standing != Standing::NotYet {
         if let Some(file) = &row.file {
@@ -100,8 +100,8 @@ fn row_text(row: &RowAnswer, definitions: &Path, indent: &str) -> String {
     lines.iter().map(|line| format!("{indent}{line}").trim_end().to_owned() + "\n").collect()
 }
 
-/// The values of a row, each beside its cells.
-fn values(values: &[Value]) -> String {
+/// The values of a row, each beside its cells; `transformed` says whether a transform made them.
+fn values(values: &[Value], transformed: bool) -> String {
     let read = values.iter().flat_map(|value| value.cells.iter().flatten()).any(|cell| cell.read);
     let mut rows = Vec::new();
     let header =
@@ -111,7 +111,8 @@ fn values(values: &[Value]) -> String {
         let shown = shown(&value.value, value.withheld);
         let mut row = vec![value.column.clone(), shown];
         match &value.cells {
-            None => row.push("see the transform below".to_owned()),
+            None if transformed => row.push("see the transform below".to_owned()),
+            None => row.push("of no cell: made by a run".to_owned()),
             Some(cells) if cells.is_empty() => row.push("no cell: a constant".to_owned()),
             Some(cells) => {
                 let name = |cell: &crate::pipelines::Cell| match &cell.source_column {
@@ -202,7 +203,10 @@ fn basis_text(basis: &Basis) -> String {
             row.source_row.map(|row| row.to_string()).unwrap_or_default(),
         ]
     }));
-    text.push_str(&format!("the latest of those {} days apart from this one:\n", basis.season_days));
+    match basis.season_days {
+        1 => text.push_str("the latest of those:\n"),
+        days => text.push_str(&format!("the latest of those {days} days apart from this one:\n")),
+    }
     text.push_str(&table(&rows, &[1, 2, 4]));
     text
 }

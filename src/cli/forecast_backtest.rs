@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::{Days, NaiveDate};
-use clap::Args;
+use chrono::{Days, NaiveDate, Weekday};
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::forecast_picture::{Day, Drawing, mark_of, picture};
@@ -15,10 +15,10 @@ use super::output::{Output, table};
 use super::{Exit, Failure};
 use crate::pipelines::word;
 use forecast::calendar::{self, Holidays, Kind};
-use forecast::panel::{self, ByModel, Forecast, Options, Report, Series, TableError};
+use forecast::panel::{self, ByModel, Forecast, Grain, Options, Report, Series, Table, TableError};
 
 const COLUMNS_HELP: &str = "\
-The panel is CSV with a header and one row a series and day, in any order:
+The panel is CSV with a header and one row a series and day (or week, or month), in any order:
   series, date, value           required; leave value empty where nothing is known
   group                         series of one group share effects (default: what follows the
                                 last `_` of the series' name)
@@ -29,6 +29,9 @@ The panel is CSV with a header and one row a series and day, in any order:
   known_on, known_at            what the row says of its day was known on that evening, and is
                                 not used by a forecast made before
   any other                     a number that is known in advance
+
+Rows a week or a month apart are forecast by the week or the month: by the general models, without
+holidays and the like, each series for itself. `--horizon` then counts weeks or months.
 
 Scored are open, observed days. MASE, WAPE, coverage and MSIS judge the median and its
 intervals; RMSSE and bias judge the mean. Each window's forecast rests on what was known at its
@@ -41,9 +44,12 @@ pub(super) struct Command {
     /// CSV file of the panel.
     #[arg(long, value_name = "FILE")]
     panel: PathBuf,
-    /// Days ahead.
-    #[arg(long, default_value_t = NonZeroUsize::new(28).expect("28 is not 0"))]
-    horizon: NonZeroUsize,
+    /// How long a step is. Default: what the rows are apart.
+    #[arg(long)]
+    grain: Option<GrainOf>,
+    /// Steps ahead. Default: 28 days, 8 weeks, 12 months.
+    #[arg(long)]
+    horizon: Option<NonZeroUsize>,
     /// Cut-offs to forecast from, one horizon apart; the last one is a horizon before the panel's end.
     #[arg(long, default_value_t = NonZeroUsize::new(4).expect("4 is not 0"))]
     windows: NonZeroUsize,
@@ -72,6 +78,27 @@ pub(super) struct Command {
     pictures: Option<PathBuf>,
 }
 
+/// How long a step is.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum GrainOf {
+    /// One row a day.
+    Day,
+    /// One row a week, on any of its days from Monday on.
+    Week,
+    /// One row a month, on any of its days.
+    Month,
+}
+
+impl From<GrainOf> for Grain {
+    fn from(grain: GrainOf) -> Self {
+        match grain {
+            GrainOf::Day => Self::Day,
+            GrainOf::Week => Self::Week(Weekday::Mon),
+            GrainOf::Month => Self::Month,
+        }
+    }
+}
+
 impl From<TableError> for Failure {
     fn from(error: TableError) -> Self {
         let hint = error.hint();
@@ -89,20 +116,31 @@ impl From<calendar::Error> for Failure {
 pub(super) fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
     let file = std::fs::File::open(&command.panel)
         .map_err(|error| Failure::usage(format!("failed to open `{}`: {error}", command.panel.display()), None))?;
-    let mut series = panel::read_table(std::io::BufReader::new(file))?;
-    let last = prepare(command, &mut series)?;
-    let horizon = command.horizon.get();
+    let mut panel = panel::read_table(std::io::BufReader::new(file), command.grain.map(Grain::from))?;
+    let grain = panel.grain;
+    let last = prepare(command, &mut panel)?;
+    let series = panel.series;
+    let horizon = command.horizon.map_or_else(
+        || match grain {
+            Grain::Day => 28,
+            Grain::Week(_) => 8,
+            Grain::Month => 12,
+        },
+        NonZeroUsize::get,
+    );
     let windows = command.windows.get();
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let options = Options {
+        grain,
         horizon,
         origins: command.origins,
         threads: command.threads.map_or(cores, NonZeroUsize::get),
         stopwatch: thread_seconds,
-        ..Options::at(last - Days::new(horizon as u64))
+        ..Options::at(grain.back(last, horizon))
     };
     let mut writer = command.forecasts.as_deref().map(Writer::open).transpose()?;
-    let mut pictures = command.pictures.as_deref().map(|dir| Pictures::new(dir, &series, windows)).transpose()?;
+    let mut pictures =
+        command.pictures.as_deref().map(|dir| Pictures::new(dir, &series, grain, windows)).transpose()?;
     let before = process_seconds();
     let knowledge = panel::learn(series.iter().cloned(), &options, windows);
     let learned = process_seconds();
@@ -136,11 +174,15 @@ pub(super) fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
 }
 
 /// Adds holidays, or takes the calendar away; answers with the last day that has a value.
-fn prepare(command: &Command, series: &mut [Series]) -> Result<NaiveDate, Failure> {
-    let end = |one: &Series| one.first + Days::new(one.values.len().saturating_sub(1) as u64);
+fn prepare(command: &Command, panel: &mut Table) -> Result<NaiveDate, Failure> {
+    let last = panel.last_day().unwrap_or_default();
+    let Table { series, grain } = panel;
     let first = series.iter().map(|one| one.first).min().unwrap_or_default();
-    let last = series.iter().map(end).max().unwrap_or_default();
     if let Some(name) = &command.holidays {
+        if *grain != Grain::Day {
+            let hint = "leave `--holidays` out";
+            return Err(Failure::usage(format!("a panel of {} has no holidays", grain.plural()), Some(hint)));
+        }
         let holidays = match Holidays::of_country(name) {
             Err(unknown) if !Path::new(name).exists() => return Err(unknown.into()),
             Err(_) => {
@@ -160,23 +202,24 @@ fn prepare(command: &Command, series: &mut [Series]) -> Result<NaiveDate, Failur
     Ok(last)
 }
 
-/// Days of the history that a picture shows.
+/// Days of the history that a picture shows; of longer steps twice their season.
 const SHOWN_DAYS: i64 = 112;
 
 /// Draws the last window of each series.
 struct Pictures {
     dir: PathBuf,
     last_window: usize,
+    grain: Grain,
     values: BTreeMap<String, (NaiveDate, Vec<f64>)>,
     outcome: Result<(), Failure>,
 }
 
 impl Pictures {
-    fn new(dir: &Path, series: &[Series], windows: usize) -> Result<Self, Failure> {
+    fn new(dir: &Path, series: &[Series], grain: Grain, windows: usize) -> Result<Self, Failure> {
         std::fs::create_dir_all(dir)
             .map_err(|error| Failure::usage(format!("failed to make the folder `{}`: {error}", dir.display()), None))?;
         let values = series.iter().map(|one| (one.id.clone(), (one.first, one.values.clone()))).collect();
-        Ok(Self { dir: dir.to_owned(), last_window: windows - 1, values, outcome: Ok(()) })
+        Ok(Self { dir: dir.to_owned(), last_window: windows - 1, grain, values, outcome: Ok(()) })
     }
 
     fn draw(&mut self, window: usize, forecast: &Forecast) {
@@ -184,11 +227,14 @@ impl Pictures {
             return;
         };
         let Some(next) = forecast.points.first().map(|point| point.date) else { return };
+        let shown = match self.grain {
+            Grain::Day => SHOWN_DAYS,
+            longer => 2 * longer.season() as i64,
+        };
         let days = values.iter().enumerate().filter(|(_, value)| value.is_finite());
-        let days = days.map(|(day, value)| (*first + Days::new(day as u64), *value));
+        let days = days.map(|(step, value)| (self.grain.after(*first, step), *value));
         let (history, came): (Vec<_>, Vec<_>) = days
-            .filter(|(day, _)| (*day - next).num_days() >= -SHOWN_DAYS)
-            .filter(|(day, _)| (*day - next).num_days() < forecast.points.len() as i64)
+            .filter(|(day, _)| (-shown..forecast.points.len() as i64).contains(&self.grain.steps(next, *day)))
             .partition(|(day, _)| *day < next);
         let model = forecast.model.map_or("withheld", |model| model.name()).replace('_', " ");
         let flags: Vec<String> = forecast.flags.iter().map(|flag| word(flag).replace('_', " ")).collect();
@@ -263,7 +309,13 @@ impl Writer {
 
 fn text(report: &Report, learning: f64, forecasting: f64) -> String {
     let windows: Vec<String> = report.windows.iter().map(ToString::to_string).collect();
-    let mut text = format!("{} series, {} days ahead, from {}\n\n", report.series, report.horizon, windows.join(", "));
+    let mut text = format!(
+        "{} series, {} {}s ahead, from {}\n\n",
+        report.series,
+        report.horizon,
+        report.grain,
+        windows.join(", ")
+    );
     let header = [
         "model",
         "forecasts",

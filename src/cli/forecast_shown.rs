@@ -9,7 +9,7 @@ use super::output::{Output, grouped, table};
 use super::run::brands;
 use super::{Exit, Failure};
 use crate::app::App;
-use crate::pipelines::{self, Ahead, EffectShown, Shown};
+use crate::pipelines::{self, Ahead, EffectShown, Grain, Shown};
 
 const SHOW_HELP: &str = "\
 A day's forecast is its mean: the number to add up over days and stores. In 80 of 100 days sales
@@ -35,7 +35,7 @@ pub(super) struct Show {
     /// The series, where the store has several.
     #[arg(long)]
     series: Option<String>,
-    /// Days of the history that are shown.
+    /// Days (or weeks, or months) of the history that are shown.
     #[arg(long, default_value_t = 91)]
     days: u32,
     /// Print a picture instead.
@@ -75,7 +75,7 @@ pub(super) async fn explain(app: &App, command: &Explain, output: &Output) -> Re
     let found = find(app, &command.store, command.brand.as_deref(), command.series.as_deref(), 1).await?;
     let mut days = Vec::new();
     for (standing, effects) in &found {
-        if let Some(day) = standing.ahead.iter().find(|day| day.date == command.date) {
+        if let Some(day) = standing.on(command.date) {
             days.push((standing, effects, day));
         }
     }
@@ -175,8 +175,13 @@ fn head(standing: &Shown) -> String {
 }
 
 fn show_text(standing: &Shown) -> String {
+    let (step, weekday) = match standing.grain {
+        Grain::Day => ("day", "%a"),
+        Grain::Week => ("week from", ""),
+        Grain::Month => ("month from", ""),
+    };
     let mut rows =
-        vec![["day", "", "forecast", "80 % from", "to", "95 % from", "to", "because"].map(str::to_owned).to_vec()];
+        vec![[step, "", "forecast", "80 % from", "to", "95 % from", "to", "because"].map(str::to_owned).to_vec()];
     for day in &standing.ahead {
         let because: Vec<String> = reasons(day)
             .into_iter()
@@ -185,7 +190,7 @@ fn show_text(standing: &Shown) -> String {
             .collect();
         rows.push(vec![
             day.date.to_string(),
-            day.date.format("%a").to_string(),
+            day.date.format(weekday).to_string(),
             amount(day.mean),
             amount(day.lower_80),
             amount(day.upper_80),
@@ -214,7 +219,12 @@ fn reasons(day: &Ahead) -> Vec<(String, String)> {
 
 fn explain_text(standing: &Shown, effects: &[EffectShown], day: &Ahead) -> String {
     let mut text = head(standing);
-    text.push_str(&format!("\n{} {}\n", day.date.format("%A"), day.date));
+    let step = match standing.grain {
+        Grain::Day => "%A",
+        Grain::Week => "week from",
+        Grain::Month => "month from",
+    };
+    text.push_str(&format!("\n{} {}\n", day.date.format(step), day.date));
     let mut rows: Vec<Vec<String>> = reasons(day).into_iter().map(|(part, by)| vec![part, by]).collect();
     rows.push(vec!["median".to_owned(), amount(day.median)]);
     rows.push(vec!["mean: the forecast".to_owned(), amount(day.mean)]);

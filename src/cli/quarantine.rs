@@ -113,6 +113,8 @@ enum State {
     Replayed,
     Superseded,
     Dismissed,
+    /// Of loads that were taken back.
+    Undone,
     /// Whatever became of them.
     All,
 }
@@ -181,6 +183,7 @@ async fn list(app: &App, which: &Which, state: State, limit: i64, output: &Outpu
         State::Replayed => Some(QuarantineState::Replayed),
         State::Superseded => Some(QuarantineState::Superseded),
         State::Dismissed => Some(QuarantineState::Dismissed),
+        State::Undone => Some(QuarantineState::Undone),
         State::All => None,
     };
     let warehouse = app.warehouse_to_load().await?;

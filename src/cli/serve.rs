@@ -140,7 +140,17 @@ async fn after(app: &App, engine: &Engine, pipelines: &[Pipeline], pipeline: &Pi
     }
     let making = Making { app, engine, pipelines, trigger: report.trigger };
     let mut made = MadeSoFar::default();
-    if loaded && let Err(failure) = make(&making, pipeline, &report.brand, &mut made).await {
+    // Who loaded may have died before anything was made of it.
+    let behind = match engine.is_behind(pipelines, pipeline, &report.brand).await {
+        Ok(behind) => behind && report.status.is_fine(),
+        Err(failure) => {
+            error!(error = %chain(&failure), "what was made of a table could not be looked up");
+            false
+        }
+    };
+    if (loaded || behind)
+        && let Err(failure) = make(&making, pipeline, &report.brand, &mut made).await
+    {
         error!(error = %chain(&failure), "forecasts or hours of work could not be noted");
     } else if report.status.is_fine() && !loaded {
         // Also when nothing is new: an earlier export may have ended in the middle.
@@ -153,7 +163,7 @@ async fn after(app: &App, engine: &Engine, pipelines: &[Pipeline], pipeline: &Pi
     if reports.is_empty() {
         return;
     }
-    if loaded {
+    if loaded || behind {
         bring_up_to_date(app, warehouse).await;
     }
     let owner = pipeline.definition.owner.as_deref().filter(|_| !report.status.is_fine());

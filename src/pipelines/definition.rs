@@ -272,7 +272,15 @@ impl Pipeline {
 pub async fn read_all(definitions: &Path) -> Result<Vec<Pipeline>, Vec<Problem>> {
     let mut pipelines = Vec::new();
     let mut problems = Vec::new();
-    for file in find(&definitions.join("pipelines")) {
+    let folder = definitions.join("pipelines");
+    if !folder.is_dir() {
+        let message = format!(
+            "there is no such folder in `{}`: `--definitions` names the folder that holds `pipelines`, `sql` and `metabase`",
+            definitions.display()
+        );
+        return Err(vec![Problem { file: "pipelines".to_owned(), line: None, message }]);
+    }
+    for file in find(&folder) {
         match read_one(definitions, &file).await {
             Ok(pipeline) => pipelines.push(pipeline),
             Err(more) => problems.extend(more),

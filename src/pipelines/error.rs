@@ -2,6 +2,7 @@
 
 use crate::contracts::Undecidable;
 use crate::ids::PipelineName;
+use crate::warehouse::lineage;
 use crate::{formats, sources, transforms, warehouse};
 
 /// Why a run failed.
@@ -220,6 +221,9 @@ pub enum Error {
     /// The holidays that a definition names could not be read.
     #[error("failed to read the holidays")]
     Holidays(#[source] forecast::calendar::Error),
+    /// What a view rests on could not be read.
+    #[error("failed to read what a forecast is made of")]
+    Basis(#[source] lineage::Error),
 }
 
 impl Error {
@@ -288,6 +292,7 @@ impl Error {
             }
             Self::Forecast { .. } => Some("the forecast of before stands; the log says where the worker stopped"),
             Self::Holidays(source) => source.hint(),
+            Self::Basis(source) => source.hint(),
         }
     }
 }

@@ -47,8 +47,8 @@ pub use explain::{
 };
 pub use export::{ExportOrder, ExportPlan, ExportTo, Follows, Missing, list_rejects};
 pub use forecasting::{
-    Ahead, DAY as FORECAST_DAY, EffectShown, Forecast, ForecastOf, Past, Reason, Scale, Shown, TABLE as FORECAST_TABLE,
-    forecast_tables, standing,
+    Ahead, DAY as FORECAST_DAY, EffectShown, Forecast, ForecastOf, Grain, Past, Reason, Scale, Shown,
+    TABLE as FORECAST_TABLE, forecast_tables, standing,
 };
 pub use quarantine::{
     ExportError, Exported, QuarantineFilter, QuarantineState, RefusedCount, dismiss_quarantine, export_quarantine,

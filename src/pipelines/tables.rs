@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
 
 use super::columns::Learned;
 use super::error::Error;
@@ -268,6 +268,29 @@ pub(super) async fn note_inputs(load: &mut Load, inputs: &[i64]) -> Result<(), E
     Ok(())
 }
 
+/// Whether any of `makers` has not ended well since the last load of a table: it died, or it failed.
+pub(super) async fn behind(
+    warehouse: &Warehouse,
+    makers: &[PipelineName],
+    brand: &BrandId,
+    table: &str,
+) -> Result<bool, Error> {
+    let makers: Vec<&str> = makers.iter().map(|maker| maker.0.as_str()).collect();
+    sqlx::query_scalar(
+        "SELECT EXISTS (
+             SELECT FROM unnest($1::text[]) AS maker
+             WHERE (SELECT max(run_id) FROM ops.loads WHERE brand = $2 AND table_name = $3 AND undone_by IS NULL)
+                 > coalesce((SELECT max(run_id) FROM ops.runs WHERE pipeline = maker AND brand = $2
+                             AND status IN ('succeeded', 'nothing_new')), 0))",
+    )
+    .bind(makers)
+    .bind(&brand.0)
+    .bind(table)
+    .fetch_one(warehouse.pool())
+    .await
+    .map_err(failed("look up what was made of a table"))
+}
+
 /// Lists what is to be made again.
 pub(super) async fn stale(warehouse: &Warehouse) -> Result<Vec<(PipelineName, BrandId)>, Error> {
     let rows: Vec<(String, String)> = sqlx::query_as("SELECT pipeline, brand FROM ops.stale ORDER BY 1, 2")
@@ -326,14 +349,30 @@ pub async fn show_run(warehouse: &Warehouse, run_id: RunId) -> Result<Option<ser
 /// # Errors
 /// When PostgreSQL refuses.
 pub async fn reports_since(warehouse: &Warehouse, first: RunId) -> Result<Vec<RunReport>, Error> {
-    let rows: Vec<serde_json::Value> =
-        sqlx::query_scalar("SELECT report FROM ops.runs WHERE run_id >= $1 AND report IS NOT NULL ORDER BY run_id")
-            .bind(first.0)
-            .fetch_all(warehouse.pool())
-            .await
-            .map_err(failed("read the runs"))?;
+    let rows = sqlx::query(
+        "SELECT run_id, pipeline, brand, trigger, status, started_at, error, report FROM ops.runs
+         WHERE run_id >= $1 AND (report IS NOT NULL OR status = 'interrupted') ORDER BY run_id",
+    )
+    .bind(first.0)
+    .fetch_all(warehouse.pool())
+    .await
+    .map_err(failed("read the runs"))?;
     // A report of an older version that no longer reads is left out of a summary, not of the ledger.
-    Ok(rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).collect())
+    let read = |row: &PgRow| match row.get::<Option<serde_json::Value>, _>("report") {
+        Some(report) => serde_json::from_value(report).ok(),
+        None => interrupted(row),
+    };
+    Ok(rows.iter().filter_map(read).collect())
+}
+
+/// What is known of a run whose process ended before it could say anything.
+fn interrupted(row: &PgRow) -> Option<RunReport> {
+    let trigger = serde_json::from_value(serde_json::Value::String(row.get("trigger"))).ok()?;
+    let (pipeline, brand) = (PipelineName(row.get("pipeline")), BrandId(row.get("brand")));
+    let said: Option<String> = row.get("error");
+    let started_at = row.get("started_at");
+    let report = RunReport::not_started(&pipeline, &brand, trigger, started_at, said.unwrap_or_default(), None);
+    Some(RunReport { run_id: RunId(row.get("run_id")), status: Status::Interrupted, ..report })
 }
 
 /// The header of the file that was loaded last.

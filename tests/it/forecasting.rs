@@ -164,3 +164,77 @@ async fn a_table_of_events_that_no_pipeline_loads_is_refused() {
     let text = format!("{} {}", said.json, said.log);
     assert!(text.contains("reads events from `events`, which no pipeline loads"), "{text}");
 }
+
+/// Two and a half years of leads by the day, with a year and a trend; the last day is a Friday.
+fn leads() -> String {
+    let mut text = "store_id,day,leads\n".to_owned();
+    for store in 101..=102_u32 {
+        for back in 0..912_u64 {
+            let date = day(LAST) - Days::new(back);
+            let turn = std::f64::consts::TAU * f64::from(date.ordinal()) / 365.25;
+            let noise = f64::from((store * 7919 + date.num_days_from_ce() as u32 * 31) % 21) / 10.0;
+            text += &format!("{store:06},{date},{:.0}\n", 40.0 + 10.0 * turn.sin() + noise);
+        }
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_series_by_the_week_or_the_month_forecasts_whole_ones() {
+    let place = Place::start().await;
+    let definition = |grain: &str, more: &str| {
+        let text = SALES.replace("\"sales\"", "\"leads\"").replace("title = \"Sales\"", "title = \"Leads\"");
+        let text = text.replace("events = \"events\"\n", &format!("grain = \"{grain}\"\n{more}"));
+        text.replace("[forecast]\n", "[[forecast]]\n")
+    };
+    place.write("pipelines/leads/pipeline.toml", definition("week", "events = \"events\"\n"));
+    let said = place.storekeeper(&["check"]);
+    assert_eq!(said.code, Some(2), "{}", said.json);
+    assert!(format!("{} {}", said.json, said.log).contains("`events` of `[forecast]` is for series by the day"));
+
+    let monthly = "\n[[forecast]]\nseries = \"leads_by_month\"\nvalue = \"leads\"\ndate = \"day\"\ngrain = \"month\"\n";
+    place.write("pipelines/leads/pipeline.toml", definition("week", monthly));
+    place.load("leads", &leads());
+    assert_eq!(place.forecast()["series"], 4);
+    let rows: Vec<(NaiveDate, i64, f64)> = sqlx::query_as(
+        "SELECT business_date, lead_days, mean::double precision FROM mart_harbor.forecast
+         WHERE store_id = '000101' AND series = 'leads' ORDER BY business_date",
+    )
+    .fetch_all(&place.pool)
+    .await
+    .unwrap();
+    let told: Vec<(String, i64)> = rows.iter().map(|(date, lead, _)| (date.to_string(), *lead)).collect();
+    // The week that ends behind the last day is not over: it is the first that is forecast.
+    let expected = ["2025-11-24", "2025-12-01", "2025-12-08", "2025-12-15", "2025-12-22"];
+    assert_eq!(told, expected.map(str::to_owned).into_iter().zip([1, 8, 15, 22, 29]).collect::<Vec<_>>());
+    for (date, _, mean) in &rows {
+        let turn = std::f64::consts::TAU * f64::from(date.ordinal() + 3) / 365.25;
+        assert!((mean / (7.0 * (41.0 + 10.0 * turn.sin())) - 1.0).abs() < 0.1, "{date}: {mean}");
+    }
+    let months: Vec<(NaiveDate, String)> = sqlx::query_as(
+        "SELECT f.business_date, m.model FROM mart_harbor.forecast f JOIN mart_harbor.forecast_models m USING (store_id, series)
+         WHERE store_id = '000102' AND series = 'leads_by_month' ORDER BY 1",
+    )
+    .fetch_all(&place.pool)
+    .await
+    .unwrap();
+    assert_eq!(months, ["2025-11-01", "2025-12-01"].map(|date| (day(date), "general".to_owned())));
+    // The day within the week is enough to ask for it.
+    let said = place.storekeeper(&["forecast", "explain", "000101", "2025-12-10", "--series", "leads"]);
+    assert_eq!(said.json["explained"][0]["day"]["date"], "2025-12-08", "{}", said.json);
+    let shown = place.storekeeper(&["forecast", "show", "000101", "--series", "leads", "--days", "4"]);
+    let history = shown.json["forecasts"][0]["forecast"]["history"].as_array().unwrap();
+    assert_eq!((history.len(), history[3]["date"].as_str()), (4, Some("2025-11-17")));
+
+    // Two days more and the week is over: it came, and is held against what was said of it.
+    place.load("leads", "store_id,day,leads\n000101,2025-11-29,44\n000101,2025-11-30,43\n000102,2025-11-30,41\n");
+    place.forecast();
+    let judged: Vec<(NaiveDate, i64)> = sqlx::query_as(
+        "SELECT business_date, lead_days FROM mart_harbor.forecast_accuracy
+         WHERE store_id = '000101' AND series = 'leads' ORDER BY 1",
+    )
+    .fetch_all(&place.pool)
+    .await
+    .unwrap();
+    assert_eq!(judged, [(day("2025-11-24"), 1)]);
+}

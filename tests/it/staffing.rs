@@ -208,9 +208,9 @@ async fn hours_follow_the_forecast_and_go_and_come_with_what_they_rest_on() {
     assert_eq!((number(&night["open_hours"]), number(&night["required_hours"])), (3.0, 6.0));
     let sum: f64 = day[1..].iter().map(|part| number(&part["required_hours"])).sum();
     assert_eq!(sum, number(&day[0]["required_hours"]));
-    // On Mondays nobody opens, and there is still an hour to clean.
+    // On Mondays nobody opens: a closed day asks for nothing, its fixed hours included.
     let monday = chain.hours("000101", "2025-12-01");
-    assert_eq!(monday.iter().map(|part| number(&part["required_hours"])).collect::<Vec<_>>(), [1.0, 0.0, 1.0, 0.0]);
+    assert_eq!(monday.iter().map(|part| number(&part["required_hours"])).collect::<Vec<_>>(), [0.0; 4]);
 
     let again = chain.place.forecast();
     assert_eq!(Chain::staffing(&again)["status"], "nothing_new");

@@ -25,7 +25,7 @@ use std::time::Instant;
 use chrono::Days;
 
 use forecast::calendar::{Event, Kind};
-use forecast::panel::{self, Champion, Model, Options, Series, Status};
+use forecast::panel::{self, Champion, Grain, Model, Options, Series, Status};
 use generator::{Generated, Plan};
 
 /// What a table of forecasts holds, whoever made them.
@@ -125,7 +125,7 @@ fn floor(arguments: &Arguments) {
 fn backtest(arguments: &Arguments) {
     let [_, panel_file, out_file] = arguments.words.as_slice() else { panic!("backtest PANEL.csv OUT.csv") };
     let file = std::fs::File::open(panel_file).expect("the panel can be opened");
-    let mut series = panel::read_table(std::io::BufReader::new(file)).unwrap_or_else(|error| panic!("{error}"));
+    let mut series = panel::read_table(std::io::BufReader::new(file), Some(Grain::Day)).unwrap_or_else(|error| panic!("{error}")).series;
     if arguments.options.contains_key("plain") {
         series.iter_mut().for_each(|one| one.events.retain(|event| event.kind == Kind::Closure));
     }

@@ -6,13 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::Serialize;
 
 use super::choose::{Choice, candidate};
+use super::grain::Grain;
 use super::model::Model;
 use super::order::in_order;
-use super::publish;
 use super::run::{COMPETITORS, Knowledge, decided, studies, withheld};
 use super::score::{DayKind, Judged, Scores, judged, scales};
 use super::study::{Models, Outcome, Study};
 use super::types::{Forecast, Options, Series, Status};
+use super::{periods, publish};
 use crate::accuracy::{Scales, mean_defined};
 use crate::regression::Effect;
 
@@ -43,7 +44,9 @@ pub struct Report {
     pub series: usize,
     /// Cut-offs that were forecast from.
     pub windows: Vec<chrono::NaiveDate>,
-    /// Days ahead.
+    /// How long a step is: `day`, `week`, `month`.
+    pub grain: String,
+    /// Steps ahead.
     pub horizon: usize,
     /// What is published.
     pub published: ByModel,
@@ -116,7 +119,7 @@ struct Window {
     seconds: f64,
 }
 
-/// Forecasts each series from `windows` cut-offs, the last of them `options.horizon` days
+/// Forecasts each series from `windows` cut-offs, the last of them `options.horizon` steps
 /// before the options', and compares with what was observed. `knowledge` is [`super::learn`]'s
 /// with the options' cut-off moved back by the horizon and the same number of windows.
 /// `each` is given every forecast with its window's index (0 the oldest).
@@ -128,8 +131,12 @@ pub fn backtest(
     mut each: impl FnMut(usize, &Forecast) + Send,
 ) -> Report {
     let from = knowledge.cutoffs.len().saturating_sub(windows);
-    let mut report =
-        Report { windows: knowledge.cutoffs[from..].to_vec(), horizon: options.horizon, ..Report::default() };
+    let mut report = Report {
+        windows: knowledge.cutoffs[from..].to_vec(),
+        horizon: options.horizon,
+        grain: options.grain.to_string(),
+        ..Report::default()
+    };
     let (mut published, mut groups, mut models) =
         (Sum::default(), BTreeMap::<String, Sum>::new(), BTreeMap::<Model, Sum>::new());
     let work = |series: Series| {
@@ -163,6 +170,33 @@ pub fn backtest(
 
 fn windows_of(series: &Series, knowledge: &Knowledge, options: &Options, from: usize) -> Vec<Window> {
     let began = (options.stopwatch)();
+    let mut windows = match options.grain {
+        Grain::Day => windows_of_days(series, knowledge, options, from),
+        _ => windows_of_periods(series, knowledge, options, from),
+    };
+    let seconds = ((options.stopwatch)() - began) / windows.len().max(1) as f64;
+    windows.iter_mut().for_each(|window| window.seconds = seconds);
+    windows
+}
+
+fn windows_of_periods(series: &Series, knowledge: &Knowledge, options: &Options, from: usize) -> Vec<Window> {
+    let first = from.saturating_sub(options.origins);
+    let studies = periods::studies(series, knowledge, options, first);
+    let window = |at: usize| {
+        let forecast = periods::decided(series, &studies, at, options.origins);
+        let study = studies[at].as_ref();
+        Window {
+            judged: study.map(|study| periods::came(study, series, &forecast.points)).unwrap_or_default(),
+            scales: study.map(periods::Study::scales).unwrap_or_default(),
+            forecast,
+            by_model: Vec::new(),
+            seconds: 0.0,
+        }
+    };
+    (from..knowledge.cutoffs.len()).map(window).collect()
+}
+
+fn windows_of_days(series: &Series, knowledge: &Knowledge, options: &Options, from: usize) -> Vec<Window> {
     let first = from.saturating_sub(options.origins);
     let studies = studies(series, knowledge, options, COMPETITORS, first..knowledge.cutoffs.len());
     let mut previous = series.previous.clone();
@@ -174,8 +208,6 @@ fn windows_of(series: &Series, knowledge: &Knowledge, options: &Options, from: u
         }
         windows.push(window(series, studies[at].as_ref(), forecast));
     }
-    let seconds = ((options.stopwatch)() - began) / windows.len().max(1) as f64;
-    windows.iter_mut().for_each(|window| window.seconds = seconds);
     windows
 }
 

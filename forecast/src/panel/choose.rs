@@ -250,7 +250,7 @@ fn factors(model: Model, trials: &[&Trial], groups: &[&GroupTrial]) -> [(f64, f6
 
 /// The smallest value that at least `share` of a sorted sample, and one more, is not above: the
 /// finite-sample quantile of conformal prediction.
-fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+pub(super) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let rank = ((sorted.len() as f64 + 1.0) * share).ceil() as usize;
     sorted.get(rank.saturating_sub(1).min(sorted.len().checked_sub(1)?)).copied()
 }

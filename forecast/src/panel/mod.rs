@@ -1,4 +1,4 @@
-//! A panel: many series by the day, forecast together.
+//! A panel: many series by the day, forecast together; or by the week or the month ([`Grain`]), one by one.
 //!
 //! [`learn`] goes over all series once and gathers what groups know together;
 //! [`forecast`] goes over them again, one at a time, and hands out one [`Forecast`] a
@@ -32,8 +32,10 @@ mod ahead;
 mod backtest;
 mod choose;
 mod earlier;
+mod grain;
 mod model;
 mod order;
+mod periods;
 mod prepare;
 mod publish;
 mod run;
@@ -46,10 +48,11 @@ mod tests;
 mod types;
 
 pub use backtest::{ByModel, Report, backtest};
+pub use grain::Grain;
 pub use model::Model;
 pub use run::{Knowledge, forecast, learn};
 pub use score::Scores;
-pub use table::{TableError, read_table};
+pub use table::{Table, TableError, read_table};
 pub use types::{
     Because, Champion, DayState, EffectEstimate, Flag, Forecast, ModelScore, Options, Point, Series, Status,
 };

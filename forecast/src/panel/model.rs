@@ -30,6 +30,9 @@ pub enum Model {
     Planned,
     /// The last value again.
     Constant,
+    /// The mean of ARIMA and exponential smoothing, or the one that did clearly better: series by the
+    /// week or the month.
+    General,
 }
 
 impl Model {
@@ -47,6 +50,7 @@ impl Model {
             Self::Young => "young",
             Self::Planned => "planned",
             Self::Constant => "constant",
+            Self::General => "general",
         }
     }
 }

@@ -58,6 +58,41 @@ impl History {
         Self { values, states, never, first_weekday, intermittent, observed, missing }
     }
 
+    /// Closes a series on the holidays on which it never sold anything: each one seen brought nothing, or, of
+    /// two and more, no number came while those of the days around did. Those to come are closed then, too.
+    pub(super) fn close_holidays(&mut self, design: &mut Design) {
+        if self.intermittent {
+            return;
+        }
+        for days in design.holidays().into_values() {
+            let past: Vec<usize> = days.iter().copied().filter(|day| *day < self.values.len()).collect();
+            let nothing = |day: &usize| match self.states[*day] {
+                DayState::ClosedUnplanned => self.values[*day] == 0.0,
+                DayState::Missing => past.len() > 1 && self.is_alone(*day),
+                state => state == DayState::Closed,
+            };
+            // A weekday that is never open says nothing of the holiday that fell on it.
+            let told = past.iter().any(|day| self.states[*day] != DayState::Closed);
+            if !told || !past.iter().all(nothing) {
+                continue;
+            }
+            for day in days {
+                design.close(day);
+                if let Some(state) = self.states.get_mut(day) {
+                    *state = DayState::Closed;
+                }
+            }
+        }
+        self.missing = self.states.iter().filter(|state| **state == DayState::Missing).count();
+    }
+
+    /// Whether the days before and after one are known.
+    fn is_alone(&self, day: usize) -> bool {
+        let known =
+            |near: Option<usize>| near.and_then(|near| self.states.get(near)).is_some_and(|state| state.counts());
+        known(day.checked_sub(1)) && known(Some(day + 1))
+    }
+
     pub(super) fn weekday(&self, day: usize) -> usize {
         (self.first_weekday + day) % 7
     }

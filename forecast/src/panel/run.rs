@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use chrono::{Days, NaiveDate};
+use chrono::NaiveDate;
 
 use super::choose::{self, Choice, GroupTrial, MEMBERS, Trial, candidate};
 use super::earlier;
+use super::grain::Grain;
 use super::model::Model;
 use super::order::in_order;
+use super::periods;
 use super::publish::{self, Published};
 use super::study::{self, Models, Outcome, SHORTEST, Study};
 use super::types::{Champion, EffectEstimate, Forecast, Options, Series, Status};
@@ -53,12 +55,16 @@ impl Knowledge {
 }
 
 /// Learns from all series what their groups know together: on the cut-off, and on
-/// `options.origins + windows - 1` earlier ones, `options.horizon` days apart. `windows` is 1
+/// `options.origins + windows - 1` earlier ones, `options.horizon` steps apart. `windows` is 1
 /// for a forecast, and the number of windows for a backtest.
 pub fn learn(series: impl Iterator<Item = Series> + Send, options: &Options, windows: usize) -> Knowledge {
     let earlier = options.origins + windows.max(1) - 1;
-    let back = |steps: usize| options.cutoff - Days::new((steps * options.horizon) as u64);
+    let back = |steps: usize| options.grain.back(options.cutoff, steps * options.horizon);
     let cutoffs: Vec<NaiveDate> = (0..=earlier).rev().map(back).collect();
+    if options.grain != Grain::Day {
+        let pools = vec![Pool::default(); cutoffs.len()];
+        return Knowledge { trials: vec![BTreeMap::new(); cutoffs.len()], cutoffs, pools };
+    }
     let mut poolings = vec![Pooling::default(); cutoffs.len()];
     // Those of lowest hash, whatever the order; held for the trials.
     let mut sample: BTreeMap<String, BTreeMap<u64, Series>> = BTreeMap::new();
@@ -179,6 +185,10 @@ pub(super) fn withheld(series: &Series, reason: String) -> Forecast {
 
 fn one(series: &Series, knowledge: &Knowledge, options: &Options) -> Forecast {
     let last = knowledge.cutoffs.len() - 1;
+    if options.grain != Grain::Day {
+        let from = last.saturating_sub(options.origins);
+        return periods::decided(series, &periods::studies(series, knowledge, options, from), last, options.origins);
+    }
     let settled = series.previous.as_ref().filter(|_| !options.reselect);
     let (from, models) = match settled {
         None => (last.saturating_sub(options.origins), COMPETITORS.to_vec()),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use chrono::{Days, NaiveDate};
+use chrono::NaiveDate;
 
+use super::grain::Grain;
 use super::types::{DayState, Series};
 use crate::calendar::{Event, Kind};
 
@@ -38,6 +39,16 @@ pub enum TableError {
         /// What should.
         wanted: &'static str,
     },
+    /// Two rows for one step, where steps are longer than days.
+    #[error("`{series}` has more than one row in the {grain} of {date}")]
+    Crowded {
+        /// The series.
+        series: String,
+        /// The step.
+        grain: Grain,
+        /// Its first day.
+        date: NaiveDate,
+    },
     /// Two rows for one day.
     #[error("line {line} of the panel: `{series}` has {date} twice")]
     Twice {
@@ -62,6 +73,7 @@ impl TableError {
             Self::Cell { .. } => {
                 Some("dates are 2025-11-29, numbers 1234.5; leave a cell empty where nothing is known")
             }
+            Self::Crowded { .. } => Some("add the rows up, or let the panel be one of days"),
             Self::Twice { .. } => Some("add the rows up, or give the parts names of their own"),
             Self::Empty => None,
         }
@@ -104,6 +116,23 @@ impl Column {
     }
 }
 
+/// A panel as it was read.
+#[derive(Debug)]
+pub struct Table {
+    /// The series, by name.
+    pub series: Vec<Series>,
+    /// How long their steps are.
+    pub grain: Grain,
+}
+
+impl Table {
+    /// The last day of the last step that any series has a value of.
+    pub fn last_day(&self) -> Option<NaiveDate> {
+        let end = |one: &Series| self.grain.end_of(self.grain.after(one.first, one.values.len().saturating_sub(1)));
+        self.series.iter().map(end).max()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Reading {
     group: String,
@@ -127,9 +156,12 @@ struct Reading {
 /// | `known_on` (`known_at`) | the row's holiday, promotion, school, closure and regressors were known on the evening of that day, and not before |
 /// | any other | a number known in advance, divided by its standard deviation over the panel |
 ///
+/// Rows a week or a month apart are steps of that length, unless `grain` says something else; a
+/// row's date is any day of its step. What is known of the days of a longer step is not used.
+///
 /// # Errors
 /// When it is no such table; the line is named.
-pub fn read_table(input: impl Read) -> Result<Vec<Series>, TableError> {
+pub fn read_table(input: impl Read, grain: Option<Grain>) -> Result<Table, TableError> {
     let mut reader = csv::ReaderBuilder::new().flexible(false).from_reader(input);
     let failed = |line: u64| move |source: csv::Error| TableError::Read { line, source };
     let columns: Vec<(String, Column)> =
@@ -224,7 +256,10 @@ pub fn read_table(input: impl Read) -> Result<Vec<Series>, TableError> {
             (columns[at].0.trim().to_lowercase(), Some(spread(sums)).filter(|one| *one > 0.0).unwrap_or(1.0))
         })
         .collect();
-    Ok(readings.into_iter().map(|(id, reading)| reading.finish(id, &scale)).collect())
+    let dates: Vec<Vec<NaiveDate>> = readings.values().map(|reading| reading.days.keys().copied().collect()).collect();
+    let grain = grain.unwrap_or_else(|| Grain::of(&dates.iter().map(Vec::as_slice).collect::<Vec<_>>()));
+    let series = readings.into_iter().map(|(id, reading)| reading.finish(id, grain, &scale));
+    Ok(Table { series: series.collect::<Result<_, _>>()?, grain })
 }
 
 fn is_none(text: &str) -> bool {
@@ -256,7 +291,7 @@ impl Reading {
         self.events.extend(self.open.insert(column, event));
     }
 
-    fn finish(mut self, id: String, scale: &BTreeMap<String, f64>) -> Series {
+    fn finish(mut self, id: String, grain: Grain, scale: &BTreeMap<String, f64>) -> Result<Series, TableError> {
         self.events.extend(std::mem::take(&mut self.open).into_values());
         for event in self.events.iter_mut().filter(|event| event.kind == Kind::Regressor) {
             event.value /= scale.get(&event.name).copied().unwrap_or(1.0);
@@ -265,16 +300,23 @@ impl Reading {
         let first = self.days.iter().find(known).or_else(|| self.days.iter().next()).map(|(date, _)| *date);
         let last = self.days.iter().rev().find(known).map(|(date, _)| *date);
         let (first, last) = (first.unwrap_or_default(), last.or(first).unwrap_or_default());
-        let length = (last - first).num_days().max(0) as u64 + 1;
-        let (values, states) = (0..length)
-            .map(|at| self.days.get(&(first + Days::new(at))).copied().unwrap_or((f64::NAN, DayState::Observed)))
-            .unzip();
+        let length = grain.steps(first, last).max(0) as usize + 1;
+        let mut steps = vec![None; length];
+        for (date, told) in self.days.range(first..=last) {
+            if steps[grain.steps(first, *date) as usize].replace(*told).is_some() {
+                return Err(TableError::Crowded { series: id, grain, date: grain.start_of(*date) });
+            }
+        }
+        let (values, states) = steps.into_iter().map(|step| step.unwrap_or((f64::NAN, DayState::Observed))).unzip();
+        if grain != Grain::Day {
+            self.events.clear();
+        }
         let group = match (self.group.is_empty(), id.rsplit_once('_')) {
             (false, _) => self.group,
             (true, Some((_, kind))) => kind.to_owned(),
             (true, None) => String::new(),
         };
-        Series { states, calendar: Arc::from([]), events: self.events, ..Series::new(&id, &group, first, values) }
+        Ok(Series { states, calendar: Arc::from([]), events: self.events, ..Series::new(&id, &group, first, values) })
     }
 }
 
@@ -287,7 +329,7 @@ mod tests {
         let text = "date,series,value,promo,holiday,open,known_at,price\n\
                     2025-06-01,a_sales,10,0,,1,,2\n2025-06-02,a_sales,,1,feast,1,,4\n\
                     2025-06-03,a_sales,12.5,1,,1,,2\n2025-06-05,a_sales,0,0,,0,,4\n2025-06-06,a_sales,,big sale,,1,2025-06-05,\n";
-        let series = read_table(text.as_bytes()).unwrap();
+        let series = read_table(text.as_bytes(), None).unwrap().series;
         let one = &series[0];
         assert_eq!((one.id.as_str(), one.group.as_str(), series.len()), ("a_sales", "sales", 1));
         assert_eq!(one.values.len(), 5, "days behind the last value are no history");
@@ -316,8 +358,29 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_weeks_are_steps_of_weeks() {
+        let mut text = "series,date,value,holiday\n".to_owned();
+        for week in (0..12).filter(|week| *week != 5) {
+            let date = NaiveDate::from_ymd_opt(2025, 1, 5).unwrap() + chrono::Days::new(7 * week);
+            text.push_str(&format!("a,{date},{week},feast\n"));
+        }
+        let read = |grain| read_table(text.as_bytes(), grain);
+        let table = read(None).unwrap();
+        assert_eq!(table.grain, Grain::Week(chrono::Weekday::Sun));
+        assert_eq!(table.last_day().unwrap().to_string(), "2025-03-29");
+        let one = &table.series[0];
+        assert!(one.values.len() == 12 && one.values[5].is_nan() && one.values[6] == 6.0 && one.events.is_empty());
+        let days = read(Some(Grain::Day)).unwrap();
+        assert_eq!((days.series[0].values.len(), days.series[0].events.len()), (78, 11));
+        assert_eq!(
+            read(Some(Grain::Month)).unwrap_err().to_string(),
+            "`a` has more than one row in the month of 2025-01-01"
+        );
+    }
+
+    #[test]
     fn a_mistake_is_named_with_its_line() {
-        let read = |text: &str| read_table(text.as_bytes()).unwrap_err().to_string();
+        let read = |text: &str| read_table(text.as_bytes(), None).unwrap_err().to_string();
         assert_eq!(read("series,date\na,2025-01-01\n"), "the panel has no column `value`");
         assert_eq!(read("series,date,value\n"), "the panel has no rows");
         assert_eq!(

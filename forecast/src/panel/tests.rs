@@ -195,6 +195,29 @@ fn missing_days_are_no_zeros_and_closed_days_are_forecast_as_nothing() {
 }
 
 #[test]
+fn a_store_that_never_sold_on_a_holiday_is_closed_on_the_next() {
+    let cutoff = day("2025-12-10");
+    let christmases = ["2023-12-25", "2024-12-25", "2025-12-25"].map(day);
+    let on_the_next = |change: &dyn Fn(&mut Series, usize, usize)| {
+        let mut one = steady("a", 800, cutoff);
+        let at = |date: NaiveDate| (date - one.first).num_days() as usize;
+        let (first, second) = (at(christmases[0]), at(christmases[1]));
+        one.events.extend(christmases.map(|date| Event::on(Kind::Holiday, "christmas", date)));
+        change(&mut one, first, second);
+        let made = forecasts(&[one], &Options { horizon: 21, ..quick(cutoff) });
+        made[0].points.iter().find(|point| point.date == christmases[2]).unwrap().clone()
+    };
+    let closed = on_the_next(&|one, first, second| [first, second].iter().for_each(|day| one.values[*day] = 0.0));
+    assert!(closed.closed && closed.mean == 0.0 && closed.interval_95.1 == 0.0);
+    let silent = on_the_next(&|one, first, second| [first, second].iter().for_each(|day| one.values[*day] = f64::NAN));
+    assert!(silent.closed, "no row on either, and rows beside them");
+    let once = on_the_next(&|one, _, second| one.values[second] = 0.0);
+    assert!(!once.closed && once.mean > 50.0, "it was open on one of two");
+    let gap = on_the_next(&|one, first, _| (first - 2..first + 3).for_each(|day| one.values[day] = f64::NAN));
+    assert!(!gap.closed);
+}
+
+#[test]
 fn each_rung_of_the_ladder_says_why_it_was_taken() {
     let cutoff = day("2025-06-01");
     let end_early = |mut series: Series, days: usize| {

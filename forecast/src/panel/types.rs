@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+use super::grain::Grain;
 use super::model::Model;
 use crate::calendar::Event;
 use crate::regression::Part;
@@ -34,14 +35,14 @@ impl DayState {
     }
 }
 
-/// One series by the day: what a store sold, say.
+/// One series by the day (or by the options' grain: then a day below is a step): what a store sold, say.
 #[derive(Debug, Clone)]
 pub struct Series {
     /// Its name, unique in the panel.
     pub id: String,
     /// Series of one group share their effects: a kind of number in a type of store.
     pub group: String,
-    /// The day of the first value.
+    /// The day of the first value; where steps are longer, any day of the first step.
     pub first: NaiveDate,
     /// One value a day, `NaN` where nothing is known. May end before the cut-off.
     pub values: Vec<f64>,
@@ -81,11 +82,14 @@ impl Series {
 /// How a panel is forecast.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The last day that may be known. Later values and later knowledge are ignored.
+    /// How long a step is: a day by default. Longer steps know no calendar and no group: no events, no champions.
+    pub grain: Grain,
+    /// The last day that may be known. Later values and later knowledge are ignored. Of longer steps,
+    /// those count that have ended by then.
     pub cutoff: NaiveDate,
-    /// Days ahead, 28 by default.
+    /// Steps ahead, 28 by default.
     pub horizon: usize,
-    /// Earlier cut-offs, `horizon` days apart, on which models compete: 3 by default. 0 is the
+    /// Earlier cut-offs, `horizon` steps apart, on which models compete: 3 by default. 0 is the
     /// quickest where all champions are kept.
     pub origins: usize,
     /// Whether all models compete again, or the previous champion is only fitted anew.
@@ -101,16 +105,16 @@ pub struct Options {
 impl Options {
     /// The defaults for a cut-off.
     pub fn at(cutoff: NaiveDate) -> Self {
-        Self { cutoff, horizon: 28, origins: 3, reselect: true, threads: 1, stopwatch: || 0.0 }
+        Self { grain: Grain::Day, cutoff, horizon: 28, origins: 3, reselect: true, threads: 1, stopwatch: || 0.0 }
     }
 }
 
-/// One day ahead, in the unit of the series.
+/// One step ahead, in the unit of the series.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Point {
-    /// The day.
+    /// The day, or the first day of a longer step.
     pub date: NaiveDate,
-    /// Days behind the cut-off, from 1.
+    /// Steps behind the cut-off, from 1.
     pub lead: usize,
     /// As likely to be over as under. Never negative, like all here.
     pub median: f64,

@@ -164,6 +164,24 @@ impl Design {
         &self.cells[self.starts[day] as usize..self.starts[day + 1] as usize]
     }
 
+    /// The days of each holiday itself, not those beside it.
+    pub fn holidays(&self) -> BTreeMap<Arc<str>, Vec<usize>> {
+        let mut holidays: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
+        for day in 0..self.days() {
+            for (column, _) in self.row(day) {
+                if let Effect::Holiday(name, 0) = &self.effects[*column as usize] {
+                    holidays.entry(Arc::clone(name)).or_default().push(day);
+                }
+            }
+        }
+        holidays
+    }
+
+    /// Notes that the store is closed on a day, whatever the calendar says.
+    pub fn close(&mut self, day: usize) {
+        self.closed[day] = true;
+    }
+
     /// Whether the calendar knew the store closed on a day.
     pub fn is_closed(&self, day: usize) -> bool {
         self.closed[day]

@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 use super::answer::{Basis, BasisRow};
 use super::explainer::{ExplainError, Explainer};
 use crate::ids::BrandId;
-use crate::pipelines::forecasting::{DAY, WEEK, first_of, forecaster};
+use crate::pipelines::forecasting::{DAY, Grain, WEEK, first_of, forecaster};
 use crate::warehouse::basis::{Series, last_load_before};
 use crate::warehouse::lineage::{Relation, Version};
 use crate::warehouse::origins::{self, LoadFacts};
@@ -49,10 +49,11 @@ impl Explainer<'_> {
             store_id: text("store_id"),
             daypart,
             up_to_load: up_to.as_ref().map_or(i64::MAX, |load| load.load_id),
-            first_day: first_of(last_day),
+            first_day: first_of(last_day, of.grain),
             last_day,
         };
-        let season = i32::try_from(WEEK).unwrap_or(i32::MAX);
+        let season_days = if of.grain == Grain::Month { 1 } else { WEEK };
+        let season = i32::try_from(season_days).unwrap_or(i32::MAX);
         let (held, rows) = series.read(self.warehouse, day, season, SHOWN).await.map_err(ExplainError::Lineage)?;
         let ids: Vec<i64> = rows.iter().map(|row| row.file_id).collect();
         let files = origins::files(self.warehouse, &ids).await.map_err(ExplainError::Lineage)?;
@@ -76,7 +77,7 @@ impl Explainer<'_> {
             first_day: held.first_day,
             last_day: held.last_day,
             total: held.total,
-            season_days: WEEK,
+            season_days,
             same_season_day: rows.into_iter().map(one).collect(),
         }))
     }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use chrono::Weekday;
+use forecast::panel;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::contracts::is_plain;
 use crate::ids::PipelineName;
@@ -29,11 +31,65 @@ pub struct ForecastOf {
     pub holidays: Option<String>,
     /// The brand's table of events: promotions, closures, school holidays, days of its own.
     pub events: Option<String>,
-    /// Days ahead; default: `forecast.horizon_days` of the settings.
+    /// How long a step is: what a store has in it is added up, and the sum is forecast.
+    #[serde(default)]
+    pub grain: Grain,
+    /// Days ahead, rounded up to whole steps; default: `forecast.horizon_days` of the settings.
     pub horizon_days: Option<u32>,
     /// Whether effects multiply or add. Default: what the values say.
     #[serde(default)]
     pub scale: Scale,
+}
+
+/// How long a step of a series is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grain {
+    /// A day: holidays, events and dayparts are for these.
+    #[default]
+    Day,
+    /// From Monday to Sunday.
+    Week,
+    /// A month of the calendar.
+    Month,
+}
+
+impl Grain {
+    pub(super) fn of_panel(self) -> panel::Grain {
+        match self {
+            Self::Day => panel::Grain::Day,
+            Self::Week => panel::Grain::Week(Weekday::Mon),
+            Self::Month => panel::Grain::Month,
+        }
+    }
+
+    /// SQL for the first day of the step that a date is in.
+    pub(super) fn start_of(self, date: &str) -> String {
+        match self {
+            Self::Day => date.to_owned(),
+            Self::Week => format!("date_trunc('week', {date}::timestamp)::date"),
+            Self::Month => format!("date_trunc('month', {date}::timestamp)::date"),
+        }
+    }
+
+    /// Steps that so many days are, begun ones included.
+    pub(super) fn steps(self, days: u32) -> u32 {
+        match self {
+            Self::Day => days,
+            Self::Week => days.div_ceil(7),
+            Self::Month => days.div_ceil(31),
+        }
+    }
+
+    /// Days of history that a forecast is made from: each season often enough.
+    pub(super) fn history_days(self) -> u64 {
+        match self {
+            // Three years and a month: each holiday is there three times, the latest just before the cut-off.
+            Self::Day => 3 * 365 + 31,
+            Self::Week => 6 * 366,
+            Self::Month => 12 * 366,
+        }
+    }
 }
 
 /// How effects come together.
@@ -80,6 +136,14 @@ impl ForecastOf {
         for name in self.dayparts_from.iter().filter(|name| !is_plain(name)) {
             problems
                 .push(format!("`[forecast]` names `{name}`: use lower-case letters, digits and `_`, a letter first"));
+        }
+        if self.grain != Grain::Day {
+            let of_days = [("daypart", &self.daypart), ("holidays", &self.holidays), ("events", &self.events)];
+            problems.extend(
+                of_days.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| {
+                    format!("`{key}` of `[forecast]` is for series by the day: leave it out, or `grain`")
+                }),
+            );
         }
         if self.horizon_days == Some(0) {
             problems.push("`horizon_days` of `[forecast]` is 0: a forecast needs a day to look at".to_owned());
@@ -155,5 +219,17 @@ mod tests {
         let problems = of.problems(&columns);
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(problems[0].contains("`amount`") && problems[1].contains("`daypart`"), "{problems:?}");
+        let of =
+            &read(&format!("[forecast]\n{ONE}grain = \"week\"\nholidays = \"us\"\ndaypart = \"part\"\n")).unwrap()[0];
+        let problems =
+            of.problems(&["store_id", "day", "amount", "part"].map(|name| (name.to_owned(), "text".to_owned())));
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[1].contains("`holidays`") && problems[1].contains("`grain`"), "{problems:?}");
+    }
+
+    #[test]
+    fn days_are_rounded_up_to_steps() {
+        assert_eq!([Grain::Day, Grain::Week, Grain::Month].map(|grain| grain.steps(35)), [35, 5, 2]);
+        assert_eq!(Grain::Month.steps(365), 12);
     }
 }

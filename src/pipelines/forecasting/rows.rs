@@ -169,7 +169,8 @@ fn forecast_rows(series: &str, made: &[Forecast], shares: Option<&Shares>, made_
         texts(rows.iter().map(|_| series)),
         dates(rows.iter().map(|(_, point, ..)| point.date)),
         texts(rows.iter().map(|(_, _, name, _)| name.as_str())),
-        numbers(rows.iter().map(|(_, point, ..)| point.lead)),
+        // By the day this is the point's lead.
+        numbers(rows.iter().map(|(_, point, ..)| (point.date - made_on).num_days().unsigned_abs() as usize)),
     ];
     let part = |value: fn(&PartPoint) -> f64| amounts(rows.iter().map(move |(.., part)| value(part)));
     columns.extend([

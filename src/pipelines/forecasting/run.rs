@@ -19,6 +19,7 @@ use crate::pipelines::report::{RunReport, Trigger};
 use crate::pipelines::runner::Engine;
 use crate::pipelines::tables;
 use crate::pipelines::turn_tables::Turn;
+use crate::warehouse::lineage::{self, Relation};
 use forecast::calendar::{Event, Holidays};
 use forecast::panel::{self, Champion};
 
@@ -40,6 +41,22 @@ impl Engine {
     /// When PostgreSQL refuses.
     pub async fn stale(&self) -> Result<Vec<(PipelineName, BrandId)>, Error> {
         tables::stale(&self.warehouse).await
+    }
+
+    /// Whether a forecast of a pipeline's table, or hours of work for it, are still to be made since its last load:
+    /// whoever should have made them died before they did, or failed.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses.
+    pub async fn is_behind(&self, pipelines: &[Pipeline], pipeline: &Pipeline, brand: &BrandId) -> Result<bool, Error> {
+        let forecasts = &pipeline.definition.forecasts;
+        let staffed = pipelines.iter().filter(|one| one.serves(brand)).filter_map(|one| {
+            let of = one.definition.staffing.as_ref()?;
+            let rests = one.name == pipeline.name || forecasts.iter().any(|forecast| forecast.series == of.demand);
+            rests.then(|| of.pipeline())
+        });
+        let makers: Vec<PipelineName> = forecasts.iter().map(ForecastOf::pipeline).chain(staffed).collect();
+        tables::behind(&self.warehouse, &makers, brand, &pipeline.definition.destination.table).await
     }
 
     /// Forecasts each store of a pipeline's table, `horizon_days` (or what the definition says) behind the last day that
@@ -79,11 +96,14 @@ impl Engine {
     ) -> Result<(), Error> {
         let table = &pipeline.definition.destination.table;
         let source = Source { warehouse: &self.warehouse, brand, table, of };
-        let history = History::of(source.days().await?);
+        let history = History::of(source.days().await?, of.grain);
         // After the history: a load that came in between counts as read, which costs one forecast more at worst.
         let mut inputs = Vec::new();
         for table in [Some(table), of.events.as_ref()].into_iter().flatten() {
             inputs.extend(tables::last_load(&self.warehouse, brand, table).await?);
+        }
+        if let Some(parts) = &of.dayparts_from {
+            inputs.extend(self.loads_below(brand, parts).await?);
         }
         let Some(history) = history else {
             forecast.withheld.push(format!("`{table}` holds no history"));
@@ -95,16 +115,15 @@ impl Engine {
         };
         let (known, notes) = events::known(holidays(of, &history, horizon_days)?, planned);
         forecast.report.notes.extend(notes);
-        let kind = Kind { name: of.series.clone(), horizon_days, multiplies: of.scale.multiplies() };
-        let (name, content_hash) = (format!("forecast:{}", of.series), history.content_hash(&kind, &known));
+        let horizon = of.grain.steps(horizon_days);
+        let kind = Kind { name: of.series.clone(), grain: of.grain, horizon, multiplies: of.scale.multiplies() };
+        let last_day = history.last_day;
+        let parts = source.dayparts(last_day).await?;
+        let (name, content_hash) = (format!("forecast:{}", of.series), history.content_hash(&kind, &known, &parts));
         if self.made_before(&forecast.report, &name, &content_hash).await? {
             return Ok(());
         }
-        let last_day = history.last_day;
-        let shares = match &of.daypart {
-            Some(_) => Some(Shares::learn(&source.dayparts(last_day).await?)),
-            None => None,
-        };
+        let shares = of.daypart.as_ref().map(|_| Shares::learn(&parts));
         let earlier = source.earlier().await?;
         let [forecasts, ..] = forecast_tables(brand);
         let realised = source.realised(last_day, &forecasts).await?;
@@ -122,7 +141,7 @@ impl Engine {
                 forecast.series += 1;
             }
         }
-        forecast.report.notes.extend(watch::notes(&realised, &earlier));
+        forecast.report.notes.extend(watch::notes(of.grain, &realised, &earlier));
         if let Some(first) = forecast.withheld.first() {
             forecast.report.notes.push(format!("{} series withheld, e.g. {first}", forecast.withheld.len()));
         }
@@ -134,6 +153,21 @@ impl Engine {
         let batches = batches(brand, &of.series, &said, last_day);
         let made = Made { batches, content_hash, name, series: of.series.clone(), inputs };
         self.load_made(turn, &mut forecast.report, made).await
+    }
+}
+
+impl Engine {
+    /// The last loads of the tables that a table or view of a brand rests on.
+    async fn loads_below(&self, brand: &BrandId, name: &str) -> Result<Vec<i64>, Error> {
+        let Some(relation) = Relation::find(&self.warehouse, brand, name).await.map_err(Error::Basis)? else {
+            return Ok(Vec::new());
+        };
+        let (bases, _) = lineage::bases(&self.warehouse, &relation).await.map_err(Error::Basis)?;
+        let mut loads = Vec::new();
+        for (_, table) in bases.iter().filter(|(schema, _)| *schema == brand.schema()) {
+            loads.extend(tables::last_load(&self.warehouse, brand, table).await?);
+        }
+        Ok(loads)
     }
 }
 

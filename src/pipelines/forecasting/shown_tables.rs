@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
-use super::definition::ForecastOf;
+use super::definition::{ForecastOf, Grain};
 use super::history::DAY;
 use super::rows::{EFFECTS, MODELS, REASONS, TABLE};
 use super::tables::Source;
@@ -18,7 +18,7 @@ use crate::pipelines::tables::{failed, is_not_there};
 use crate::warehouse::{Ident, Statement, Warehouse};
 
 /// The forecast of a store in a series of a pipeline's table, with what the
-/// calendar does to it; `days` days of the history before it.
+/// calendar does to it; `days` days, or longer steps, of the history before it.
 ///
 /// # Errors
 /// When PostgreSQL refuses.
@@ -53,6 +53,8 @@ pub struct Shown {
     pub fallback_reason: Option<String>,
     /// What a reader should know, e.g. `level_shift`.
     pub flags: Vec<String>,
+    /// How long a step is.
+    pub grain: Grain,
     /// The last day it knew of.
     pub made_on: NaiveDate,
     /// How wrong it would have been on earlier cut-offs: days tested.
@@ -71,6 +73,14 @@ pub struct Shown {
     pub ahead: Vec<Ahead>,
     /// What was, by day, oldest first.
     pub history: Vec<Past>,
+}
+
+impl Shown {
+    /// The forecast of the day, or of the longer step that the day is in.
+    pub fn on(&self, date: NaiveDate) -> Option<&Ahead> {
+        let start = self.grain.of_panel().start_of(date);
+        self.ahead.iter().find(|step| step.date == start)
+    }
 }
 
 /// One day to come.
@@ -148,13 +158,14 @@ impl Source<'_> {
         let reasons = sqlx::query(sql.safe()).bind(store_id).bind(&self.of.series).fetch_all(pool).await;
         let reasons = reasons.map_err(failed(ACTION))?;
         let sql = Statement::new(format!(
-            "SELECT {date} AS day, sum({value})::float8 AS value FROM {path}
+            "SELECT {step} AS day, sum({value})::float8 AS value FROM {path}
              WHERE store_id = $1 AND {date} BETWEEN $2 AND $3 AND {value} IS NOT NULL GROUP BY 1 ORDER BY 1",
-            date = Ident::known(&self.of.date),
+            step = self.step(),
+            date = self.date(),
             value = Ident::known(&self.of.value),
             path = self.path(),
         ));
-        let first = made_on.checked_sub_days(Days::new(u64::from(days.max(1)) - 1)).unwrap_or(made_on);
+        let first = self.of.grain.of_panel().back(made_on, days.max(1) as usize) + Days::new(1);
         let past = sqlx::query(sql.safe()).bind(store_id).bind(first).bind(made_on).fetch_all(pool).await;
         let past = past.map_err(failed(ACTION))?;
         let mut ahead: BTreeMap<NaiveDate, Ahead> = BTreeMap::new();
@@ -200,6 +211,7 @@ impl Source<'_> {
             model: row.get("model"),
             reason: row.get("reason"),
             fallback_reason: row.get("fallback_reason"),
+            grain: self.of.grain,
             flags: flags.split_whitespace().map(str::to_owned).collect(),
             made_on,
             tested_days: row.get("tested_days"),

@@ -6,9 +6,9 @@ use chrono::{Days, NaiveDate};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
-use super::definition::ForecastOf;
+use super::definition::{ForecastOf, Grain};
 use super::events;
-use super::history::{DAY, HISTORY_DAYS, StoreDay};
+use super::history::{DAY, StoreDay};
 use super::rows::MODELS;
 use super::shares::{PartDay, WEEKS};
 use crate::ids::BrandId;
@@ -17,10 +17,17 @@ use crate::pipelines::tables::rows_if_there;
 use crate::warehouse::{Ident, Table, Warehouse};
 use forecast::panel::{Champion, Scores};
 
-/// Days whose forecasts are held against what came, each time.
-const JUDGED_DAYS: u64 = 28;
-/// How far ahead the forecasts were that are judged.
+/// How far ahead the forecasts of days were that are judged; of longer steps, all are.
 const JUDGED_LEADS: [i64; 5] = [1, 7, 14, 28, 35];
+
+/// Days whose forecasts are held against what came, each time.
+fn judged_days(grain: Grain) -> u64 {
+    match grain {
+        Grain::Day => 28,
+        Grain::Week => 12 * 7,
+        Grain::Month => 366,
+    }
+}
 
 /// Where the history of a series is.
 pub(super) struct Source<'a> {
@@ -35,6 +42,15 @@ impl Source<'_> {
         format!("{}.{}", Ident::known(&self.brand.schema()), Ident::known(self.table))
     }
 
+    pub(super) fn date(&self) -> String {
+        Ident::known(&self.of.date).to_string()
+    }
+
+    /// SQL for the first day of a row's step; by the day it is the date.
+    pub(super) fn step(&self) -> String {
+        self.of.grain.start_of(&self.date())
+    }
+
     /// Where the parts of a day are.
     fn parts(&self) -> String {
         let parts = self.of.dayparts_from.as_deref().unwrap_or(self.table);
@@ -44,16 +60,24 @@ impl Source<'_> {
     /// Each store's total by the day, over the days that count.
     pub(super) async fn days(&self) -> Result<Vec<StoreDay>, Error> {
         let sql = format!(
-            "SELECT store_id, {date} AS day, sum({value})::double precision AS value FROM {path}
-             WHERE {value} IS NOT NULL AND {date} > (SELECT max({date}) FROM {path}) - {HISTORY_DAYS}
-             GROUP BY store_id, {date} ORDER BY store_id, {date}",
-            date = Ident::known(&self.of.date),
+            "SELECT store_id, {step} AS day, min({date}) AS earliest, max({date}) AS latest,
+                    sum({value})::double precision AS value
+             FROM {path}
+             WHERE {value} IS NOT NULL AND {date} >= (SELECT {first} FROM {path})
+             GROUP BY 1, 2 ORDER BY 1, 2",
+            step = self.step(),
+            date = self.date(),
+            first = self.of.grain.start_of(&format!("(max({}) - {})", self.date(), self.of.grain.history_days() - 1)),
             value = Ident::known(&self.of.value),
             path = self.path(),
         );
         let rows = rows_if_there(self.warehouse, "read the history to forecast from", sql).await?;
-        let day =
-            |row: &PgRow| StoreDay { store_id: row.get("store_id"), date: row.get("day"), value: row.get("value") };
+        let day = |row: &PgRow| StoreDay {
+            store_id: row.get("store_id"),
+            date: row.get("day"),
+            told: (row.get("earliest"), row.get("latest")),
+            value: row.get("value"),
+        };
         Ok(rows.iter().map(day).collect())
     }
 
@@ -136,11 +160,15 @@ impl Source<'_> {
     /// Forecasts of the latest days, as they were at some leads, beside what came. A
     /// forecast that was taken back counts no more than if it had never been.
     pub(super) async fn realised(&self, last_day: NaiveDate, forecast: &Table) -> Result<Vec<Realised>, Error> {
-        let first = last_day.checked_sub_days(Days::new(JUDGED_DAYS - 1)).unwrap_or(last_day);
+        let first = last_day.checked_sub_days(Days::new(judged_days(self.of.grain) - 1)).unwrap_or(last_day);
+        let first = self.of.grain.of_panel().start_of(first);
+        let leads = match self.of.grain {
+            Grain::Day => format!(" AND lead_days IN ({})", JUDGED_LEADS.map(|lead| lead.to_string()).join(", ")),
+            Grain::Week | Grain::Month => String::new(),
+        };
         let wanted = format!(
-            "series = '{}' AND business_date BETWEEN '{first}' AND '{last_day}' AND lead_days IN ({})",
+            "series = '{}' AND business_date BETWEEN '{first}' AND '{last_day}'{leads}",
             self.of.series.replace('\'', "''"),
-            JUDGED_LEADS.map(|lead| lead.to_string()).join(", "),
         );
         let columns = "store_id, daypart, business_date, lead_days, mean, median, lower_80, upper_80, lower_95, upper_95, load_id";
         let part = self.of.daypart.as_ref().map_or(String::new(), |daypart| {
@@ -163,7 +191,7 @@ impl Source<'_> {
                  SELECT DISTINCT ON (store_id, daypart, business_date, lead_days) * FROM said
                  ORDER BY store_id, daypart, business_date, lead_days, load_id DESC
              ), came AS (
-                 SELECT store_id, '{DAY}' AS daypart, {date} AS day, sum({value}) AS actual FROM {path}
+                 SELECT store_id, '{DAY}' AS daypart, {step} AS day, sum({value}) AS actual FROM {path}
                  WHERE {date} BETWEEN '{first}' AND '{last_day}' GROUP BY 1, 3{part}
              )
              SELECT last.store_id, last.daypart, last.business_date, last.lead_days,
@@ -174,7 +202,8 @@ impl Source<'_> {
              ORDER BY last.store_id, last.business_date, last.daypart, last.lead_days",
             current = forecast.path(),
             past = forecast.history(),
-            date = Ident::known(&self.of.date),
+            step = self.step(),
+            date = self.date(),
             value = Ident::known(&self.of.value),
             path = self.path(),
         );

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use super::definition::Grain;
 use super::history::DAY;
 use super::tables::{Earlier, Realised};
 
-/// How far ahead the forecasts were that are watched: a week, by which people are planned.
+/// How far ahead the forecasts of days were that are watched: a week, by which people are planned.
 const LEAD_DAYS: i64 = 7;
-/// Fewer days say nothing.
+/// Of longer steps, those of the next one.
+const LEAD_OF_NEXT: i64 = 1;
+/// Fewer days, or longer steps, say nothing.
 const ENOUGH_DAYS: usize = 14;
+const ENOUGH_STEPS: usize = 6;
 /// Stores that are named.
 const NAMED: usize = 3;
 
@@ -35,13 +39,18 @@ impl Sum {
 
 /// Names the stores whose forecasts were the farthest off, and those that drift: off by half
 /// as much again as in their tests, as the view `forecast_quality` says it.
-pub(super) fn notes(realised: &[Realised], earlier: &BTreeMap<String, Earlier>) -> Vec<String> {
+pub(super) fn notes(grain: Grain, realised: &[Realised], earlier: &BTreeMap<String, Earlier>) -> Vec<String> {
+    let (lead, enough, watched) = match grain {
+        Grain::Day => (LEAD_DAYS, ENOUGH_DAYS, "a week ahead, forecasts of the last four weeks"),
+        Grain::Week => (LEAD_OF_NEXT, ENOUGH_STEPS, "forecasts of the next week, over the last twelve,"),
+        Grain::Month => (LEAD_OF_NEXT, ENOUGH_STEPS, "forecasts of the next month, over the last year,"),
+    };
     let mut by_store: BTreeMap<&str, Sum> = BTreeMap::new();
-    for row in realised.iter().filter(|row| row.daypart == DAY && row.lead_days == LEAD_DAYS) {
+    for row in realised.iter().filter(|row| row.daypart == DAY && row.lead_days == lead) {
         let (said, came) = (row.values[0], row.values[6]);
         by_store.entry(&row.store_id).or_default().add(Sum { days: 1, errors: (said - came).abs(), came });
     }
-    by_store.retain(|_, sum| sum.days >= ENOUGH_DAYS);
+    by_store.retain(|_, sum| sum.days >= enough);
     let mut all = Sum::default();
     by_store.values().for_each(|sum| all.add(*sum));
     let Some(off) = all.off() else { return Vec::new() };
@@ -50,11 +59,7 @@ pub(super) fn notes(realised: &[Realised], earlier: &BTreeMap<String, Earlier>) 
     worst.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
     let named: Vec<String> =
         worst.iter().take(NAMED).map(|(store_id, off)| format!("{store_id} ({})", percent(*off))).collect();
-    let mut notes = vec![format!(
-        "a week ahead, forecasts of the last four weeks were off by {}; the farthest: {}",
-        percent(off),
-        named.join(", ")
-    )];
+    let mut notes = vec![format!("{watched} were off by {}; the farthest: {}", percent(off), named.join(", "))];
     let drifting: Vec<String> = worst
         .iter()
         .filter_map(|(store_id, off)| {
@@ -101,7 +106,7 @@ mod tests {
         let realised: Vec<Realised> =
             days("000101", 20, 104.0).chain(days("000102", 20, 70.0)).chain(days("000103", 13, 10.0)).collect();
         let earlier = BTreeMap::from([("000101".to_owned(), tested(0.08)), ("000102".to_owned(), tested(0.09))]);
-        let notes = notes(&realised, &earlier);
+        let notes = notes(Grain::Day, &realised, &earlier);
         assert_eq!(
             notes[0],
             "a week ahead, forecasts of the last four weeks were off by 17.0 %; the farthest: 000102 (30.0 %), 000101 (4.0 %)"
@@ -116,6 +121,6 @@ mod tests {
     #[test]
     fn few_days_say_nothing() {
         let realised: Vec<Realised> = days("000101", 13, 10.0).collect();
-        assert!(notes(&realised, &BTreeMap::new()).is_empty());
+        assert!(notes(Grain::Day, &realised, &BTreeMap::new()).is_empty());
     }
 }

@@ -24,6 +24,8 @@ pub enum QuarantineState {
     Superseded,
     /// Somebody said that it is settled.
     Dismissed,
+    /// The load that refused it was taken back.
+    Undone,
 }
 
 impl QuarantineState {
@@ -33,6 +35,7 @@ impl QuarantineState {
             Self::Replayed => "replayed",
             Self::Superseded => "superseded",
             Self::Dismissed => "dismissed",
+            Self::Undone => "undone",
         }
     }
 }

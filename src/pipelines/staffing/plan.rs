@@ -66,9 +66,9 @@ impl Demand {
     }
 }
 
-/// Plans a store's day. A day on which nothing can come asks for nothing.
+/// Plans a store's day. A day on which nothing can come asks for nothing, and so does one that opening times close.
 pub(super) fn plan_day(store_id: &str, date: NaiveDate, parts: &[Asked<'_>]) -> Vec<Planned> {
-    let closed = parts.iter().all(|part| part.demand.is_none());
+    let closed = parts.iter().all(|part| part.demand.is_none()) || parts.iter().all(|part| part.open_hours <= 0.0);
     let open_hours = |part: &Asked<'_>| if closed { 0.0 } else { part.open_hours };
     let hours_for = |demand: fn(&Demand, f64) -> f64| -> Vec<f64> {
         let one = |part: &Asked<'_>| {
@@ -126,7 +126,7 @@ fn crews(parts: &[Asked<'_>], exact: &[f64], open_hours: impl Fn(&Asked<'_>) -> 
     let Some(first) = parts.first() else { return Vec::new() };
     let least = parts.iter().map(|part| part.holding.minimum_heads).min().unwrap_or_default();
     let plan = heads(&needed, forecast::labor::Crew { least, ..first.holding.crew() });
-    let open = parts.iter().map(&open_hours).sum::<f64>() > 0.0;
+    let open = parts.iter().any(|part| open_hours(part) > 0.0);
     let one = |(part, span): (&Asked<'_>, std::ops::Range<usize>)| {
         let slots = &plan[span];
         let fixed = if open { part.holding.fixed_hours } else { 0.0 };
