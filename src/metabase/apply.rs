@@ -97,6 +97,8 @@ pub(super) struct Applying<'a> {
     /// Groups to which Metabase would open the next database: all that have not
     /// been shut out of one before.
     pub(super) unguarded: Mutex<BTreeSet<i64>>,
+    /// Who may do what where: a new collection copies it from the one above it.
+    pub(super) levels: Mutex<BTreeMap<Place, BTreeMap<i64, String>>>,
 }
 
 pub(super) fn failed(step: &Step) -> impl FnOnce(client::Error) -> Error + use<> {
@@ -107,6 +109,10 @@ pub(super) fn failed(step: &Step) -> impl FnOnce(client::Error) -> Error + use<>
 impl<'a> Applying<'a> {
     fn new(context: &'a Context<'_>, gathered: &'a Gathered) -> Self {
         let Gathered { client, desired, actual, objects, credentials, .. } = gathered;
+        let mut levels: BTreeMap<Place, BTreeMap<i64, String>> = BTreeMap::new();
+        for ((group, place), level) in &actual.levels {
+            levels.entry(*place).or_default().insert(*group, level.clone());
+        }
         Self {
             client,
             desired,
@@ -116,6 +122,7 @@ impl<'a> Applying<'a> {
             ledger: context.ledger(),
             index: Mutex::new(Index::resolve(desired, actual, objects)),
             unguarded: Mutex::new(unguarded(actual)),
+            levels: Mutex::new(levels),
         }
     }
 
@@ -251,6 +258,7 @@ impl<'a> Applying<'a> {
             }
             Work::DeleteGroup { key, id } => {
                 gone(client.delete(&format!("api/permissions/group/{id}")).await).map_err(failed(step))?;
+                self.levels.lock().await.values_mut().for_each(|levels| drop(levels.remove(id)));
                 self.ledger.forget(Kind::Group, key).await.map_err(Error::ledger("forget a group"))?;
             }
             Work::DeleteSample { id } => {
@@ -277,21 +285,7 @@ impl<'a> Applying<'a> {
                 client.put(&format!("api/permissions/group/{id}"), &body).await.map_err(failed(step))?;
             }
             Work::CreateCollection { key } => self.create_collection(step, key).await?,
-            Work::UpdateCollection { key, id } => {
-                let collection = self.collection(key)?;
-                let parent = match &collection.parent {
-                    Some(parent) => Some(self.id(Kind::Collection, parent).await?),
-                    None => None,
-                };
-                // `archived` must stand there: leaving it out un-archives as well.
-                let body = json!({
-                    "name": collection.name,
-                    "description": collection.description,
-                    "parent_id": parent,
-                    "archived": false,
-                });
-                client.put(&format!("api/collection/{id}"), &body).await.map_err(failed(step))?;
-            }
+            Work::UpdateCollection { key, id } => self.update_collection(step, key, *id).await?,
             Work::CreateCard { key } => {
                 let card = &self.desired.cards[key];
                 let body = card.body(
@@ -353,14 +347,6 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
-    fn collection(&self, key: &str) -> Result<&super::desired::Collection, Error> {
-        self.desired
-            .collections
-            .iter()
-            .find(|collection| collection.key == key)
-            .ok_or_else(|| Error::Missing { kind: "collection", key: key.to_owned() })
-    }
-
     /// Makes a connection and shuts everybody out of it at once. A group that is
     /// shut out of any other gets no right on a new one.
     async fn create_connection(&self, step: &Step, key: &str) -> Result<(), Error> {
@@ -380,35 +366,6 @@ impl<'a> Applying<'a> {
         }
         drop(unguarded);
         self.made(Kind::Connection, key, &connection.hash(), &answer, "POST api/database").await?;
-        Ok(())
-    }
-
-    /// Makes a collection. It copies the rights on its parent; those of groups
-    /// that are not ours on the root are taken back at once.
-    async fn create_collection(&self, step: &Step, key: &str) -> Result<(), Error> {
-        let collection = self.collection(key)?;
-        let parent = match &collection.parent {
-            Some(parent) => Some(self.id(Kind::Collection, parent).await?),
-            None => None,
-        };
-        let body = json!({"name": collection.name, "description": collection.description, "parent_id": parent});
-        let answer = self.client.post("api/collection", &body).await.map_err(failed(step))?;
-        let strangers: Vec<i64> = self
-            .actual
-            .levels
-            .keys()
-            .filter(|(group, place)| *place == Place::Root && *group != self.actual.all_users)
-            .map(|(group, _)| *group)
-            .collect();
-        if parent.is_none() && !strangers.is_empty() {
-            let id = id_of(&answer, "POST api/collection").map_err(Error::Metabase)?;
-            let mut groups = Map::new();
-            for group in strangers {
-                groups.insert(group.to_string(), json!({id.to_string(): "none"}));
-            }
-            self.put_graph("api/collection/graph", &groups, None).await.map_err(failed(step))?;
-        }
-        self.made(Kind::Collection, key, "", &answer, "POST api/collection").await?;
         Ok(())
     }
 

@@ -85,6 +85,13 @@ impl Applying<'_> {
                 ),
                 _ => continue,
             };
+            let mut levels = self.levels.lock().await;
+            let there = levels.entry(place).or_default();
+            match level {
+                "none" => drop(there.remove(&group)),
+                level => drop(there.insert(group, level.to_owned())),
+            }
+            drop(levels);
             let (graph, key) = match place {
                 Place::Root => (&mut groups, "root".to_owned()),
                 Place::SnippetsRoot => (&mut snippets, "root".to_owned()),

@@ -68,8 +68,9 @@ impl Index {
         for collection in &desired.collections {
             let parent = collection.parent.as_ref().and_then(|parent| index.get(Kind::Collection, parent));
             let found = actual.collections.iter().find(|(id, found)| {
+                // One that is for few is made at the top, and moved.
                 found.name == collection.name
-                    && found.parent == parent
+                    && (found.parent == parent || found.parent.is_none())
                     && !found.archived
                     && index.key(Kind::Collection, **id).is_none()
             });

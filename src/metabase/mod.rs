@@ -49,6 +49,7 @@ mod step;
 mod tables;
 mod wishes;
 mod write_board;
+mod write_collection;
 mod write_person;
 mod write_settings;
 

@@ -9,7 +9,7 @@ use super::step::{Step, Who, Work};
 use super::tables::Kind;
 use crate::access::{Scope, Tree};
 
-/// Which steps are wanted; by default all.
+/// Which steps are wanted; by default all. The lock-down of the instance is part of any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Of this scope and those below it.
@@ -49,6 +49,9 @@ impl Selection {
     }
 
     fn wants(&self, step: &Step, tree: &Tree) -> bool {
+        if step.locks_down() {
+            return true;
+        }
         let part = match step.kind {
             "person" | "membership" => Part::People,
             "collection" | "question" | "dashboard" | "pin" | "home page" => Part::Content,

@@ -33,6 +33,9 @@ pub enum Action {
 /// The field that tells when somebody edited an object, and who.
 pub(super) const LAST_EDITED: &str = "last edited";
 
+/// The settings that shut the instance.
+const LOCKED: [&str; 3] = ["enable-public-sharing", "anon-tracking-enabled", "enable-xrays"];
+
 /// One field that changes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
@@ -299,6 +302,15 @@ impl Step {
         match self.kind {
             "person" | "membership" => format!("{action} {kind} of `{}`", self.scope),
             _ => format!("{action} {kind} `{}`", self.name),
+        }
+    }
+
+    /// Whether it shuts the instance itself: what any part makes relies on that.
+    pub(super) fn locks_down(&self) -> bool {
+        match &self.work {
+            Work::Setting { key, .. } => LOCKED.contains(&key.as_str()),
+            Work::Level { .. } | Work::Silence { .. } => self.scope.is_empty(),
+            _ => false,
         }
     }
 

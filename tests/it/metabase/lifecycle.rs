@@ -60,11 +60,16 @@ async fn an_instance_in_use_is_changed_only_when_somebody_said_so() {
 async fn a_part_of_a_plan_is_applied_and_the_rest_is_still_there() {
     let world = World::start().await;
     let whole = world.plan().await.steps.len();
-    // On an empty instance people wait for their groups, and rights for their collections.
+    // On an empty instance people wait for their groups, and rights for their collections. What
+    // shuts the instance is part of everything: new collections copy the rights on the top.
+    let lock = ["collection permission", "data permission", "setting"];
     let people = world.part(None, Some(Part::People)).await;
-    assert!(people.steps.is_empty() && people.to_string().contains("wait for others"), "{people}");
+    assert_eq!(kinds(&people).into_iter().collect::<Vec<_>>(), lock, "{people}");
+    assert!(people.to_string().contains("wait for others"), "{people}");
+    let brand = world.part(Some("brand:mesa"), None).await;
+    assert!(about(&brand, Action::Revoke, "collection permission").contains(&"All Users"), "{brand}");
     for (only, expected) in [
-        (Part::Content, &["collection"][..]),
+        (Part::Content, &["collection", lock[0], lock[1], lock[2]][..]),
         (
             Part::Access,
             &[

@@ -54,6 +54,13 @@ fn open(snapshot: &Value) -> BTreeSet<String> {
     lines
 }
 
+/// Puts a page for the owners of stores among the definitions, or takes it away.
+fn owners_page(folder: &Path, there: bool) {
+    let text = "title = \"Owners\"\nlevel = \"store\"\nreaders = \"owners\"\ndescription = \"For owners.\"\n\n[[cards]]\nquestion = \"week_so_far\"\nsize = \"full medium\"\n";
+    let file = folder.join("metabase/dashboards/store_owners.toml");
+    if there { std::fs::write(file, text).unwrap() } else { drop(std::fs::remove_file(file)) }
+}
+
 /// A state that chance makes: people, stores, content, and hands in the instance.
 struct Chance {
     rng: StdRng,
@@ -123,6 +130,7 @@ impl Chance {
         let text = std::fs::read_to_string(definitions().join(format!("metabase/questions/{name}.sql"))).unwrap();
         let number: u8 = self.rng.random();
         std::fs::write(file, text.replacen("description = \"", &format!("description = \"{number} "), 1)).unwrap();
+        owners_page(self.folder.path(), number % 3 == 0);
     }
 
     /// What somebody does in the browser, for good or ill.
@@ -278,8 +286,14 @@ async fn killed_at_every_step(world: &World) -> (usize, BTreeSet<String>) {
 async fn an_apply_that_is_killed_at_every_step_is_never_more_open_than_before_or_after() {
     let mut world = World::start().await;
     world.settings.deactivation_limit = 1.0;
+    let files = tempfile::tempdir().unwrap();
+    copy(&definitions().join("metabase"), &files.path().join("metabase"));
+    world.definitions = files.path().to_owned();
     world.settle().await;
-    // People move and leave, a store changes its region, one closes, one opens, a question changes.
+    // People move and leave, a store changes its region, one closes, one opens, a question changes;
+    // each store gets a page that its viewers do not read, and the chain a brand.
+    owners_page(files.path(), true);
+    world.chain.add_brand("oak", "Oak Diner", &[("000301", "Hills")]).await;
     world.chain.sql("UPDATE mart_harbor.stores SET region = 'Coast' WHERE store_id = '000102'").await;
     world.chain.sql("UPDATE mart_mesa.stores SET store_id = '000299' WHERE store_id = '000201'").await;
     world
@@ -289,6 +303,8 @@ async fn an_apply_that_is_killed_at_every_step_is_never_more_open_than_before_or
             "cy@example.com,Cyra,Dee,de,region:harbor/Coast,viewer",
             "eve@example.com,Eve,Fox,en,brand:harbor,viewer",
             "gus@example.com,Gus,Hill,en,store:mesa/000299,viewer",
+            "hal@example.com,Hal,Ito,en,brand:oak,owner",
+            "ida@example.com,Ida,Jay,en,store:oak/000301,viewer",
         ])
         .await
         .unwrap();

@@ -141,27 +141,9 @@ impl Chain {
         let run = "INSERT INTO ops.runs (pipeline, brand, trigger, status, started_at) VALUES ('sales_channel', 'harbor', 'manual', 'succeeded', '2025-11-29T11:00:00Z')";
         warehouse.pool().execute(run).await.expect("a run");
         for (brand, stores) in [("harbor", harbor), ("mesa", mesa)] {
-            let list =
-                |values: Vec<&str>| values.iter().map(|value| format!("'{value}'")).collect::<Vec<_>>().join(", ");
-            let text = BRAND
-                .replace(":schema", &format!("mart_{brand}"))
-                .replace(":stores", &list(stores.iter().map(|store| store.0).collect()))
-                .replace(":regions", &list(stores.iter().map(|store| store.1).collect()))
-                .replace(":first", &format!("'{first}'"));
-            warehouse.pool().execute(AssertSqlSafe(text)).await.expect("a brand's tables");
-            let load = format!(
-                "INSERT INTO ops.loads (run_id, pipeline, brand, table_name, committed_at) VALUES (1, 'sales_channel', '{brand}', 'sales_channel', '2025-11-29T11:00:00Z')"
-            );
-            warehouse.pool().execute(AssertSqlSafe(load)).await.expect("a load");
+            fill(&warehouse, brand, stores, first).await;
         }
         let data_dir = tempfile::tempdir().expect("a folder");
-        let brand = |title: &str| settings::Brand {
-            title: title.to_owned(),
-            time_zone: chrono_tz::Tz::UTC,
-            drive: None,
-            dataverse_url: None,
-            folder: None,
-        };
         let chain = Self {
             installation: settings::Installation { name: database.name.clone(), data_dir: data_dir.path().to_owned() },
             brands: [("harbor", brand("Harbor Pizza")), ("mesa", brand("Mesa Grill"))]
@@ -173,6 +155,14 @@ impl Chain {
         };
         chain.views().await;
         chain
+    }
+
+    /// Adds a brand with its tables, views and roles.
+    pub(crate) async fn add_brand(&mut self, id: &str, title: &str, stores: &[(&str, &str)]) {
+        fill(&self.warehouse, id, stores, "2024-11-01").await;
+        self.brands.insert(id.into(), brand(title));
+        self.views().await;
+        self.reconcile().await;
     }
 
     /// Makes every brand's views as the shipped files want them.
@@ -207,6 +197,31 @@ impl Chain {
     pub(crate) async fn sql(&self, statement: &str) {
         self.warehouse.pool().execute(AssertSqlSafe(statement.to_owned())).await.expect("the statement");
     }
+}
+
+fn brand(title: &str) -> settings::Brand {
+    settings::Brand {
+        title: title.to_owned(),
+        time_zone: chrono_tz::Tz::UTC,
+        drive: None,
+        dataverse_url: None,
+        folder: None,
+    }
+}
+
+/// Makes the tables of a brand, as a load would have.
+async fn fill(warehouse: &Warehouse, brand: &str, stores: &[(&str, &str)], first: &str) {
+    let list = |values: Vec<&str>| values.iter().map(|value| format!("'{value}'")).collect::<Vec<_>>().join(", ");
+    let text = BRAND
+        .replace(":schema", &format!("mart_{brand}"))
+        .replace(":stores", &list(stores.iter().map(|store| store.0).collect()))
+        .replace(":regions", &list(stores.iter().map(|store| store.1).collect()))
+        .replace(":first", &format!("'{first}'"));
+    warehouse.pool().execute(AssertSqlSafe(text)).await.expect("a brand's tables");
+    let load = format!(
+        "INSERT INTO ops.loads (run_id, pipeline, brand, table_name, committed_at) VALUES (1, 'sales_channel', '{brand}', 'sales_channel', '2025-11-29T11:00:00Z')"
+    );
+    warehouse.pool().execute(AssertSqlSafe(load)).await.expect("a load");
 }
 
 /// The folder that holds `sql/` and `metabase/`.
