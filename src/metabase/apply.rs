@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
-use tracing::info;
+use tracing::{error, info};
 
 use super::actual::{Actual, Place, read_items, read_whole};
 use super::client::{self, Client, id_of};
@@ -22,6 +22,7 @@ use super::step::{Phase, Step, Work};
 use super::tables::{Kind, Known, Ledger};
 use crate::access::Credentials;
 use crate::settings;
+use crate::telemetry::chain;
 
 /// What an apply did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -43,7 +44,8 @@ impl fmt::Display for Applied {
 /// # Errors
 /// When somebody else is writing, when the instance or what is wanted changed
 /// since the plan was made, and at the first step that fails: the steps before
-/// it stay done, and the next plan holds the rest.
+/// it stay done, and the next plan holds the rest. A person whom Metabase refuses
+/// stops nobody else: it is told at the end.
 pub async fn apply(context: &Context<'_>, plan: &Plan) -> Result<Applied, Error> {
     let started = Instant::now();
     let ledger = context.ledger();
@@ -74,14 +76,16 @@ async fn carry_out(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
         left = context.plan_without_guards(&gathered).steps.iter().filter_map(Step::updated).collect();
         left.retain(|object| !taken.contains(object));
     }
-    applying.mark(&gathered, &left).await
+    applying.mark(&gathered, &left).await?;
+    applying.refusals()
 }
 
 /// Takes the steps of another kind of plan.
 pub(super) async fn take_all(context: &Context<'_>, gathered: &Gathered, steps: &[Step]) -> Result<(), Error> {
     let applying = Applying::new(context, gathered);
     applying.settle(gathered).await?;
-    applying.all(steps).await
+    applying.all(steps).await?;
+    applying.refusals()
 }
 
 /// An apply under way.
@@ -99,6 +103,8 @@ pub(super) struct Applying<'a> {
     pub(super) unguarded: Mutex<BTreeSet<i64>>,
     /// Who may do what where: a new collection copies it from the one above it.
     pub(super) levels: Mutex<BTreeMap<Place, BTreeMap<i64, String>>>,
+    /// Steps about people that Metabase refused.
+    refused: Mutex<Vec<(String, client::Error)>>,
 }
 
 pub(super) fn failed(step: &Step) -> impl FnOnce(client::Error) -> Error + use<> {
@@ -123,6 +129,7 @@ impl<'a> Applying<'a> {
             index: Mutex::new(Index::resolve(desired, actual, objects)),
             unguarded: Mutex::new(unguarded(actual)),
             levels: Mutex::new(levels),
+            refused: Mutex::default(),
         }
     }
 
@@ -143,10 +150,48 @@ impl<'a> Applying<'a> {
         while at < steps.len() {
             let phase = steps[at].work.phase();
             let length = steps[at..].iter().take_while(|step| step.work.phase() == phase).count();
-            self.part(phase, &steps[at..at + length]).await?;
+            if let Err(error) = self.part(phase, &steps[at..at + length]).await {
+                if (Phase::HoldMail..Phase::Mail).contains(&phase) {
+                    self.put_mail_back(steps).await;
+                }
+                return Err(error);
+            }
             at += length;
         }
         Ok(())
+    }
+
+    /// The mail server is out only while accounts are made, however that ends.
+    async fn put_mail_back(&self, steps: &[Step]) {
+        if !steps.iter().any(|step| step.work == Work::HoldMail) {
+            return;
+        }
+        for step in steps.iter().filter(|step| step.work == Work::Mail) {
+            if let Err(error) = self.take(step).await {
+                error!(error = %chain(&error), "mail server of Metabase was not put back");
+            }
+        }
+    }
+
+    /// Takes steps of which each is about one person: who is refused stops nobody else.
+    async fn people(&self, steps: &[Step], at_once: usize) -> Result<(), Error> {
+        let all = steps.iter().map(|step| async move {
+            match self.take(step).await {
+                Err(Error::Step { step, source }) if source.is_about_the_call() => {
+                    self.refused.lock().await.push((step, source));
+                    Ok(())
+                }
+                other => other,
+            }
+        });
+        futures::stream::iter(all).buffer_unordered(at_once).try_collect().await
+    }
+
+    /// Tells who was refused.
+    fn refusals(self) -> Result<(), Error> {
+        let mut refused = self.refused.into_inner();
+        refused.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if refused.is_empty() { Ok(()) } else { Err(Error::People(refused)) }
     }
 
     async fn part(&self, phase: Phase, steps: &[Step]) -> Result<(), Error> {
@@ -157,8 +202,10 @@ impl<'a> Applying<'a> {
             Phase::CloseCollections | Phase::GrantCollections => self.collection_graph(steps).await,
             Phase::Dashboards => self.dashboards(steps).await,
             Phase::Pins => self.pins(steps).await,
+            Phase::Reactivate | Phase::People => self.people(steps, super::AT_ONCE).await,
+            Phase::Join => self.people(steps, 1).await,
             // Independent of each other, and the bulk of the work.
-            Phase::Cards | Phase::Reactivate | Phase::People | Phase::ArchiveCards | Phase::ArchiveDashboards => {
+            Phase::Cards | Phase::ArchiveCards | Phase::ArchiveDashboards => {
                 let all = steps.iter().map(|step| self.take(step));
                 futures::stream::iter(all).buffer_unordered(super::AT_ONCE).try_collect().await
             }

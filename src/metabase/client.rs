@@ -72,6 +72,18 @@ impl Error {
         self.status() == Some(StatusCode::NOT_FOUND)
     }
 
+    /// Whether it is about this one call, so that others may succeed.
+    pub(super) fn is_about_the_call(&self) -> bool {
+        let statuses =
+            [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::CONFLICT, StatusCode::UNPROCESSABLE_ENTITY];
+        self.status().is_some_and(|status| statuses.contains(&status))
+    }
+
+    /// Whether it names a field of what was sent.
+    pub(super) fn names(&self, field: &str) -> bool {
+        matches!(self, Self::Refused { fields, .. } if fields.iter().any(|named| named == field))
+    }
+
     /// The status, where there was an answer.
     pub fn status(&self) -> Option<StatusCode> {
         match self {

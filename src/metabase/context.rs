@@ -52,6 +52,9 @@ pub enum Error {
         /// What Metabase said.
         source: client::Error,
     },
+    /// Metabase refused what some steps about people sent; all others are done.
+    #[error("{} steps about people were refused; everything else is done:\n{}", .0.len(), refusals(.0))]
+    People(Vec<(String, client::Error)>),
     /// The plan would do what it must not.
     #[error("the plan is refused")]
     Refused(#[source] Refusal),
@@ -111,6 +114,10 @@ fn lines(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
 }
 
+fn refusals(refused: &[(String, client::Error)]) -> String {
+    refused.iter().map(|(step, error)| format!("  {step}: {error}")).collect::<Vec<_>>().join("\n")
+}
+
 impl Error {
     pub(super) fn draw(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
@@ -124,6 +131,7 @@ impl Error {
             Self::Session(error) => error.hint(),
             Self::Metabase(error) | Self::Step { source: error, .. } => error.hint(),
             Self::Refused(refusal) => refusal.hint(),
+            Self::People(_) => Some("`plan` names them; correct the list of people, or the account in Metabase"),
             Self::NothingToDraw => Some(
                 "a dashboard is named by its file without the end; a scope is e.g. store:harbor/000101, of the dashboard's level",
             ),

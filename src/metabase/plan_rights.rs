@@ -1,6 +1,6 @@
 //! The part of a plan about who may do what, and who is who. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::actual::{Place, User};
 use super::desired::Account;
 use super::plan::{Moves, Planning};
 use super::step::{Action, Change, Work};
-use super::tables::Kind;
+use super::tables::{Kind, no_locale};
 
 const NATIVE: &str = "query-builder-and-native";
 
@@ -111,6 +111,7 @@ impl Planning<'_> {
             .filter_map(|key| self.actual.users.get(&self.index.get(Kind::Person, key)?))
             .filter(|user| user.active)
             .count();
+        let mut lack: BTreeMap<&str, usize> = BTreeMap::new();
         for (key, account) in &self.desired.people {
             let scope = account.groups.iter().cloned().collect::<Vec<_>>().join(", ");
             let Some(id) = self.index.get(Kind::Person, key) else {
@@ -148,7 +149,11 @@ impl Planning<'_> {
                 let work = Work::ReactivatePerson { key: key.clone(), id };
                 self.step(Action::Reactivate, "person", &account.email, &scope, Vec::new(), work);
             }
-            let (changes, fields) = account_changes(account, user);
+            let lacking = account.locale.as_deref().filter(|locale| self.lacks(locale));
+            let (changes, fields) = account_changes(account, user, lacking.is_none());
+            if let Some(locale) = lacking {
+                *lack.entry(locale).or_default() += 1;
+            }
             if !changes.is_empty() {
                 self.step(Action::Update, "person", &account.email, &scope, changes, Work::UpdatePerson { id, fields });
             }
@@ -169,7 +174,16 @@ impl Planning<'_> {
                 self.step(Action::Grant, "membership", &account.email, &group_scope, changes, work);
             }
         }
+        for (locale, people) in lack {
+            self.note(format!("this release has no language `{locale}`: {people} people keep the one they have"));
+        }
         Moves { active }
+    }
+
+    /// Whether the instance refused a language; another release may have it.
+    fn lacks(&self, locale: &str) -> bool {
+        let known = self.objects.get(&(Kind::Setting, no_locale(locale)));
+        known.is_some_and(|known| known.hash == self.actual.version)
     }
 
     /// Who is in our groups and should not be, and who is in others' groups.
@@ -221,7 +235,7 @@ impl Planning<'_> {
     }
 }
 
-fn account_changes(account: &Account, user: &User) -> (Vec<Change>, Value) {
+fn account_changes(account: &Account, user: &User, has_locale: bool) -> (Vec<Change>, Value) {
     let mut changes = Vec::new();
     let mut fields = serde_json::Map::new();
     let mut change = |field: &str, from: Option<&str>, to: Option<&str>| {
@@ -237,6 +251,7 @@ fn account_changes(account: &Account, user: &User) -> (Vec<Change>, Value) {
     let locale = account
         .locale
         .as_deref()
+        .filter(|_| has_locale)
         .filter(|wanted| !user.locale.as_deref().is_some_and(|found| same_locale(found, wanted)));
     change("locale", user.locale.as_deref(), locale);
     (changes, Value::Object(fields))

@@ -47,6 +47,11 @@ impl Kind {
 
 /// The key under which the mail server's password is remembered, as marks of it.
 pub(super) const MAIL: &str = "mail";
+/// The key under which it is remembered that a release has no such locale.
+pub(super) fn no_locale(locale: &str) -> String {
+    format!("no locale {locale}")
+}
+
 /// In place of a hash: the account was there before us.
 pub(super) const ADOPTED: &str = "adopted";
 

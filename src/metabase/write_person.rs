@@ -1,11 +1,12 @@
 //! Writes people's accounts and who is in which group.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
+use tracing::warn;
 
 use super::apply::{Applying, failed};
 use super::context::Error;
 use super::step::{Step, Work};
-use super::tables::{ADOPTED, Kind};
+use super::tables::{ADOPTED, Kind, Known, no_locale};
 
 impl Applying<'_> {
     pub(super) async fn person(&self, step: &Step) -> Result<(), Error> {
@@ -28,8 +29,7 @@ impl Applying<'_> {
                 let answer = client.post("api/user", &body).await.map_err(failed(step))?;
                 let id = self.made(Kind::Person, key, "", &answer, "POST api/user").await?;
                 if let Some(locale) = &account.locale {
-                    let path = format!("api/user/{id}");
-                    client.put(&path, &json!({"locale": locale})).await.map_err(failed(step))?;
+                    self.write_account(step, id, Map::from_iter([("locale".to_owned(), json!(locale))])).await?;
                 }
             }
             Work::AdoptPerson { key, id } => self.note(Kind::Person, key, *id, ADOPTED, None).await?,
@@ -40,7 +40,7 @@ impl Applying<'_> {
                 self.note(Kind::Person, key, *id, origin, None).await?;
             }
             Work::UpdatePerson { id, fields } => {
-                client.put(&format!("api/user/{id}"), fields).await.map_err(failed(step))?;
+                self.write_account(step, *id, fields.as_object().cloned().unwrap_or_default()).await?;
             }
             Work::Join { person, group } => {
                 let body = json!({
@@ -52,5 +52,26 @@ impl Applying<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Writes fields of an account. A language that this Metabase does not have is left out,
+    /// and not asked for again before the next release.
+    async fn write_account(&self, step: &Step, id: i64, mut fields: Map<String, Value>) -> Result<(), Error> {
+        let path = format!("api/user/{id}");
+        match self.client.put(&path, &Value::Object(fields.clone())).await {
+            Err(error) if error.is_about_the_call() && error.names("locale") && fields.contains_key("locale") => {
+                let locale = fields.remove("locale");
+                let locale = locale.as_ref().and_then(Value::as_str).unwrap_or_default();
+                warn!(locale, "Metabase did not have the language of an account");
+                let known = Known { hash: self.actual.version.clone(), ..Known::default() };
+                let noted = self.ledger.note(Kind::Setting, &no_locale(locale), &known).await;
+                noted.map_err(Error::ledger("note a language"))?;
+                if !fields.is_empty() {
+                    self.client.put(&path, &Value::Object(fields)).await.map_err(failed(step))?;
+                }
+                Ok(())
+            }
+            other => other.map(drop).map_err(failed(step)),
+        }
     }
 }

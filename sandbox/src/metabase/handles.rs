@@ -38,6 +38,11 @@ impl Metabase {
         locked(&self.server.faults).push(fault);
     }
 
+    /// Drops the failures that are still planned.
+    pub fn clear_faults(&self) {
+        locked(&self.server.faults).clear();
+    }
+
     /// Answers 503 to everything, as a server does while it starts.
     pub fn set_starting(&self, starting: bool) {
         self.server.starting.store(starting, Ordering::SeqCst);

@@ -185,10 +185,13 @@ async fn nobody_is_mailed_while_accounts_are_made_although_metabase_has_a_mail_s
     + create person gil@example.com  [store:harbor/000102]
     3 steps
     ");
-    // It ends in the middle: the server is out, and the next apply puts it back.
-    world.metabase.fail_next(Fault::new("POST", "/api/user", Failure::Status(400, "x".to_owned())));
-    metabase::apply(&world.context(), &plan).await.unwrap_err();
-    assert!(world.setting("email-smtp-host").is_null());
+    // It ends in the middle, for one person or for all: the server is back at once.
+    for status in [400, 500] {
+        world.metabase.fail_next(Fault::new("POST", "/api/user", Failure::Status(status, "x".to_owned())).times(3));
+        metabase::apply(&world.context(), &plan).await.unwrap_err();
+        assert_eq!(world.setting("email-smtp-host"), "127.0.0.1", "{status}");
+        world.metabase.clear_faults();
+    }
     world.settle().await;
     assert_eq!(world.setting("email-smtp-host"), "127.0.0.1");
     assert!(world.find("users", "email", "gil@example.com")["active"].as_bool().unwrap());
@@ -202,4 +205,38 @@ async fn nobody_is_mailed_while_accounts_are_made_although_metabase_has_a_mail_s
         .unwrap();
     let refused = metabase::plan(&world.context()).await.unwrap_err();
     assert!(told(&refused).contains("has a mail server set"), "{}", told(&refused));
+}
+
+#[tokio::test]
+async fn a_person_whom_metabase_refuses_stops_nobody_else() {
+    let server = SmtpSink::start(None).unwrap();
+    let mut world = World::start().await;
+    world.settings.mail = Some(mail(server.address.port()));
+    world.settle().await;
+    let joins = [
+        "gil@example.com,Gil,Hart,en,store:harbor/000102,viewer",
+        "hal@example.com,Hal,Ito,et,store:harbor/000102,viewer",
+        "ida@example.com,Ida,Jay,en,store:harbor/000102,viewer",
+        "bo@example.com,Bo,Berg,en,store:harbor/000102,viewer",
+    ];
+    world.chain.import(&[super::PEOPLE, &joins].concat()).await.unwrap();
+    let plan = world.plan().await;
+    world.metabase.fail_next(Fault::new("POST", "/api/user", Failure::Status(400, "x".to_owned())));
+    let error = metabase::apply(&world.context(), &plan).await.unwrap_err();
+    insta::assert_snapshot!(format!("{}\nhint: {}", told(&error), error.hint().unwrap()), @r"
+    1 steps about people were refused; everything else is done:
+      create person of `store:harbor/000102`: Metabase answered 400 Bad Request to `POST api/user`: see its own log
+    hint: `plan` names them; correct the list of people, or the account in Metabase
+    ");
+    assert_eq!(world.setting("email-smtp-host"), "127.0.0.1");
+    assert!(world.metabase.mails().is_empty(), "{:?}", world.metabase.mails());
+    // One is left, and the language that Metabase does not have is given up.
+    let plan = world.plan().await;
+    assert_eq!(about(&plan, Action::Create, "person").len(), 1, "{plan}");
+    assert!(plan.steps.iter().all(|step| ["person", "setting"].contains(&step.kind)), "{plan}");
+    world.settle().await;
+    let notes = world.plan().await.notes;
+    let note = "this release has no language `et`: 1 people keep the one they have";
+    assert!(notes.iter().any(|found| found == note), "{notes:?}");
+    assert!(world.find("users", "email", "hal@example.com")["locale"].is_null());
 }
