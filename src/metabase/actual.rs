@@ -360,6 +360,19 @@ pub(super) fn sql_of(card: &Value) -> Option<(i64, String)> {
 }
 
 impl Actual {
+    /// The highest id of a kind; ids are never used again.
+    pub(super) fn highest(&self, kind: Kind) -> i64 {
+        let last = match kind {
+            Kind::Connection => self.databases.keys().last().copied(),
+            Kind::Group => self.groups.keys().last().copied(),
+            Kind::Collection => self.collections.keys().last().copied(),
+            Kind::Card | Kind::Dashboard => self.items.keys().filter(|(of, _)| *of == kind).map(|(_, id)| *id).max(),
+            Kind::Person => self.users.keys().last().copied(),
+            Kind::Timeline | Kind::Setting => None,
+        };
+        last.unwrap_or(0)
+    }
+
     /// Groups that are not administrators'.
     pub(super) fn ordinary_groups(&self) -> impl Iterator<Item = i64> + '_ {
         self.groups.keys().copied().filter(|id| *id != self.administrators)

@@ -243,7 +243,8 @@ impl<'a> Applying<'a> {
             keys.entry(kind).or_default().push(key);
         }
         for (kind, keys) in keys {
-            self.ledger.intend(kind, &keys).await.map_err(Error::ledger("note what is being made"))?;
+            let highest = self.actual.highest(kind);
+            self.ledger.intend(kind, &keys, highest).await.map_err(Error::ledger("note what is being made"))?;
         }
         Ok(())
     }

@@ -172,7 +172,8 @@ async fn open(client: &Client, ledger: &Ledger<'_>, line: &Line) -> Result<Found
         }
         return Found::of(&found, "GET api/timeline/:id");
     }
-    ledger.intend(Kind::Timeline, &[&line.key()]).await.map_err(Error::ledger("note a time line"))?;
+    // Known by its name and description: people read time lines, and don't make them.
+    ledger.intend(Kind::Timeline, &[&line.key()], 0).await.map_err(Error::ledger("note a time line"))?;
     let description = format!("What was loaded for {}, and what was told anew.", line.brand);
     // Made by a process that ended before it could note so.
     let path = format!("api/timeline/collection/{}?include=events", line.collection);

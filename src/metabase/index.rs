@@ -28,7 +28,8 @@ impl Index {
     }
 
     /// Finds our objects by the ids we noted; those that were being made when a
-    /// process ended, by their names.
+    /// process ended, by their names, among what was not there before. What has
+    /// the same name and was there is somebody else's.
     pub(super) fn resolve(desired: &Desired, actual: &Actual, objects: &Objects) -> Self {
         let mut index = Self::default();
         let exists = |kind: Kind, id: i64| match kind {
@@ -47,34 +48,34 @@ impl Index {
                 index.put(*kind, key, id);
             }
         }
-        let pending =
-            |kind: Kind, key: &str| objects.get(&(kind, key.to_owned())).is_some_and(|known| known.id.is_none());
+        let pending = |kind: Kind, key: &str| objects.get(&(kind, key.to_owned()))?.made_after();
         for (key, connection) in &desired.connections {
-            let named = |name: &str| name == connection.name();
-            if pending(Kind::Connection, key)
-                && let Some((id, _)) = actual.databases.iter().find(|(_, found)| named(&found.name))
-            {
+            let Some(after) = pending(Kind::Connection, key) else { continue };
+            let name = connection.name();
+            let free = |id: &i64| *id > after && index.key(Kind::Connection, *id).is_none();
+            if let Some((id, _)) = actual.databases.iter().find(|(id, found)| found.name == name && free(id)) {
                 index.put(Kind::Connection, key, *id);
             }
         }
         for (key, group) in &desired.groups {
-            if pending(Kind::Group, key)
-                && let Some((id, _)) =
-                    actual.groups.iter().find(|(_, name)| name.to_lowercase() == group.name.to_lowercase())
-            {
+            let Some(after) = pending(Kind::Group, key) else { continue };
+            let free = |id: &i64| *id > after && index.key(Kind::Group, *id).is_none();
+            if let Some((id, _)) = actual.groups.iter().find(|(id, name)| same_name(name, &group.name) && free(id)) {
                 index.put(Kind::Group, key, *id);
             }
         }
         for collection in &desired.collections {
+            let Some(after) = pending(Kind::Collection, &collection.key) else { continue };
             let parent = collection.parent.as_ref().and_then(|parent| index.get(Kind::Collection, parent));
             let found = actual.collections.iter().find(|(id, found)| {
                 // One that is for few is made at the top, and moved.
                 found.name == collection.name
                     && (found.parent == parent || found.parent.is_none())
                     && !found.archived
+                    && **id > after
                     && index.key(Kind::Collection, **id).is_none()
             });
-            if let (true, Some((id, _))) = (pending(Kind::Collection, &collection.key), found) {
+            if let Some((id, _)) = found {
                 index.put(Kind::Collection, &collection.key, *id);
             }
         }
@@ -83,12 +84,14 @@ impl Index {
             .dashboards
             .iter()
             .map(|(key, dashboard)| (Kind::Dashboard, key, &dashboard.collection, &dashboard.name));
-        for (kind, key, collection, name) in cards.chain(dashboards).filter(|(kind, key, ..)| pending(*kind, key)) {
+        for (kind, key, collection, name) in cards.chain(dashboards) {
+            let Some(after) = pending(kind, key) else { continue };
             let Some(collection) = index.get(Kind::Collection, collection) else { continue };
             let found = actual.items.iter().find(|((of, id), item)| {
                 *of == kind
                     && item.collection == Some(collection)
                     && item.name == *name
+                    && *id > after
                     && index.key(kind, *id).is_none()
             });
             if let Some(((_, id), _)) = found {
@@ -104,4 +107,9 @@ impl Index {
         }
         index
     }
+}
+
+/// Whether Metabase takes two groups' names for one.
+fn same_name(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::actual::{Actual, Collection as ActualCollection};
+use super::actual::{Actual, Collection as ActualCollection, Database};
 use super::desired::Desired;
 use super::index::Index;
 use super::plan_settings::mail_is_on;
@@ -40,6 +40,12 @@ pub enum Refusal {
         /// Its name in `token-features`.
         feature: &'static str,
     },
+    /// Metabase has a group of that name, which is not ours.
+    #[error("Metabase has groups that are not ours under the names of ours: {}", .names.join(", "))]
+    NamesTaken {
+        /// Their names.
+        names: Vec<String>,
+    },
     /// Metabase would mail every new person.
     #[error("Metabase has a mail server set: it would send its own invitation to each of {joining} new people")]
     MailIsOn {
@@ -58,6 +64,9 @@ impl Refusal {
             }
             Self::NoFeature { .. } => {
                 "write `isolation = \"collections\"`, which every edition has: PostgreSQL keeps the rows apart either way"
+            }
+            Self::NamesTaken { .. } => {
+                "names of groups are unique in Metabase: rename those groups there, or delete them where nobody needs them"
             }
             Self::MailIsOn { .. } => {
                 "clear Metabase's mail settings, or write them into [metabase.mail]: then `apply` takes them out while it makes accounts"
@@ -127,7 +136,12 @@ impl fmt::Display for Plan {
 
 /// Refuses a plan that would do what it must not.
 pub(super) fn guard(plan: &Plan, moves: Moves, actual: &Actual, deactivation_limit: f64) -> Result<(), Refusal> {
-    let Moves { active } = moves;
+    let Moves { active, taken } = moves;
+    let named = |name: &String| plan.steps.iter().any(|step| step.kind == "group" && step.name == *name);
+    let names: Vec<String> = taken.into_iter().filter(named).collect();
+    if !names.is_empty() {
+        return Err(Refusal::NamesTaken { names });
+    }
     let count =
         |action: Action| plan.steps.iter().filter(|step| step.kind == "person" && step.action == action).count();
     let (joining, leaving) = (count(Action::Create), count(Action::Deactivate));
@@ -143,10 +157,12 @@ pub(super) fn guard(plan: &Plan, moves: Moves, actual: &Actual, deactivation_lim
 }
 
 /// What a guard must know besides the steps.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Moves {
     /// Accounts of ours that are open.
     pub(super) active: usize,
+    /// Names of groups of ours that groups of others have.
+    pub(super) taken: Vec<String>,
 }
 
 /// Lists the steps whatever the guards say.
@@ -163,7 +179,7 @@ pub(super) fn steps(desired: &Desired, actual: &Actual, objects: &Objects) -> (P
     planning.content();
     planning.pins();
     planning.home_page();
-    let moves = planning.people();
+    let moves = Moves { active: planning.people(), taken: planning.taken() };
     planning.memberships();
     planning.plan.notes.extend(desired.notes.iter().cloned());
     let mut plan = planning.plan;
@@ -213,6 +229,15 @@ impl Planning<'_> {
         for (key, connection) in &self.desired.connections {
             let scope = connection.scope.to_string();
             let Some(id) = self.index.get(Kind::Connection, key) else {
+                let alike = |(id, found): (&i64, &Database)| {
+                    found.name == connection.name() && self.index.key(Kind::Connection, *id).is_none()
+                };
+                if self.actual.databases.iter().any(alike) {
+                    self.note(format!(
+                        "the connection `{}` beside ours is not ours: it stays as it is",
+                        connection.name()
+                    ));
+                }
                 let changes = vec![
                     Change::new("user", Value::Null, connection.role.clone()),
                     Change::new("queries of others", Value::Null, "no"),
@@ -276,10 +301,37 @@ impl Planning<'_> {
         }
     }
 
+    /// Names of groups that are to be made or renamed, and that groups of others have.
+    fn taken(&self) -> Vec<String> {
+        let others: BTreeSet<String> = self
+            .actual
+            .groups
+            .iter()
+            .filter(|(id, _)| self.index.key(Kind::Group, **id).is_none())
+            .map(|(_, name)| name.to_lowercase())
+            .collect();
+        let groups = self.desired.groups.values().map(|group| &group.name);
+        groups.filter(|name| others.contains(&name.to_lowercase())).cloned().collect()
+    }
+
     fn collections(&mut self) {
         for collection in &self.desired.collections {
             let scope = collection.scope.to_string();
             let Some(id) = self.index.get(Kind::Collection, &collection.key) else {
+                let parent = collection.parent.as_ref().map(|parent| self.index.get(Kind::Collection, parent));
+                let alike = self.actual.collections.iter().any(|(id, found)| {
+                    found.name == collection.name
+                        && !found.archived
+                        && parent.is_none_or(|parent| parent.is_some())
+                        && found.parent == parent.flatten()
+                        && self.index.key(Kind::Collection, *id).is_none()
+                });
+                if alike {
+                    self.note(format!(
+                        "the collection `{}` beside ours is not ours: it stays as it is",
+                        collection.name
+                    ));
+                }
                 let changes = vec![Change::new("description", Value::Null, collection.description.clone())];
                 let work = Work::CreateCollection { key: collection.key.clone() };
                 self.step(Action::Create, "collection", &collection.name, &scope, changes, work);

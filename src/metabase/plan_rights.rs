@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::actual::{Place, User};
 use super::desired::Account;
-use super::plan::{Moves, Planning};
+use super::plan::Planning;
 use super::step::{Action, Change, Work};
 use super::tables::{Kind, no_locale};
 
@@ -101,7 +101,8 @@ impl Planning<'_> {
         }
     }
 
-    pub(super) fn people(&mut self) -> Moves {
+    /// Plans people's accounts; says how many of ours are open.
+    pub(super) fn people(&mut self) -> usize {
         let ours = |key: &str| self.objects.contains_key(&(Kind::Person, key.to_owned()));
         let active = self
             .desired
@@ -177,7 +178,7 @@ impl Planning<'_> {
         for (locale, people) in lack {
             self.note(format!("this release has no language `{locale}`: {people} people keep the one they have"));
         }
-        Moves { active }
+        active
     }
 
     /// Whether the instance refused a language; another release may have it.

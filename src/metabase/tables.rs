@@ -62,8 +62,18 @@ pub(super) struct Known {
     pub(super) id: Option<i64>,
     pub(super) entity_id: Option<String>,
     pub(super) hash: String,
+    /// When it was last edited; while it is being made, above which id it will be.
     pub(super) mark: String,
 }
+
+impl Known {
+    /// Of an object that was being made: all that were there before had this id or a lower one.
+    pub(super) fn made_after(&self) -> Option<i64> {
+        self.mark.strip_prefix(AFTER).filter(|_| self.id.is_none())?.parse().ok()
+    }
+}
+
+const AFTER: &str = "after ";
 
 /// Everything of ours in one instance.
 pub(super) type Objects = BTreeMap<(Kind, String), Known>;
@@ -101,17 +111,20 @@ impl Ledger<'_> {
         Ok(objects)
     }
 
-    /// Notes what is about to be made, so that it is found again after a crash.
-    pub(super) async fn intend(&self, kind: Kind, keys: &[&str]) -> Result<(), sqlx::Error> {
+    /// Notes what is about to be made, and the highest id of its kind before that, so that it
+    /// and nothing of others is found again after a crash.
+    pub(super) async fn intend(&self, kind: Kind, keys: &[&str], highest: i64) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "INSERT INTO ops.metabase_objects (instance, kind, key, changed_at)
-             SELECT $1, $2, key, $4 FROM unnest($3::text[]) AS key
-             ON CONFLICT (instance, kind, key) DO UPDATE SET metabase_id = NULL, entity_id = NULL, changed_at = $4",
+            "INSERT INTO ops.metabase_objects (instance, kind, key, mark, changed_at)
+             SELECT $1, $2, key, $5, $4 FROM unnest($3::text[]) AS key
+             ON CONFLICT (instance, kind, key) DO UPDATE
+             SET metabase_id = NULL, entity_id = NULL, mark = $5, changed_at = $4",
         )
         .bind(self.instance)
         .bind(kind.text())
         .bind(keys)
         .bind(self.now)
+        .bind(format!("{AFTER}{highest}"))
         .execute(self.warehouse.pool())
         .await?;
         Ok(())

@@ -485,6 +485,49 @@ async fn a_stale_plan_is_refused_and_so_is_a_second_writer() {
     assert!(world.plan().await.is_empty());
 }
 
+/// Of the same name, and there before ours: whatever becomes of an apply, it stays theirs.
+#[tokio::test]
+async fn what_has_the_name_of_ours_is_not_ours() {
+    let world = World::start().await;
+    world.plan().await;
+    let collection = world.click("POST", "collection", json!({"name": "Chain"})).await["id"].clone();
+    let name = {
+        let plan = world.plan().await;
+        about(&plan, Action::Create, "collection")[0].to_owned()
+    };
+    world.click("PUT", &format!("collection/{collection}"), json!({"name": name, "archived": false})).await;
+    world.metabase.grant_collection(1, collection.as_i64(), "read");
+    // Ours is being made, and is not.
+    let plan = world.plan().await;
+    let note = format!("the collection `{name}` beside ours is not ours: it stays as it is");
+    assert!(plan.notes.contains(&note), "{plan}");
+    let refused = Failure::Status(400, "no".to_owned());
+    world.metabase.fail_next(Fault::new("POST", "/api/collection", refused.clone()));
+    metabase::apply(&world.context(), &plan).await.unwrap_err();
+    let plan = world.plan().await;
+    assert_eq!(about(&plan, Action::Create, "collection")[0], name, "{plan}");
+    world.settle().await;
+    let theirs = &world.metabase.snapshot()["collections"][collection.to_string()];
+    assert_eq!((&theirs["location"], &theirs["archived"]), (&json!("/"), &json!(false)), "{theirs}");
+    // A group: Metabase takes no second of the name.
+    world.chain.import(&[PEOPLE, &["gil@example.com,Gil,Hart,en,store:mesa/000201,analyst"]].concat()).await.unwrap();
+    let group = world.click("POST", "permissions/group", json!({"name": "STORE:mesa/000201 (analysts)"})).await;
+    let error = metabase::plan(&world.context()).await.unwrap_err();
+    insta::assert_snapshot!(format!("{}\nhint: {}", told(&error), error.hint().unwrap()), @r"
+    the plan is refused: Metabase has groups that are not ours under the names of ours: store:mesa/000201 (analysts)
+    hint: names of groups are unique in Metabase: rename those groups there, or delete them where nobody needs them
+    ");
+    let group = format!("permissions/group/{}", group["id"]);
+    world.click("PUT", &group, json!({"name": "Board"})).await;
+    let plan = world.plan().await;
+    world.metabase.fail_next(Fault::new("POST", "/api/permissions/group", refused));
+    metabase::apply(&world.context(), &plan).await.unwrap_err();
+    world.click("PUT", &group, json!({"name": "store:mesa/000201 (analysts)"})).await;
+    assert!(metabase::plan(&world.context()).await.is_err(), "it was there before ours was being made");
+    world.click("PUT", &group, json!({"name": "Board"})).await;
+    world.settle().await;
+}
+
 /// Breaks an apply at many places, by a refusal or by losing the answer of a
 /// call that was carried out, and goes on from there.
 #[tokio::test]
