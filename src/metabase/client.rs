@@ -56,7 +56,7 @@ impl Error {
         }
     }
 
-    /// The same refusal without what it says, which may repeat a secret that was sent.
+    /// The same refusal without what it says, which may repeat a secret or an address that was sent.
     pub(super) fn without_text(self) -> Self {
         match self {
             Self::Refused { call, status, fields, .. } => {
@@ -185,7 +185,10 @@ impl Client {
             let message = message(&answer.body);
             let fields = fields(&answer.body);
             let call = format!("{method} {}", shown());
-            return Err(Error::Refused { call, status: answer.status, message, fields });
+            let error = Error::Refused { call, status: answer.status, message, fields };
+            // What is said of a person may name her.
+            let about_people = shown().starts_with("api/user");
+            return Err(if about_people { error.without_text() } else { error });
         }
         Ok(answer)
     }
@@ -221,7 +224,8 @@ fn message(body: &[u8]) -> String {
     if let Some(text) = fields.get("via").and_then(|via| via.get(0)?.get("message")?.as_str()) {
         return shortened(text);
     }
-    let found = ["specific-errors", "errors"].into_iter().find_map(|key| fields.get(key));
+    // The more specific ones repeat what was sent.
+    let found = ["errors", "specific-errors"].into_iter().find_map(|key| fields.get(key));
     shortened(&found.map_or_else(|| text.into_owned(), Value::to_string))
 }
 
@@ -249,7 +253,8 @@ mod tests {
             (r#"{"message":"Not found."}"#, "Not found."),
             (r#"{"via":[{"type":"x","message":"broken"}],"trace":[]}"#, "broken"),
             (r#"{"errors":{"email":"taken"}}"#, r#"{"email":"taken"}"#),
-            (r#"{"errors":{"a":"b"},"specific-errors":{"a":["disallowed key"]}}"#, r#"{"a":["disallowed key"]}"#),
+            (r#"{"errors":{"a":"b"},"specific-errors":{"a":["disallowed key"]}}"#, r#"{"a":"b"}"#),
+            (r#"{"specific-errors":{"a":["disallowed key"]}}"#, r#"{"a":["disallowed key"]}"#),
             (r#"{"cause":"odd"}"#, r#"{"cause":"odd"}"#),
         ] {
             assert_eq!(message(body.as_bytes()), expected);

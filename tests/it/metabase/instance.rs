@@ -240,3 +240,24 @@ async fn a_person_whom_metabase_refuses_stops_nobody_else() {
     assert!(notes.iter().any(|found| found == note), "{notes:?}");
     assert!(world.find("users", "email", "hal@example.com")["locale"].is_null());
 }
+
+#[tokio::test]
+async fn no_error_has_an_address() {
+    let world = World::start().await;
+    world.settle().await;
+    world
+        .chain
+        .import(&[super::PEOPLE, &["gil@example.com,Gil,Hart,en,store:harbor/000102,viewer"]].concat())
+        .await
+        .unwrap();
+    for body in [
+        r#"{"errors":{"email":"value must be a valid email address."},"specific-errors":{"email":["valid email address, received: \"gil@example.com\""]}}"#,
+        r#"{"message":"duplicate key: (email)=(gil@example.com) already exists"}"#,
+        "gil@example.com is taken",
+    ] {
+        world.metabase.fail_next(Fault::new("POST", "/api/user", Failure::Status(400, body.to_owned())));
+        let plan = world.plan().await;
+        let error = metabase::apply(&world.context(), &plan).await.unwrap_err();
+        assert!(!told(&error).contains('@') && !format!("{error:?}").contains('@'), "{}", told(&error));
+    }
+}
