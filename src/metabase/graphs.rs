@@ -15,12 +15,13 @@ impl Applying<'_> {
     pub(super) async fn data_graph(&self, steps: &[Step]) -> Result<(), Error> {
         let mut groups: Map<String, Value> = Map::new();
         for step in steps {
-            let (group, database, level) = match &step.work {
-                Work::Silence { group, database } => (*group, *database, "no"),
+            let (group, database, wanted) = match &step.work {
+                // Who may see what stays: it may be narrower, where Metabase is licensed.
+                Work::Silence { group, database } => (*group, *database, json!({"create-queries": "no"})),
                 Work::Ask { group, connection } => (
                     self.id(Kind::Group, group).await?,
                     self.id(Kind::Connection, connection).await?,
-                    "query-builder-and-native",
+                    rights("query-builder-and-native"),
                 ),
                 Work::View { group, connections } => {
                     let group = self.id(Kind::Group, group).await?;
@@ -37,8 +38,8 @@ impl Applying<'_> {
                 _ => continue,
             };
             let rows = groups.entry(group.to_string()).or_insert_with(|| json!({}));
-            rows[database.to_string()] = rights(level);
-            if level == "no" {
+            rows[database.to_string()] = wanted;
+            if matches!(step.work, Work::Silence { .. }) {
                 self.unguarded.lock().await.remove(&group);
             }
         }

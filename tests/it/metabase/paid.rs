@@ -99,3 +99,27 @@ async fn without_the_feature_it_is_refused_and_nothing_is_sent() {
     let plan = world.plan().await;
     assert_eq!(about(&plan, Action::Revoke, "data permission"), [""; 0], "{plan}");
 }
+
+/// A database of others, which everybody may ask and nobody sees: both are theirs but the first.
+#[tokio::test]
+async fn who_may_no_longer_ask_sees_no_more_than_before() {
+    let world = World::with(Chain::small().await, paid("v1.61.2")).await;
+    world.settle().await;
+    let ours = world.find("databases", "name", "store:harbor/000102");
+    let details = ours["details"].clone();
+    let theirs = json!({"name": "Theirs", "engine": "postgres", "details": details});
+    let theirs = world.click("POST", "database", theirs).await["id"].clone();
+    for (database, queries) in [(&theirs, "query-builder"), (&ours["id"], "query-builder")] {
+        let revision = world.click("GET", "permissions/graph/group/1", Value::Null).await["revision"].clone();
+        let rights = json!({"view-data": "blocked", "create-queries": queries});
+        let edit = json!({"revision": revision, "groups": {"1": {database.to_string(): rights}}});
+        world.click("PUT", "permissions/graph", edit).await;
+    }
+    let plan = world.plan().await;
+    assert_eq!(about(&plan, Action::Revoke, "data permission"), ["All Users"; 2], "{plan}");
+    world.settle().await;
+    for database in [&theirs, &ours["id"]] {
+        let rights = &world.metabase.snapshot()["data_permissions"]["1"][database.to_string()];
+        assert_eq!((&rights["view_data"], &rights["create_queries"]), (&json!("blocked"), &json!("no")));
+    }
+}
