@@ -93,7 +93,11 @@ pub(super) async fn open(
             match client.post("api/session", &body).await {
                 Ok(answer) => answer,
                 Err(error) => {
-                    if let client::Error::Refused { fields, .. } = &error {
+                    // Anything else says nothing of the password, such as a server that is ill.
+                    let refusals = [StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED];
+                    if let client::Error::Refused { fields, status, .. } = &error
+                        && refusals.contains(status)
+                    {
                         // Throttled: no password helps within the hour.
                         let throttled = fields.iter().any(|field| field == "username");
                         let with = if throttled { ANY_PASSWORD } else { &tried };

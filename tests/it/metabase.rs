@@ -595,6 +595,18 @@ async fn a_refused_sign_in_is_tried_once_an_hour() {
     world.plan().await;
     std::fs::remove_dir_all(world.chain.installation.data_dir.join("secrets")).unwrap();
     world.chain.reconcile().await;
+    // A server that is ill says nothing of the password: nobody waits for that.
+    for status in [500, 503] {
+        world
+            .metabase
+            .fail_next(Fault::new("POST", "/api/session", Failure::Status(status, "ill".to_owned())).times(3));
+        let error = metabase::plan(&world.context()).await.unwrap_err();
+        assert!(!told(&error).contains("refused the sign-in"), "{}", told(&error));
+        world.metabase.clear_faults();
+        world.plan().await;
+        std::fs::remove_dir_all(world.chain.installation.data_dir.join("secrets")).unwrap();
+        world.chain.reconcile().await;
+    }
     world.settings.admin_password = SecretString::from("wrong-horse-9");
     world.metabase.clear_requests();
     for _ in 0..3 {
