@@ -117,7 +117,8 @@ fn plan_of(gathered: &Gathered, timelines: &[Timeline]) -> Plan {
             plan.notes.push(format!("the time line of `{key}` stays: it holds {others} events that are not ours"));
         }
         let (name, scope) = (events::NAME.to_owned(), key.clone());
-        plan.steps.push(Step { action: Action::Delete, kind, name, scope, changes: Vec::new(), work });
+        let (changes, content) = (Vec::new(), String::new());
+        plan.steps.push(Step { action: Action::Delete, kind, name, scope, changes, work, content });
     }
     plan.steps.sort_by_key(|step| step.work.phase());
     plan

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::actual::{Actual, Collection as ActualCollection, Database};
-use super::desired::Desired;
+use super::desired::{Card, Connection, Dashboard, Desired};
 use super::index::Index;
 use super::plan_settings::mail_is_on;
 use super::selection::Selection;
@@ -209,7 +209,24 @@ impl Planning<'_> {
         work: Work,
     ) {
         let (name, scope) = (name.to_owned(), scope.to_owned());
-        self.plan.steps.push(Step { action, kind, name, scope, changes, work });
+        let content = self.content_of(&work);
+        self.plan.steps.push(Step { action, kind, name, scope, changes, work, content });
+    }
+
+    /// What a step writes and does not show.
+    fn content_of(&self, work: &Work) -> String {
+        let desired = self.desired;
+        let content = match work {
+            Work::CreateConnection { key } | Work::UpdateConnection { key, .. } => {
+                desired.connections.get(key).map(Connection::hash)
+            }
+            Work::CreateCard { key } | Work::UpdateCard { key, .. } => desired.cards.get(key).map(Card::hash),
+            Work::CreateDashboard { key } | Work::UpdateDashboard { key, .. } => {
+                desired.dashboards.get(key).map(Dashboard::hash)
+            }
+            _ => None,
+        };
+        content.unwrap_or_default()
     }
 
     pub(super) fn note(&mut self, note: String) {

@@ -134,6 +134,7 @@ pub(super) fn hold_mail(plan: &mut Plan, desired: &Desired, actual: &Actual) {
         scope: String::new(),
         changes: vec![Change::new("state", from, to)],
         work,
+        content: String::new(),
     };
     plan.steps.push(step(on, held, Work::HoldMail));
     if !plan.steps.iter().any(|step| step.work == Work::Mail) {

@@ -69,6 +69,9 @@ pub struct Step {
     /// How it is done.
     #[serde(skip)]
     pub(super) work: Work,
+    /// Tells what it will write from anything else it could.
+    #[serde(skip)]
+    pub(super) content: String,
 }
 
 /// A group of ours, by its key, or any other.
@@ -413,6 +416,7 @@ mod tests {
             scope: "store:harbor/000101".to_owned(),
             changes: vec![Change::new("group", "store:harbor/000101", Value::Null)],
             work: Work::Leave { membership: 7 },
+            content: String::new(),
         }
     }
 

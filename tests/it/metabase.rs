@@ -473,9 +473,19 @@ async fn the_tree_changes_and_the_content_follows() {
 
 #[tokio::test]
 async fn a_stale_plan_is_refused_and_so_is_a_second_writer() {
-    let world = World::start().await;
+    let mut world = World::start().await;
     let plan = world.plan().await;
     world.chain.import(&PEOPLE[1..]).await.unwrap();
+    let error = metabase::apply(&world.context(), &plan).await.unwrap_err();
+    assert!(matches!(error, Error::Stale), "{}", told(&error));
+    // A plan is of what the files said: another text of a question is another plan.
+    let files = tempfile::tempdir().unwrap();
+    copy(&definitions().join("metabase"), &files.path().join("metabase"));
+    world.definitions = files.path().to_owned();
+    let plan = world.plan().await;
+    let file = files.path().join("metabase/questions/overtime.sql");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("description = \"", "description = \"Now: ", 1)).unwrap();
     let error = metabase::apply(&world.context(), &plan).await.unwrap_err();
     assert!(matches!(error, Error::Stale), "{}", told(&error));
     let plan = world.plan().await;
