@@ -31,6 +31,8 @@ pub(super) struct Actual {
     pub(super) views: Option<BTreeSet<(i64, i64)>>,
     /// Questions and dashboards in our collections.
     pub(super) items: BTreeMap<(Kind, i64), Item>,
+    /// Questions that stand on a database, of those that somebody asked about.
+    pub(super) standing: BTreeMap<i64, BTreeSet<i64>>,
     /// The whole of those that were edited since we wrote them.
     pub(super) details: BTreeMap<(Kind, i64), Value>,
 }
@@ -152,6 +154,19 @@ pub(super) async fn read(
 pub(super) async fn cache(client: &Client) -> Result<Option<Value>, client::Error> {
     let rows = list(client.get("api/cache?model=root").await?);
     Ok(rows.into_iter().find(|row| row["model"] == "root").map(|row| row["strategy"].clone()))
+}
+
+/// Reads which questions stand on some databases, wherever they lie: they go with them.
+pub(super) async fn standing(client: &Client, databases: &[i64], actual: &mut Actual) -> Result<(), client::Error> {
+    for database in databases {
+        if !actual.databases.contains_key(database) {
+            continue;
+        }
+        let cards = list(client.get(&format!("api/card?f=database&model_id={database}")).await?);
+        let ids = cards.iter().filter_map(|card| card["id"].as_i64()).collect();
+        actual.standing.insert(*database, ids);
+    }
+    Ok(())
 }
 
 async fn memberships(client: &Client, actual: &mut Actual) -> Result<(), client::Error> {

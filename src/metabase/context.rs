@@ -15,7 +15,7 @@ use super::plan::{self, Plan, Refusal};
 use super::plan_settings::hold_mail;
 use super::selection::Selection;
 use super::session;
-use super::tables::{Ledger, Objects};
+use super::tables::{Kind, Ledger, Objects};
 use super::wishes::Wishes;
 use crate::access::{self, Credentials, CredentialsError, TablesError, Tree};
 use crate::http;
@@ -307,6 +307,9 @@ impl<'a> Context<'a> {
         if desired.cache.is_some() {
             actual.cache = actual::cache(&client).await.map_err(Error::Metabase)?;
         }
+        let goes = |(kind, key): &&(Kind, String)| *kind == Kind::Connection && !desired.connections.contains_key(key);
+        let going = objects.iter().filter(|(object, _)| goes(object)).filter_map(|(_, known)| known.id);
+        actual::standing(&client, &going.collect::<Vec<_>>(), &mut actual).await.map_err(Error::Metabase)?;
         if let Some(graph) = graph {
             self.ledger().keep_graph(&graph).await.map_err(Error::ledger("remember the rights"))?;
         }
@@ -327,7 +330,7 @@ impl<'a> Context<'a> {
         let (plan, moves) = plan::steps(desired, actual, objects);
         let mut plan = selection.narrow(plan, tree, desired);
         hold_mail(&mut plan, desired, actual);
-        plan::guard(&plan, moves, actual, self.settings.deactivation_limit).map_err(Error::Refused)?;
+        plan::guard(&plan, moves, actual, self.settings).map_err(Error::Refused)?;
         Ok(plan)
     }
 }

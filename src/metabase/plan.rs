@@ -14,6 +14,7 @@ use super::plan_settings::mail_is_on;
 use super::selection::Selection;
 use super::step::{Action, Change, Step, Work};
 use super::tables::{Kind, Objects};
+use crate::settings;
 use crate::warehouse::hexadecimal;
 
 /// Why there is no plan.
@@ -26,6 +27,18 @@ pub enum Refusal {
         leaving: usize,
         /// Accounts of ours that are open.
         active: usize,
+        /// How many the limit allows.
+        allowed: usize,
+    },
+    /// More scopes would lose a group or connection than one apply may take it from.
+    #[error(
+        "{going} of {scopes} scopes would lose their group or connection; `metabase.deletion_limit` allows {allowed}"
+    )]
+    TooManyGo {
+        /// Scopes that would lose one.
+        going: usize,
+        /// Scopes that have one.
+        scopes: usize,
         /// How many the limit allows.
         allowed: usize,
     },
@@ -59,6 +72,9 @@ impl Refusal {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::TooManyLeave { .. } => "look at the last import; if it is right, raise the limit for this apply",
+            Self::TooManyGo { .. } => {
+                "look at `[brands]`, `metabase.wall`, and the stores that were loaded last; if all is right, raise the limit for this apply"
+            }
             Self::NotOurs => {
                 "look at `storekeeper plan`; where `metabase.url` is the right one, `storekeeper apply --own` takes it over"
             }
@@ -135,8 +151,8 @@ impl fmt::Display for Plan {
 }
 
 /// Refuses a plan that would do what it must not.
-pub(super) fn guard(plan: &Plan, moves: Moves, actual: &Actual, deactivation_limit: f64) -> Result<(), Refusal> {
-    let Moves { active, taken } = moves;
+pub(super) fn guard(plan: &Plan, moves: Moves, actual: &Actual, settings: &settings::Metabase) -> Result<(), Refusal> {
+    let Moves { active, taken, scopes } = moves;
     let named = |name: &String| plan.steps.iter().any(|step| step.kind == "group" && step.name == *name);
     let names: Vec<String> = taken.into_iter().filter(named).collect();
     if !names.is_empty() {
@@ -145,9 +161,16 @@ pub(super) fn guard(plan: &Plan, moves: Moves, actual: &Actual, deactivation_lim
     let count =
         |action: Action| plan.steps.iter().filter(|step| step.kind == "person" && step.action == action).count();
     let (joining, leaving) = (count(Action::Create), count(Action::Deactivate));
-    let allowed = ((active as f64 * deactivation_limit).floor() as usize).max(1);
+    let share = |all: usize, limit: f64| ((all as f64 * limit).floor() as usize).max(1);
+    let allowed = share(active, settings.deactivation_limit);
     if leaving > allowed {
         return Err(Refusal::TooManyLeave { leaving, active, allowed });
+    }
+    let goes = |step: &&Step| step.action == Action::Delete && ["group", "connection"].contains(&step.kind);
+    let going = plan.steps.iter().filter(goes).map(|step| scope_of(&step.scope)).collect::<BTreeSet<_>>().len();
+    let allowed = share(scopes, settings.deletion_limit);
+    if going > allowed {
+        return Err(Refusal::TooManyGo { going, scopes, allowed });
     }
     let held = plan.steps.iter().any(|step| step.work == Work::HoldMail);
     if joining > 0 && mail_is_on(actual) && !held {
@@ -163,6 +186,13 @@ pub(super) struct Moves {
     pub(super) active: usize,
     /// Names of groups of ours that groups of others have.
     pub(super) taken: Vec<String>,
+    /// Scopes that have a group or connection of ours.
+    pub(super) scopes: usize,
+}
+
+/// The scope in a group's key, which may have more words.
+fn scope_of(key: &str) -> &str {
+    key.split(" (").next().unwrap_or_default()
 }
 
 /// Lists the steps whatever the guards say.
@@ -179,7 +209,7 @@ pub(super) fn steps(desired: &Desired, actual: &Actual, objects: &Objects) -> (P
     planning.content();
     planning.pins();
     planning.home_page();
-    let moves = Moves { active: planning.people(), taken: planning.taken() };
+    let moves = Moves { active: planning.people(), taken: planning.taken(), scopes: planning.scopes() };
     planning.memberships();
     planning.plan.notes.extend(desired.notes.iter().cloned());
     let mut plan = planning.plan;
@@ -285,6 +315,12 @@ impl Planning<'_> {
         }
         for (key, id) in self.obsolete(Kind::Connection, |key| self.desired.connections.contains_key(key)) {
             let name = self.actual.databases[&id].name.clone();
+            let standing = self.actual.standing.get(&id).into_iter().flatten();
+            let others = standing.filter(|card| self.index.key(Kind::Card, **card).is_none()).count();
+            if others > 0 {
+                self.note(format!("the connection `{name}` stays: {others} questions that are not ours stand on it"));
+                continue;
+            }
             self.step(
                 Action::Delete,
                 "connection",
@@ -316,6 +352,14 @@ impl Planning<'_> {
             let name = self.actual.groups[&id].clone();
             self.step(Action::Delete, "group", &name, &key, Vec::new(), Work::DeleteGroup { key: key.clone(), id });
         }
+    }
+
+    /// Counts the scopes that have a group or connection.
+    fn scopes(&self) -> usize {
+        let ours = self.objects.keys().filter(|(kind, key)| {
+            matches!(kind, Kind::Group | Kind::Connection) && self.index.get(*kind, key).is_some()
+        });
+        ours.map(|(_, key)| scope_of(key)).collect::<BTreeSet<_>>().len()
     }
 
     /// Names of groups that are to be made or renamed, and that groups of others have.

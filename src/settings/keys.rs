@@ -67,6 +67,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("metabase.wall", Kind::Text),
     ("metabase.isolation", Kind::Text),
     ("metabase.deactivation_limit", Kind::Number),
+    ("metabase.deletion_limit", Kind::Number),
     ("metabase.report_time_zone", Kind::Text),
     ("metabase.start_of_week", Kind::Text),
     ("metabase.session_timeout_minutes", Kind::Number),

@@ -38,6 +38,9 @@ pub struct Metabase {
     /// Share of active people one apply may deactivate, 0 to 1. Default: 0.2.
     #[serde(default = "deactivation_limit")]
     pub deactivation_limit: f64,
+    /// Share of the scopes that may lose a group or connection by one apply, 0 to 1. Default: 0.2.
+    #[serde(default = "deletion_limit")]
+    pub deletion_limit: f64,
     /// `report-timezone`: the zone in which Metabase reads and writes times. Not set: as it is.
     pub report_time_zone: Option<Tz>,
     /// `start-of-week`. Not set: as it is.
@@ -191,6 +194,10 @@ fn wall() -> Wall {
 }
 
 fn deactivation_limit() -> f64 {
+    0.2
+}
+
+fn deletion_limit() -> f64 {
     0.2
 }
 

@@ -80,6 +80,7 @@ impl World {
             wall,
             isolation: settings::Isolation::Collections,
             deactivation_limit: 0.5,
+            deletion_limit: 0.5,
             report_time_zone: None,
             start_of_week: None,
             session_timeout_minutes: None,
@@ -444,6 +445,36 @@ async fn a_plan_that_shuts_too_many_accounts_is_refused() {
     insta::assert_snapshot!(told(&error), @"the plan is refused: 5 of 6 active people would be deactivated; `metabase.deactivation_limit` allows 3");
     // They still have their groups, and the audit says so.
     assert!(!world.audit().await.leaks.is_empty());
+}
+
+#[tokio::test]
+async fn a_brand_that_falls_out_of_the_settings_takes_nothing_with_it_unasked() {
+    let mut world = World::start().await;
+    world.settle().await;
+    // An analyst keeps a question of her own, in no collection of ours.
+    let connection = world.id("databases", "name", "store:mesa/000201");
+    let query = json!({"type": "native", "database": connection, "native": {"query": "SELECT 1"}});
+    let own = json!({"name": "Mine", "display": "table", "dataset_query": query, "visualization_settings": {}});
+    world.click("POST", "card", own).await;
+    world.chain.brands.remove(&"mesa".into());
+    world.settings.deletion_limit = 0.2;
+    let error = metabase::plan(&world.context()).await.unwrap_err();
+    insta::assert_snapshot!(format!("{}\nhint: {}", told(&error), error.hint().unwrap()), @r"
+    the plan is refused: 4 of 12 scopes would lose their group or connection; `metabase.deletion_limit` allows 2
+    hint: look at `[brands]`, `metabase.wall`, and the stores that were loaded last; if all is right, raise the limit for this apply
+    ");
+    world.settings.deletion_limit = 1.0;
+    let plan = world.plan().await;
+    let note = "the connection `store:mesa/000201` stays: 1 questions that are not ours stand on it";
+    assert!(plan.notes.iter().any(|found| found == note), "{plan}");
+    assert_eq!(about(&plan, Action::Delete, "connection").len(), 3, "{plan}");
+    world.settle().await;
+    assert_eq!(world.find("cards", "name", "Mine")["archived"], false);
+    // Without it, the connection goes.
+    let mine = world.id("cards", "name", "Mine");
+    world.click("DELETE", &format!("card/{mine}"), json!({})).await;
+    assert_eq!(about(&world.plan().await, Action::Delete, "connection"), ["store:mesa/000201"]);
+    world.settle().await;
 }
 
 #[tokio::test]

@@ -30,6 +30,10 @@ pub(super) fn handle(state: &mut State, caller: &Caller, call: &Call, rest: &[&s
                 .values()
                 .filter(|card| state.card_level(caller, card) > Level::None)
                 .filter(|card| card.archived == (call.asked("f") == Some("archived")))
+                .filter(|card| {
+                    call.asked("f") != Some("database")
+                        || Some(queries::database(&card.query)) == call.asked_id("model_id")
+                })
                 .map(|card| describe(state, caller, card, false))
                 .collect();
             Ok(Reply::ok(cards))

@@ -166,6 +166,7 @@ async fn states(release: &str, count: usize, seed: u64) -> usize {
     let wall = [Wall::Store, Wall::Region][(seed % 2) as usize];
     let mut world = World::walled(Chain::small().await, options, wall).await;
     world.settings.deactivation_limit = 1.0;
+    world.settings.deletion_limit = 1.0;
     let mut chance = Chance::new(seed);
     world.definitions = chance.folder.path().to_owned();
     let mut steps = 0;
@@ -286,6 +287,7 @@ async fn killed_at_every_step(world: &World) -> (usize, BTreeSet<String>) {
 async fn an_apply_that_is_killed_at_every_step_is_never_more_open_than_before_or_after() {
     let mut world = World::start().await;
     world.settings.deactivation_limit = 1.0;
+    world.settings.deletion_limit = 1.0;
     let files = tempfile::tempdir().unwrap();
     copy(&definitions().join("metabase"), &files.path().join("metabase"));
     world.definitions = files.path().to_owned();
