@@ -54,6 +54,11 @@ fn filled(text: &str, optional: bool) -> Result<String, String> {
     Ok(out)
 }
 
+/// The query as it runs when nothing is chosen.
+pub(super) fn without_optional_parts(sql: &str) -> String {
+    bound(sql, |_| None)
+}
+
 /// Puts chosen values in; parts whose tags have none are left out.
 pub(super) fn bound(sql: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let mut pieces = sql.split("[[");
@@ -100,5 +105,6 @@ mod tests {
         let sql = "WHERE a [[AND b = {{b}}]][[AND c = {{c}}]]";
         let value = |name: &str| (name == "b").then(|| "it's".to_owned());
         assert_eq!(bound(sql, value), "WHERE a AND b = 'it''s'");
+        assert_eq!(without_optional_parts(sql), "WHERE a ");
     }
 }

@@ -72,7 +72,7 @@ impl Rows {
     fn counted(&self) -> BTreeMap<String, usize> {
         let mut counted = BTreeMap::new();
         for row in &self.rows {
-            let cells: Vec<String> = row.iter().map(plain).collect();
+            let cells: Vec<String> = row.iter().map(in_one_spelling).collect();
             *counted.entry(cells.join("\u{1f}")).or_insert(0) += 1;
         }
         counted
@@ -100,17 +100,17 @@ impl Rows {
 
 /// One value in one spelling: Metabase, PostgreSQL and a file write the same day,
 /// number and nothing in different ways.
-fn plain(value: &Value) -> String {
+fn in_one_spelling(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::Bool(flag) => flag.to_string(),
         Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), round),
-        Value::String(text) => plain_text(text),
+        Value::String(text) => text_in_one_spelling(text),
         other => other.to_string(),
     }
 }
 
-fn plain_text(text: &str) -> String {
+fn text_in_one_spelling(text: &str) -> String {
     let text = text.trim();
     if let Some(number) = text.parse::<f64>().ok().filter(|number| number.is_finite()) {
         return round(number);

@@ -9,6 +9,7 @@ use super::findings::{Findings, Seen};
 use crate::metabase::actual::sql_of;
 use crate::metabase::client;
 use crate::metabase::desired::Card;
+use crate::metabase::optional::without_optional_parts;
 use crate::metabase::tables::Kind;
 
 impl Acting<'_> {
@@ -72,7 +73,7 @@ impl Acting<'_> {
                 if Some(database) != self.world.index.get(Kind::Connection, &card.connection) {
                     findings.leak(&self.who, what.clone(), "it asks over another connection than its scope's");
                 }
-                if self.world.fence(&card.scope).check(&plain(&sql)).is_err() {
+                if self.world.fence(&card.scope).check(&without_optional_parts(&sql)).is_err() {
                     findings.leak(&self.who, what.clone(), "its SQL lacks the literal of its scope");
                 }
                 if let (Some(connection), true) =
@@ -118,7 +119,7 @@ impl Acting<'_> {
         path: &str,
         rows: &Rows,
     ) -> Result<String, client::Error> {
-        if plain(&self.world.desired().cards[key].sql).contains("{{") {
+        if without_optional_parts(&self.world.desired().cards[key].sql).contains("{{") {
             return Ok("not compared: it needs a parameter".to_owned());
         }
         findings.check("answers compared with the tables");
@@ -178,23 +179,4 @@ impl Acting<'_> {
         }
         Ok(())
     }
-}
-
-/// A question's text without its optional parts: what runs when nothing is chosen.
-pub(super) fn plain(sql: &str) -> String {
-    let mut out = String::with_capacity(sql.len());
-    let mut rest = sql;
-    while let Some((before, after)) = rest.split_once("[[") {
-        out.push_str(before);
-        match after.split_once("]]") {
-            Some((_, after)) => rest = after,
-            // Not a template's bracket, but an array's.
-            None => {
-                out.push_str("[[");
-                rest = after;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
 }

@@ -8,7 +8,6 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::answers::{Rows, StoreKey};
 use super::listed::narrowed;
-use super::own::plain;
 use super::run::Extent;
 use super::truth_tables::{self, Stores, Unlisted};
 use crate::access::Scope;
@@ -17,6 +16,7 @@ use crate::metabase::context::{Context, Gathered};
 use crate::metabase::desired::{Connection, Desired};
 use crate::metabase::fence::Fence;
 use crate::metabase::index::Index;
+use crate::metabase::optional::without_optional_parts;
 use crate::metabase::tables::Kind;
 use crate::warehouse::Warehouse;
 
@@ -97,7 +97,7 @@ impl<'a> World<'a> {
     pub(super) async fn truth(&self, key: &str) -> Truth {
         let cell = Arc::clone(self.truths.lock().await.entry(key.to_owned()).or_default());
         let read = async || {
-            let sql = plain(&self.desired().cards[key].sql);
+            let sql = without_optional_parts(&self.desired().cards[key].sql);
             // Where all rows are of listed stores the text is asked as it stands.
             let text = if self.unlisted.stores.is_empty() { Ok(sql) } else { narrowed(&sql, &self.unlisted.relations) };
             Arc::new(match text {
@@ -114,7 +114,8 @@ impl<'a> World<'a> {
             return false;
         }
         // What the tables say, not narrowed; where they say nothing the rows are foreign all the same.
-        let whole = truth_tables::answer(self.warehouse(), &plain(&self.desired().cards[key].sql)).await;
+        let whole =
+            truth_tables::answer(self.warehouse(), &without_optional_parts(&self.desired().cards[key].sql)).await;
         whole.is_ok_and(|whole| rows.differs(&whole) == Default::default())
     }
 
