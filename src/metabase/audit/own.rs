@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::acting::{Acting, Tried, nothing};
 use super::answers::Rows;
 use super::findings::{Findings, Seen};
+use super::world::{Kept, OPENED};
 use crate::metabase::actual::sql_of;
 use crate::metabase::client;
 use crate::metabase::desired::Card;
@@ -73,8 +74,11 @@ impl Acting<'_> {
                 if Some(database) != self.world.index.get(Kind::Connection, &card.connection) {
                     findings.leak(&self.who, what.clone(), "it asks over another connection than its scope's");
                 }
-                if self.world.fence(&card.scope).check(&without_optional_parts(&sql)).is_err() {
-                    findings.leak(&self.who, what.clone(), "its SQL lacks the literal of its scope");
+                // As it stands: a part that a reader may choose can open what the rest keeps shut.
+                match self.world.kept([&card.scope], &sql) {
+                    Kept::Always => {}
+                    Kept::UnlessChosen => findings.leak(&self.who, what.clone(), OPENED),
+                    Kept::Not => findings.leak(&self.who, what.clone(), "its SQL lacks the literal of its scope"),
                 }
                 if let (Some(connection), true) =
                     (self.world.desired().connections.get(&card.connection), turn.is_some())

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::acting::{Acting, Tried, nothing};
 use super::answers::Rows;
 use super::findings::Findings;
+use super::world::{Kept, OPENED};
 use crate::metabase::actual::sql_of;
 use crate::metabase::client;
 
@@ -47,17 +48,24 @@ impl Acting<'_> {
             within &= self.stores_within(findings, &more, &what, &format!("its download as {format}"));
             seen.extend(more);
         }
-        if within && self.world.wider(connection, &self.allowed) && !self.fenced(&whole) && !tells && screen.is_some() {
-            // Without a store in its rows, the connection says whose they may be.
-            findings.leak(&self.who, format!("{what}, over the connection `{key}`"), "the rows of its answer");
+        if within && self.world.wider(connection, &self.allowed) {
+            let over = || format!("{what}, over the connection `{key}`");
+            match self.kept(&whole) {
+                Kept::Always => {}
+                Kept::UnlessChosen => findings.leak(&self.who, over(), OPENED),
+                // Without a store in its rows, the connection says whose they may be.
+                Kept::Not if !tells && screen.is_some() => {
+                    findings.leak(&self.who, over(), "the rows of its answer");
+                }
+                Kept::Not => {}
+            }
         }
         self.parameters_of_card(findings, &whole, &what, connection).await
     }
 
-    /// Says whether a question's own text keeps to one of her scopes.
-    fn fenced(&self, card: &Value) -> bool {
-        let Some((_, sql)) = sql_of(card) else { return false };
-        self.scopes.iter().any(|scope| self.world.fence(scope).check(&sql).is_ok())
+    /// Says how a question's own text keeps to one of her scopes.
+    fn kept(&self, card: &Value) -> Kept {
+        sql_of(card).map_or(Kept::Not, |(_, sql)| self.world.kept(self.scopes.iter().copied(), &sql))
     }
 
     /// A dashboard of somebody else's: what its cards show, and what its filters offer.

@@ -26,6 +26,17 @@ pub(super) type Truth = Arc<Result<Rows, String>>;
 /// A connection's tables, read once; names and numbers.
 type Tables = Arc<OnceCell<Vec<(String, i64)>>>;
 
+/// How a question's text keeps to a scope.
+pub(super) enum Kept {
+    Always,
+    /// Until a reader chooses something: an optional part lets more through.
+    UnlessChosen,
+    Not,
+}
+
+/// How a text that is kept unless chosen was found.
+pub(super) const OPENED: &str = "an optional part of its SQL goes beyond the literal of its scope";
+
 /// One audit.
 pub(super) struct World<'a> {
     pub(super) context: &'a Context<'a>,
@@ -60,6 +71,20 @@ impl<'a> World<'a> {
 
     pub(super) fn fence<'s>(&'s self, scope: &'s Scope) -> Fence<'s> {
         Fence { scope, unscoped: &self.gathered.unscoped }
+    }
+
+    /// Says how a text keeps to one of these scopes, whatever a reader chooses.
+    pub(super) fn kept<'s>(&'s self, scopes: impl IntoIterator<Item = &'s Scope>, sql: &str) -> Kept {
+        let (mut kept, default) = (Kept::Not, without_optional_parts(sql));
+        for fence in scopes.into_iter().map(|scope| self.fence(scope)) {
+            if fence.check(sql).is_ok() {
+                return Kept::Always;
+            }
+            if fence.check(&default).is_ok() {
+                kept = Kept::UnlessChosen;
+            }
+        }
+        kept
     }
 
     /// Says whether a question is ours and lies in the collection we put it into.

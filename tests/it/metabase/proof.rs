@@ -1,5 +1,7 @@
 //! The proof of isolation: leaks that are planted are found, and nothing else is called one.
 
+mod choices;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
