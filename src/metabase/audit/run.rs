@@ -1,24 +1,21 @@
 //! One audit from its beginning to its end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Instant;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use secrecy::SecretString;
 use serde::Serialize;
-use serde_json::Value;
 use tracing::{info, warn};
 
-use super::acting::{Acting, nothing};
-use super::answers::Rows;
+use super::acting::Acting;
 use super::combinations::{make_key, people};
 use super::findings::{Evidence, Findings, GroupProof, Leak};
 use super::truth_tables::{Stores, Unlisted};
 use super::world::World;
 use crate::metabase::AT_ONCE;
-use crate::metabase::actual::sql_of;
-use crate::metabase::client::{self, Client, Proof, list};
+use crate::metabase::client::{Client, Proof, list};
 use crate::metabase::context::{Context, Error};
 use crate::metabase::index::Index;
 use crate::metabase::step::Action;
@@ -42,9 +39,6 @@ impl Extent {
         Self { seed: now.date_naive().to_string(), full: false, sample: 16 }
     }
 }
-
-/// Name, kind and number of what is mailed, and to whom.
-type Sent = (String, Kind, Option<i64>, Vec<Value>);
 
 /// Groups times places up to which everything is tried unasked.
 const SMALL: usize = 6_400;
@@ -273,173 +267,5 @@ impl World<'_> {
             }
         }
         findings
-    }
-
-    /// Our people by the instance's number.
-    fn people(&self) -> BTreeMap<i64, &str> {
-        let keys = self.desired().people.keys();
-        keys.filter_map(|key| Some((self.index.get(Kind::Person, key)?, key.as_str()))).collect()
-    }
-
-    /// The stores of one of our people.
-    fn stores_of_person(&self, user: i64) -> Option<BTreeSet<super::answers::StoreKey>> {
-        let account = self.desired().people.get(*self.people().get(&user)?)?;
-        let scopes = account.groups.iter().filter_map(|group| self.desired().groups.get(group));
-        Some(scopes.flat_map(|group| self.stores.of(&group.scope)).collect())
-    }
-
-    /// Looks for links that need no sign-in, and for keys that act for our groups.
-    async fn links(&self, findings: &mut Findings) -> Result<(), client::Error> {
-        for (path, kind) in [("api/card/public", "question"), ("api/dashboard/public", "dashboard")] {
-            findings.check("public links");
-            match self.gathered.client.get(path).await {
-                Ok(answer) => {
-                    for link in list(answer) {
-                        let name = link["name"].as_str().unwrap_or_default();
-                        findings.leak("anybody", format!("{kind} `{name}`"), "public link");
-                    }
-                }
-                // While sharing is switched off the list is refused, and so is every link.
-                Err(error) if error.status().is_some_and(|status| status.is_client_error()) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let ours: BTreeSet<i64> =
-            self.desired().groups.keys().filter_map(|key| self.index.get(Kind::Group, key)).collect();
-        for key in list(self.gathered.client.get("api/api-key").await?) {
-            findings.check("API keys");
-            if key["group"]["id"].as_i64().is_some_and(|group| ours.contains(&group)) {
-                let name = key["name"].as_str().unwrap_or_default();
-                let group = key["group"]["name"].as_str().unwrap_or_default();
-                findings.exposures.insert(format!("the API key `{name}` has the rights of `{group}` and is not ours"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks at what is mailed, and to whom: a recipient sees what its maker sees.
-    async fn mails(&self, findings: &mut Findings) -> Result<(), client::Error> {
-        let client = &self.gathered.client;
-        let mut sent: Vec<Sent> = Vec::new();
-        for pulse in list(or_none(client.get("api/pulse").await)?) {
-            let channels = pulse["channels"].as_array().into_iter().flatten();
-            let to: Vec<Value> =
-                channels.filter_map(|channel| channel["recipients"].as_array()).flatten().cloned().collect();
-            let cards = pulse["cards"].as_array().into_iter().flatten().filter_map(|card| card["id"].as_i64());
-            let name = format!("subscription `{}`", pulse["name"].as_str().unwrap_or_default());
-            match pulse["dashboard_id"].as_i64() {
-                Some(id) => sent.push((name, Kind::Dashboard, Some(id), to)),
-                None => sent.extend(cards.map(|card| (name.clone(), Kind::Card, Some(card), to.clone()))),
-            }
-        }
-        for path in ["api/notification", "api/alert"] {
-            for alert in list(or_none(client.get(path).await)?).into_iter().filter(|alert| alert["active"] != false) {
-                let handlers = alert["handlers"].as_array().or_else(|| alert["channels"].as_array());
-                let to = handlers
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|handler| handler["recipients"].as_array())
-                    .flatten()
-                    .map(|recipient| match (&recipient["user_id"], &recipient["details"]["value"]) {
-                        (Value::Number(id), _) => serde_json::json!({"id": id}),
-                        (_, Value::String(text)) => serde_json::json!({"email": text}),
-                        _ => recipient.clone(),
-                    })
-                    .collect();
-                let card = alert["payload"]["card_id"].as_i64().or_else(|| alert["card"]["id"].as_i64());
-                sent.push(("alert".to_owned(), Kind::Card, card, to));
-            }
-        }
-        let users = &self.gathered.actual.users;
-        for (name, kind, id, to) in sent {
-            let key = id.and_then(|id| self.index.key(kind, id));
-            let scope = match kind {
-                Kind::Dashboard => key.and_then(|key| self.desired().dashboards.get(key)).map(|board| &board.scope),
-                _ => key.and_then(|key| self.desired().cards.get(key)).map(|card| &card.scope),
-            };
-            for recipient in to {
-                findings.check("recipients of mail");
-                let text = recipient["email"].as_str().map(str::to_lowercase);
-                let by_address =
-                    || users.iter().find(|(_, user)| Some(&user.email) == text.as_ref()).map(|(id, _)| *id);
-                let user = recipient["id"].as_i64().or_else(by_address);
-                let what = match scope {
-                    Some(scope) => format!("{name} of `{scope}`"),
-                    None => name.clone(),
-                };
-                match (user.filter(|user| users.contains_key(user)), scope) {
-                    (None, Some(_)) => {
-                        findings.leak("an address that is nobody's", what, "a subscription that is mailed there");
-                    }
-                    (Some(user), Some(scope)) if !users[&user].superuser => {
-                        let own = self.stores_of_person(user).unwrap_or_default();
-                        if !self.stores.of(scope).is_subset(&own) {
-                            findings.leak(&format!("person {user}"), what, "a subscription that is mailed there");
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks into personal collections: an administrator may have put a copy there that
-    /// shows more than its owner should see.
-    async fn personal(&self, findings: &mut Findings) -> Result<(), client::Error> {
-        let client = &self.gathered.client;
-        let people = self.people();
-        let rows = list(client.get("api/collection?personal-only=true").await?);
-        let owned = rows.into_iter().filter_map(|row| Some((row["id"].as_i64()?, row["personal_owner_id"].as_i64()?)));
-        let owned: Vec<(i64, i64)> = owned.filter(|(_, owner)| people.contains_key(owner)).collect();
-        let calls = owned.iter().map(|(collection, owner)| async move {
-            let models = "models=card&models=dataset&models=metric";
-            client.pages(&format!("api/collection/{collection}/items?{models}")).await.map(|rows| (*owner, rows))
-        });
-        let found: Vec<(i64, Vec<Value>)> = futures::stream::iter(calls).buffered(AT_ONCE).try_collect().await?;
-        for (owner, rows) in found {
-            findings.check("personal collections");
-            for id in rows.iter().filter_map(|row| row["id"].as_i64()) {
-                self.copy(findings, owner, id).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn copy(&self, findings: &mut Findings, owner: i64, id: i64) -> Result<(), client::Error> {
-        findings.check("personal collections");
-        let client = &self.gathered.client;
-        let whole = client.get(&format!("api/card/{id}?legacy-mbql=true")).await?;
-        let database = whole["database_id"].as_i64().or_else(|| whole["dataset_query"]["database"].as_i64());
-        let Some((key, connection)) = self.connection(database) else { return Ok(()) };
-        let allowed = self.stores_of_person(owner).unwrap_or_default();
-        let answer = client.post(&format!("api/card/{id}/query"), &nothing()).await?;
-        let rows = Rows::of_answer(&answer);
-        let who = format!("person {owner}");
-        let what =
-            format!("question `{}` ({id}) in her personal collection", whole["name"].as_str().unwrap_or_default());
-        let foreign: Vec<_> =
-            rows.stores(connection.scope.brand()).into_iter().filter(|pair| !allowed.contains(pair)).collect();
-        for (brand, store) in &foreign {
-            findings.leak(&who, format!("store {brand}/{store} in {what}"), "a copy that somebody put there");
-        }
-        let sql = sql_of(&whole).map(|(_, sql)| sql).unwrap_or_default();
-        let scopes = self.people().get(&owner).and_then(|key| self.desired().people.get(*key));
-        let fenced = scopes.into_iter().flat_map(|account| &account.groups).any(|group| {
-            let group = self.desired().groups.get(group);
-            group.is_some_and(|group| self.fence(&group.scope).check(&sql).is_ok())
-        });
-        if foreign.is_empty() && !rows.tells_stores() && !fenced && self.wider(connection, &allowed) {
-            findings.leak(&who, format!("{what}, over the connection `{key}`"), "a copy that somebody put there");
-        }
-        Ok(())
-    }
-}
-
-/// Lists that a release does not have are empty.
-fn or_none(answer: Result<Value, client::Error>) -> Result<Value, client::Error> {
-    match answer {
-        Err(error) if error.status().is_some_and(|status| status.is_client_error()) => Ok(Value::Null),
-        other => other,
     }
 }

@@ -105,6 +105,19 @@ impl<'a> World<'a> {
         !self.stores.of(&connection.scope).is_subset(allowed)
     }
 
+    /// Our people by the instance's number.
+    pub(super) fn people(&self) -> BTreeMap<i64, &str> {
+        let keys = self.desired().people.keys();
+        keys.filter_map(|key| Some((self.index.get(Kind::Person, key)?, key.as_str()))).collect()
+    }
+
+    /// The stores of one of our people.
+    pub(super) fn stores_of_person(&self, user: i64) -> Option<BTreeSet<StoreKey>> {
+        let account = self.desired().people.get(*self.people().get(&user)?)?;
+        let scopes = account.groups.iter().filter_map(|group| self.desired().groups.get(group));
+        Some(scopes.flat_map(|group| self.stores.of(&group.scope)).collect())
+    }
+
     /// The collections that a group should read.
     pub(super) fn readable(&self, groups: &[&str]) -> BTreeSet<i64> {
         let of = self.desired().reads.iter().filter(|(group, _)| groups.contains(&group.as_str()));
