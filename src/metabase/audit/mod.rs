@@ -29,6 +29,7 @@ mod parameters;
 mod personal;
 mod roles;
 mod run;
+mod shown;
 mod strays;
 mod truth_tables;
 mod world;

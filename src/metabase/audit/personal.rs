@@ -4,31 +4,40 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 
 use super::acting::nothing;
-use super::answers::Rows;
 use super::findings::Findings;
+use super::shown::{Beyond, Found};
 use super::world::World;
 use crate::metabase::AT_ONCE;
-use crate::metabase::actual::sql_of;
 use crate::metabase::client::{self, list};
 
+const COPY: &str = "a copy that somebody put there";
+
 impl World<'_> {
-    /// Looks into personal collections: an administrator may have put a copy there that
-    /// shows more than its owner should see.
+    /// Looks into personal collections and the folders in them: an administrator may have
+    /// put a copy there that shows more than its owner should see.
     pub(super) async fn personal(&self, findings: &mut Findings) -> Result<(), client::Error> {
         let client = &self.gathered.client;
         let people = self.people();
         let rows = list(client.get("api/collection?personal-only=true").await?);
         let owned = rows.into_iter().filter_map(|row| Some((row["id"].as_i64()?, row["personal_owner_id"].as_i64()?)));
-        let owned: Vec<(i64, i64)> = owned.filter(|(_, owner)| people.contains_key(owner)).collect();
-        let calls = owned.iter().map(|(collection, owner)| async move {
-            let models = "models=card&models=dataset&models=metric";
-            client.pages(&format!("api/collection/{collection}/items?{models}")).await.map(|rows| (*owner, rows))
-        });
-        let found: Vec<(i64, Vec<Value>)> = futures::stream::iter(calls).buffered(AT_ONCE).try_collect().await?;
-        for (owner, rows) in found {
-            findings.check("personal collections");
-            for id in rows.iter().filter_map(|row| row["id"].as_i64()) {
-                self.copy(findings, owner, id).await?;
+        let mut open: Vec<(i64, i64)> = owned.filter(|(_, owner)| people.contains_key(owner)).collect();
+        // Only a personal collection itself names its owner; a folder is found by going down.
+        while !open.is_empty() {
+            let calls = open.iter().map(|(collection, owner)| async move {
+                let models = "models=card&models=dataset&models=metric&models=collection&show_dashboard_questions=true";
+                client.pages(&format!("api/collection/{collection}/items?{models}")).await.map(|rows| (*owner, rows))
+            });
+            let found: Vec<(i64, Vec<Value>)> = futures::stream::iter(calls).buffered(AT_ONCE).try_collect().await?;
+            open = Vec::new();
+            for (owner, rows) in found {
+                findings.check("personal collections");
+                for (id, row) in rows.iter().filter_map(|row| Some((row["id"].as_i64()?, row))) {
+                    if row["model"] == "collection" {
+                        open.push((id, owner));
+                    } else {
+                        self.copy(findings, owner, id).await?;
+                    }
+                }
             }
         }
         Ok(())
@@ -36,29 +45,18 @@ impl World<'_> {
 
     async fn copy(&self, findings: &mut Findings, owner: i64, id: i64) -> Result<(), client::Error> {
         findings.check("personal collections");
-        let client = &self.gathered.client;
-        let whole = client.get(&format!("api/card/{id}?legacy-mbql=true")).await?;
-        let database = whole["database_id"].as_i64().or_else(|| whole["dataset_query"]["database"].as_i64());
-        let Some((key, connection)) = self.connection(database) else { return Ok(()) };
-        let allowed = self.stores_of_person(owner).unwrap_or_default();
-        let answer = client.post(&format!("api/card/{id}/query"), &nothing()).await?;
-        let rows = Rows::of_answer(&answer);
-        let who = format!("person {owner}");
-        let what =
-            format!("question `{}` ({id}) in her personal collection", whole["name"].as_str().unwrap_or_default());
-        let foreign: Vec<_> =
-            rows.stores(connection.scope.brand()).into_iter().filter(|pair| !allowed.contains(pair)).collect();
-        for (brand, store) in &foreign {
-            findings.leak(&who, format!("store {brand}/{store} in {what}"), "a copy that somebody put there");
-        }
-        let sql = sql_of(&whole).map(|(_, sql)| sql).unwrap_or_default();
-        let scopes = self.people().get(&owner).and_then(|key| self.desired().people.get(*key));
-        let fenced = scopes.into_iter().flat_map(|account| &account.groups).any(|group| {
-            let group = self.desired().groups.get(group);
-            group.is_some_and(|group| self.fence(&group.scope).check(&sql).is_ok())
-        });
-        if foreign.is_empty() && !rows.tells_stores() && !fenced && self.wider(connection, &allowed) {
-            findings.leak(&who, format!("{what}, over the connection `{key}`"), "a copy that somebody put there");
+        let Found::Here(shown) = self.shown(id, &format!("api/card/{id}/query"), &nothing()).await? else {
+            return Ok(());
+        };
+        let (who, place) = (format!("person {owner}"), "in her personal collection");
+        match self.beyond(&shown, owner) {
+            Beyond::Stores(stores) => {
+                for (brand, store) in &stores {
+                    findings.leak(&who, format!("store {brand}/{store} in {} {place}", shown.what), COPY);
+                }
+            }
+            Beyond::Unfenced(what, how) => findings.leak(&who, format!("{what}, {place}"), how.unwrap_or(COPY)),
+            Beyond::Nothing => {}
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The proof of isolation: leaks that are planted are found, and nothing else is called one.
 
 mod choices;
+mod mailed;
 
 use std::collections::BTreeSet;
 
@@ -78,7 +79,13 @@ impl World {
         let channel = json!({
             "channel_type": "email", "enabled": true, "schedule_type": "daily", "schedule_hour": 6, "recipients": [to],
         });
-        let body = json!({"name": "Morning", "dashboard_id": dashboard, "cards": [], "channels": [channel]});
+        let whole = self.click("GET", &format!("dashboard/{dashboard}"), Value::Null).await;
+        let places = whole["dashcards"].as_array().expect("places").iter();
+        let card = places.map(|place| &place["card_id"]).find(|card| card.is_i64()).expect("a question");
+        let body = json!({
+            "name": "Morning", "dashboard_id": dashboard, "cards": [{"id": card}], "channels": [channel],
+            "skip_if_empty": false,
+        });
         self.click("POST", "pulse", body).await["id"].as_i64().expect("a subscription")
     }
 }
@@ -105,7 +112,8 @@ async fn harmless(world: &World, at: &Places) {
     let mine = {
         let snapshot = world.metabase.snapshot();
         let boards = snapshot["dashboards"].as_object().unwrap().clone();
-        boards.values().find(|board| board["collection_id"] == at.own).unwrap()["id"].as_i64().unwrap()
+        let ours = |board: &&Value| board["collection_id"] == at.own && board["name"] != "Mine";
+        boards.values().find(ours).unwrap()["id"].as_i64().unwrap()
     };
     world.subscription(mine, json!({"id": at.ana})).await;
 }
