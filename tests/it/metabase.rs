@@ -643,7 +643,7 @@ async fn a_refused_sign_in_is_tried_once_an_hour() {
             .fail_next(Fault::new("POST", "/api/session", Failure::Status(status, "ill".to_owned())).times(3));
         let error = metabase::plan(&world.context()).await.unwrap_err();
         assert!(!told(&error).contains("refused the sign-in"), "{}", told(&error));
-        world.metabase.clear_faults();
+        world.metabase.clear_failures();
         world.plan().await;
         std::fs::remove_dir_all(world.chain.installation.data_dir.join("secrets")).unwrap();
         world.chain.reconcile().await;

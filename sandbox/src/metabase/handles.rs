@@ -38,8 +38,8 @@ impl Metabase {
         locked(&self.server.faults).push(fault);
     }
 
-    /// Drops the failures that are still planned.
-    pub fn clear_faults(&self) {
+    /// Forgets the failures that have not come yet.
+    pub fn clear_failures(&self) {
         locked(&self.server.faults).clear();
     }
 

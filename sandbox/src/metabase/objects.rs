@@ -28,6 +28,19 @@ pub(super) fn pulse(state: &mut State, caller: &Caller, call: &Call, rest: &[&st
         ("POST", []) => {
             let name = call.required_text("name")?;
             let dashboard = call.optional_id("dashboard_id")?;
+            // What is no subscription is refused to everybody, before rights are looked at.
+            for key in ["cards", "channels"] {
+                if call.given(key).is_none_or(|list| !list.is_array()) {
+                    return Err(missing(key, "value must be a sequence."));
+                }
+            }
+            if call.given("cards").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+                return Err(invalid(
+                    "cards",
+                    "value must be a sequence of at least one.",
+                    "should have at least 1 element",
+                ));
+            }
             if let Some(dashboard) = dashboard {
                 state.readable_dashboard(caller, dashboard)?;
             }
@@ -37,11 +50,6 @@ pub(super) fn pulse(state: &mut State, caller: &Caller, call: &Call, rest: &[&st
             pulse.insert("collection_id".into(), json!(call.optional_id("collection_id")?));
             pulse.insert("parameters".into(), json!([]));
             pulse.insert("skip_if_empty".into(), json!(false));
-            for key in ["cards", "channels"] {
-                if call.given(key).is_none_or(|list| !list.is_array()) {
-                    return Err(missing(key, "value must be a sequence."));
-                }
-            }
             fill_pulse(state, caller, call, &mut pulse)?;
             Ok(Reply::ok(store(state, "pulse", pulse)))
         }

@@ -24,9 +24,29 @@ pub(super) struct Acting<'a> {
 }
 
 /// How an attempt ended.
-pub(super) enum Tried {
-    Given(Value),
+pub(super) enum Tried<T = Value> {
+    Given(T),
     Refused,
+    /// Neither: what was asked was not understood, or is not there. It proves nothing, and
+    /// is noted as a failure.
+    Unclear,
+}
+
+impl<T> Tried<T> {
+    pub(super) fn given(self) -> Option<T> {
+        match self {
+            Self::Given(given) => Some(given),
+            Self::Refused | Self::Unclear => None,
+        }
+    }
+
+    pub(super) fn map<U>(self, with: impl FnOnce(T) -> Tried<U>) -> Tried<U> {
+        match self {
+            Self::Given(given) => with(given),
+            Self::Refused => Tried::Refused,
+            Self::Unclear => Tried::Unclear,
+        }
+    }
 }
 
 impl<'a> Acting<'a> {
@@ -47,28 +67,45 @@ impl<'a> Acting<'a> {
         self.xrays(findings).await
     }
 
-    /// Tries a call; only a refusal or an answer ends it well.
-    pub(super) async fn attempt(
+    /// Tries a call; only an answer or a refusal for want of rights ends it well.
+    pub(super) async fn attempt<T>(
         &self,
-        call: impl Future<Output = Result<Value, client::Error>>,
-    ) -> Result<Tried, client::Error> {
+        findings: &mut Findings,
+        call: impl Future<Output = Result<T, client::Error>>,
+    ) -> Result<Tried<T>, client::Error> {
         match call.await {
             Ok(answer) => Ok(Tried::Given(answer)),
-            Err(error) if error.status().is_some_and(|status| status.is_client_error()) => Ok(Tried::Refused),
+            Err(error) if is_refusal(&error) => Ok(Tried::Refused),
+            Err(client::Error::Refused { call, status, .. }) if status.is_client_error() => {
+                // Without numbers: one line for a way in, however often it was tried.
+                let call: Vec<&str> =
+                    call.split('/').map(|part| if part.parse::<i64>().is_ok() { ":id" } else { part }).collect();
+                findings.failures.push(format!(
+                    "`{}` was answered {status}, which neither gives nor refuses: who gets what there is not known",
+                    call.join("/")
+                ));
+                Ok(Tried::Unclear)
+            }
             Err(error) => Err(error),
         }
     }
 
-    pub(super) async fn get(&self, path: &str) -> Result<Tried, client::Error> {
-        self.attempt(self.client.get(path)).await
+    pub(super) async fn get(&self, findings: &mut Findings, path: &str) -> Result<Tried, client::Error> {
+        self.attempt(findings, self.client.get(path)).await
     }
 
-    /// Runs something; the rows, where it ran.
-    pub(super) async fn run(&self, path: &str, body: &Value) -> Result<Option<Rows>, client::Error> {
-        Ok(match self.attempt(self.client.post(path, body)).await? {
-            Tried::Given(answer) if answer["status"] == "completed" => Some(Rows::of_answer(&answer)),
-            _ => None,
-        })
+    /// Runs something; the rows, where it ran. Want of rights may be a query that fails.
+    pub(super) async fn run(
+        &self,
+        findings: &mut Findings,
+        path: &str,
+        body: &Value,
+    ) -> Result<Tried<Rows>, client::Error> {
+        let tried = self.attempt(findings, self.client.post(path, body)).await?;
+        Ok(tried.map(|answer| match answer["status"] == "completed" {
+            true => Tried::Given(Rows::of_answer(&answer)),
+            false => Tried::Refused,
+        }))
     }
 
     pub(super) fn may_read(&self) -> BTreeSet<i64> {
@@ -93,17 +130,21 @@ impl<'a> Acting<'a> {
             ("api/setting", "the settings of the instance"),
         ] {
             findings.check("account");
-            match self.get(path).await? {
+            match self.get(findings, path).await? {
                 Tried::Given(answer) if !empty(&answer) => {
                     findings.leak(&self.who, what, &format!("GET /{path}"));
                 }
-                _ => findings.refused += 1,
+                Tried::Given(_) | Tried::Refused => findings.refused += 1,
+                Tried::Unclear => {}
             }
         }
         findings.check("recipients");
-        if let Tried::Given(answer) = self.get("api/user/recipients").await?
-            && list(answer).len() > 1
-        {
+        // A proxy may refuse the path in its own way.
+        let recipients = match self.client.get("api/user/recipients").await {
+            Err(error) if error.status().is_some_and(|status| status.is_client_error()) => Value::Null,
+            other => other?,
+        };
+        if list(recipients).len() > 1 {
             findings.exposures.insert(
                 "every signed-in person can read names and addresses of all others (GET /api/user/recipients): \
                  reach Metabase through the shipped nginx, which refuses that path"
@@ -157,7 +198,7 @@ impl<'a> Acting<'a> {
             }
         }
         findings.check("collections");
-        if let Tried::Given(answer) = self.get("api/collection/root/items").await? {
+        if let Tried::Given(answer) = self.get(findings, "api/collection/root/items").await? {
             let strange = list(answer).into_iter().filter(|row| row["model"] != "collection");
             for row in strange {
                 let name = row["name"].as_str().unwrap_or_default();
@@ -191,6 +232,12 @@ impl<'a> Acting<'a> {
         let foreign: Vec<StoreKey> = all.into_iter().filter(|pair| !self.allowed.contains(pair)).collect();
         self.world.drawn(&self.who, foreign, |pair| format!("{}/{}", pair.0, pair.1)).into_iter().take(2).collect()
     }
+}
+
+/// Says whether a call was refused for want of rights: nobody signed in, not paid for, not
+/// allowed. A 404 is none: what is tried is there, and Metabase does not hide that.
+pub(super) fn is_refusal(error: &client::Error) -> bool {
+    error.status().is_some_and(|status| matches!(status.as_u16(), 401..=403))
 }
 
 fn empty(answer: &Value) -> bool {

@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use reqwest::StatusCode;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::acting::{Acting, Tried, nothing};
+use super::acting::{Acting, Tried, is_refusal, nothing};
 use super::findings::{Evidence, Findings, PersonProof, digest};
 use super::world::World;
 use crate::metabase::client::{self, Client, Proof, id_of, list};
@@ -73,7 +74,7 @@ impl<'a> World<'a> {
             let body = json!({"group_id": group, "user_id": user});
             match self.gathered.client.post("api/permissions/membership", &body).await {
                 Ok(_) => {}
-                Err(error) if error.status().is_some_and(|status| status.is_client_error()) => {
+                Err(error) if is_refusal(&error) || error.status() == Some(StatusCode::BAD_REQUEST) => {
                     findings.exposures.insert(
                         "this instance puts no API key into a second group: people with several groups are proven by \
                          their memberships alone"
@@ -120,7 +121,7 @@ impl Acting<'_> {
                 continue;
             }
             findings.check("combinations of groups");
-            if let Some(rows) = self.run(&format!("api/card/{id}/query"), &nothing()).await? {
+            if let Tried::Given(rows) = self.run(findings, &format!("api/card/{id}/query"), &nothing()).await? {
                 let what = format!("question `{}` of `{}`", card.name, card.scope);
                 self.stores_within(
                     findings,
@@ -141,15 +142,9 @@ impl Acting<'_> {
         for (key, board) in self.world.drawn(&self.who, foreign, |(key, _)| (*key).clone()).into_iter().take(8) {
             let Some(id) = self.world.index.get(Kind::Dashboard, key) else { continue };
             findings.check("combinations of groups");
-            if matches!(self.get(&format!("api/dashboard/{id}")).await?, Tried::Given(_)) {
-                findings.leak(
-                    &self.who,
-                    format!("dashboard {id} of `{}`", board.scope),
-                    "the groups of one person together",
-                );
-            } else {
-                findings.refused += 1;
-            }
+            let tried = self.get(findings, &format!("api/dashboard/{id}")).await?;
+            let what = format!("dashboard {id} of `{}`", board.scope);
+            self.refused(findings, &tried, what, "the groups of one person together");
         }
         self.queries(findings).await
     }

@@ -5,28 +5,41 @@ use std::io::Cursor;
 use calamine::{Data, Reader as _, Xlsx};
 use serde_json::{Value, json};
 
-use super::acting::Acting;
+use super::acting::{Acting, Tried};
 use super::answers::Rows;
+use super::findings::Findings;
 use crate::metabase::client;
 
 impl Acting<'_> {
-    /// Downloads the answer of a question; nothing where it is refused or fails.
-    pub(super) async fn download(&self, path: &str, format: &str) -> Result<Option<Rows>, client::Error> {
-        let body = json!({"format_rows": false});
-        match self.client.download(&format!("{path}/{format}"), &body).await {
-            Ok(bytes) => Ok(read(format, &bytes)),
-            Err(error) if error.status().is_some_and(|status| status.is_client_error()) => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// Downloads the answer of a question; a file that cannot be read was given all the same.
+    pub(super) async fn download(
+        &self,
+        findings: &mut Findings,
+        path: &str,
+        format: &str,
+    ) -> Result<Tried<Option<Rows>>, client::Error> {
+        let (path, body) = (format!("{path}/{format}"), body());
+        Ok(self.attempt(findings, self.client.download(&path, &body)).await?.map(|bytes| match failed(&bytes) {
+            true => Tried::Refused,
+            false => Tried::Given(read(format, &bytes)),
+        }))
     }
 }
 
-/// Reads a downloaded file. An answer that says why there is none is no file.
-fn read(format: &str, bytes: &[u8]) -> Option<Rows> {
-    if serde_json::from_slice::<Value>(bytes).is_ok_and(|answer| answer["status"] == "failed") {
-        return None;
-    }
+/// What asks for a file.
+pub(super) fn body() -> Value {
+    json!({"format_rows": false})
+}
+
+/// Says whether an answer only says why there is no file.
+fn failed(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(bytes).is_ok_and(|answer| answer["status"] == "failed")
+}
+
+/// Reads a downloaded file.
+pub(super) fn read(format: &str, bytes: &[u8]) -> Option<Rows> {
     match format {
+        _ if failed(bytes) => None,
         "csv" => csv(bytes),
         "xlsx" => workbook(bytes),
         _ => objects(bytes),

@@ -116,11 +116,27 @@ pub(super) struct Findings {
     pub(super) foreign_tried: u64,
     pub(super) refused: u64,
     pub(super) seen: Vec<Seen>,
+    /// Ways in that were tried with rights that must be enough, and whether one got through.
+    controls: BTreeMap<&'static str, bool>,
 }
 
 impl Findings {
     pub(super) fn leak(&mut self, who: &str, what: impl Into<String>, how: &str) {
         self.leaks.push(Leak { who: who.to_owned(), what: what.into(), how: how.to_owned() });
+    }
+
+    /// Notes how a way in ended that must not be refused: where none gets through, a refusal
+    /// proves nothing.
+    pub(super) fn control(&mut self, way: &'static str, through: bool) {
+        *self.controls.entry(way).or_insert(false) |= through;
+    }
+
+    /// Says of which ways in a refusal proves nothing.
+    pub(super) fn judge_controls(&mut self) {
+        let blind = std::mem::take(&mut self.controls).into_iter().filter(|(_, through)| !through);
+        self.failures.extend(blind.map(|(way, _)| {
+            format!("{way}: even with rights that must be enough nothing came, so no refusal of it proves anything")
+        }));
     }
 
     /// Counts one thing that is tried.
@@ -145,6 +161,9 @@ impl Findings {
         self.exposures.extend(other.exposures);
         for (kind, times) in other.tried {
             *self.tried.entry(kind).or_insert(0) += times;
+        }
+        for (way, through) in other.controls {
+            self.control(way, through);
         }
         self.foreign_places += other.foreign_places;
         self.foreign_tried += other.foreign_tried;

@@ -7,7 +7,11 @@ use serde_json::{Value, json};
 use super::acting::{Acting, Tried, nothing};
 use super::findings::Findings;
 use crate::metabase::client::{self, list};
+use crate::metabase::desired::Connection;
 use crate::metabase::tables::Kind;
+
+/// What an audit calls subscriptions that it tries.
+pub(super) const SUBSCRIPTION: &str = "storekeeper audit";
 
 /// A place of another scope, and what lies there.
 #[derive(Default)]
@@ -47,23 +51,23 @@ impl Acting<'_> {
 
     async fn guess(&self, findings: &mut Findings, key: &str, place: &Place, first: bool) -> Result<(), client::Error> {
         if let Some(id) = place.collection {
-            let items = self.get(&format!("api/collection/{id}/items")).await?;
+            let items = self.get(findings, &format!("api/collection/{id}/items")).await?;
             // What lies in a collection is only listed where it may be read.
-            let open = matches!(items, Tried::Given(answer) if !list(answer.clone()).is_empty());
-            self.guessed(findings, open, format!("collection {id} of `{key}`"));
+            let open = items.map(|answer| if list(answer).is_empty() { Tried::Refused } else { Tried::Given(()) });
+            self.guessed(findings, &open, format!("collection {id} of `{key}`"));
         }
         for id in &place.dashboards {
-            let given = matches!(self.get(&format!("api/dashboard/{id}")).await?, Tried::Given(_));
-            self.guessed(findings, given, format!("dashboard {id} of `{key}`"));
+            let given = self.get(findings, &format!("api/dashboard/{id}")).await?;
+            self.guessed(findings, &given, format!("dashboard {id} of `{key}`"));
         }
         let cards = self.world.drawn(&self.who, place.cards.clone(), i64::to_string);
         for id in cards.iter().take(1) {
-            let given = matches!(self.get(&format!("api/card/{id}")).await?, Tried::Given(_));
-            self.guessed(findings, given, format!("question {id} of `{key}`"));
-            let ran = self.run(&format!("api/card/{id}/query"), &nothing()).await?.is_some();
-            self.guessed(findings, ran, format!("the answer of question {id} of `{key}`"));
-            let file = self.download(&format!("api/card/{id}/query"), "csv").await?.is_some();
-            self.guessed(findings, file, format!("the download of question {id} of `{key}`"));
+            let given = self.get(findings, &format!("api/card/{id}")).await?;
+            self.guessed(findings, &given, format!("question {id} of `{key}`"));
+            let ran = self.run(findings, &format!("api/card/{id}/query"), &nothing()).await?;
+            self.guessed(findings, &ran, format!("the answer of question {id} of `{key}`"));
+            let file = self.download(findings, &format!("api/card/{id}/query"), "csv").await?;
+            self.guessed(findings, &file, format!("the download of question {id} of `{key}`"));
         }
         if let (true, Some(dashboard)) = (first, place.dashboards.first()) {
             self.subscribe(findings, *dashboard, key).await?;
@@ -71,30 +75,30 @@ impl Acting<'_> {
         Ok(())
     }
 
-    fn guessed(&self, findings: &mut Findings, given: bool, what: String) {
+    fn guessed<T>(&self, findings: &mut Findings, tried: &Tried<T>, what: String) {
         findings.check("ids guessed");
-        if given {
-            findings.leak(&self.who, what, "asked for by its id");
-        } else {
-            findings.refused += 1;
+        self.refused(findings, tried, what, "asked for by its id");
+    }
+
+    /// What must be refused.
+    pub(super) fn refused<T>(&self, findings: &mut Findings, tried: &Tried<T>, what: String, how: &str) {
+        match tried {
+            Tried::Given(_) => findings.leak(&self.who, what, how),
+            Tried::Refused => findings.refused += 1,
+            Tried::Unclear => {}
         }
     }
 
     /// Tries to have a foreign dashboard mailed. The channel is switched off: nothing leaves,
     /// and where it was taken it is put away again.
     async fn subscribe(&self, findings: &mut Findings, dashboard: i64, key: &str) -> Result<(), client::Error> {
+        let whole = self.world.gathered.client.get(&format!("api/dashboard/{dashboard}")).await?;
+        let Some(body) = subscription(&whole) else { return Ok(()) };
         findings.check("subscriptions");
-        let channel = json!({
-            "channel_type": "email", "enabled": false, "schedule_type": "daily", "schedule_hour": 3, "recipients": [],
-        });
-        let body = json!({"name": "storekeeper audit", "dashboard_id": dashboard, "cards": [], "channels": [channel]});
-        if let Tried::Given(made) = self.attempt(self.client.post("api/pulse", &body)).await? {
-            findings.leak(&self.who, format!("dashboard {dashboard} of `{key}` by mail"), "POST /api/pulse");
-            if let Some(id) = made["id"].as_i64() {
-                self.world.gathered.client.put(&format!("api/pulse/{id}"), &json!({"archived": true})).await?;
-            }
-        } else {
-            findings.refused += 1;
+        let tried = self.attempt(findings, self.client.post("api/pulse", &body)).await?;
+        self.refused(findings, &tried, format!("dashboard {dashboard} of `{key}` by mail"), "POST /api/pulse");
+        if let Tried::Given(made) = tried {
+            self.world.put_away(&made).await?;
         }
         Ok(())
     }
@@ -123,18 +127,13 @@ impl Acting<'_> {
                 }
             }
             let brand = connection.scope.brand();
-            // Of the union of all brands a number alone does not name a store.
-            let columns = if brand.is_some() { "store_id" } else { "brand, store_id" };
-            let sql = format!("SELECT DISTINCT {columns} FROM {}.stores", connection.schema);
-            let native = json!({"database": id, "type": "native", "native": {"query": sql}});
-            let mut ways = vec![("SQL", native)];
+            let mut ways = vec![("SQL", in_sql(id, connection))];
             for (table, number) in
                 self.world.tables(id, &connection.schema).await?.iter().filter(|(name, _)| name == "stores")
             {
                 findings.check("query builder");
-                let query = json!({"source-table": number});
-                ways.push(("the query builder", json!({"database": id, "type": "query", "query": query})));
-                let metadata = self.get(&format!("api/table/{number}/query_metadata")).await?;
+                ways.push(("the query builder", built(id, json!({"source-table": number}))));
+                let metadata = self.get(findings, &format!("api/table/{number}/query_metadata")).await?;
                 if let (Tried::Given(_), false) = (metadata, allowed) {
                     findings.leak(&self.who, format!("the columns of `{table}` on `{key}`"), "GET /api/table");
                 }
@@ -142,14 +141,14 @@ impl Acting<'_> {
             for (way, body) in ways {
                 findings.check(if way == "SQL" { "SQL" } else { "query builder" });
                 let what = format!("{way} on the connection `{key}`");
-                match (allowed, self.run("api/dataset", &body).await?) {
-                    (false, Some(_)) => findings.leak(&self.who, what, "POST /api/dataset"),
-                    (false, None) => findings.refused += 1,
-                    (true, None) => {
-                        findings.failures.push(format!("`{}` cannot ask by {what}", self.who));
-                    }
-                    (true, Some(rows)) => {
+                let tried = self.run(findings, "api/dataset", &body).await?;
+                match (allowed, tried) {
+                    (false, tried) => self.refused(findings, &tried, what, "POST /api/dataset"),
+                    (true, Tried::Given(rows)) => {
                         self.stores_within(findings, &rows.stores(brand), &what, "POST /api/dataset");
+                    }
+                    (true, Tried::Refused | Tried::Unclear) => {
+                        findings.failures.push(format!("`{}` cannot ask by {what}", self.who));
                     }
                 }
             }
@@ -175,14 +174,9 @@ impl Acting<'_> {
                 self.world.index.get(Kind::Card, key).zip(self.world.index.get(Kind::Connection, &card.connection));
             let Some((id, connection)) = ids else { continue };
             findings.check("query builder");
-            let query = json!({"source-table": format!("card__{id}"), "limit": 1});
-            let body = json!({"database": connection, "type": "query", "query": query});
-            if self.run("api/dataset", &body).await?.is_some() {
-                let what = format!("a query on question {id} of `{}`", card.scope);
-                findings.leak(&self.who, what, "POST /api/dataset");
-            } else {
-                findings.refused += 1;
-            }
+            let tried = self.run(findings, "api/dataset", &on_question(connection, id)).await?;
+            let what = format!("a query on question {id} of `{}`", card.scope);
+            self.refused(findings, &tried, what, "POST /api/dataset");
         }
         Ok(())
     }
@@ -198,9 +192,10 @@ impl Acting<'_> {
                 continue;
             };
             findings.check("x-rays");
-            let candidates = self.get(&format!("api/automagic-dashboards/database/{id}/candidates")).await?;
-            let offered = matches!(&candidates, Tried::Given(answer) if tables_offered(answer));
-            let mut made = false;
+            let candidates = self.get(findings, &format!("api/automagic-dashboards/database/{id}/candidates")).await?;
+            let offer =
+                candidates.map(|answer| if tables_offered(&answer) { Tried::Given(answer) } else { Tried::Refused });
+            let mut tried = vec![offer];
             let tables = self.world.tables(id, &connection.schema).await?;
             for (_, table) in self
                 .world
@@ -209,15 +204,12 @@ impl Acting<'_> {
                 .take(if self.world.extent.full { 2 } else { 1 })
             {
                 findings.check("x-rays");
-                made |= matches!(self.get(&format!("api/automagic-dashboards/table/{table}")).await?, Tried::Given(_));
+                tried.push(self.get(findings, &format!("api/automagic-dashboards/table/{table}")).await?);
             }
-            if offered || made {
-                findings.leak(
-                    &self.who,
-                    format!("an x-ray of the connection `{key}`"),
-                    "GET /api/automagic-dashboards",
-                );
-            } else {
+            if tried.iter().any(|one| matches!(one, Tried::Given(_))) {
+                let what = format!("an x-ray of the connection `{key}`");
+                findings.leak(&self.who, what, "GET /api/automagic-dashboards");
+            } else if tried.iter().all(|one| matches!(one, Tried::Refused)) {
                 findings.refused += 1;
             }
         }
@@ -225,7 +217,50 @@ impl Acting<'_> {
     }
 }
 
-fn tables_offered(answer: &Value) -> bool {
+/// The stores of a connection, asked for in SQL of one's own.
+pub(super) fn in_sql(id: i64, connection: &Connection) -> Value {
+    // Of the union of all brands a number alone does not name a store.
+    let columns = if connection.scope.brand().is_some() { "store_id" } else { "brand, store_id" };
+    let sql = format!("SELECT DISTINCT {columns} FROM {}.stores", connection.schema);
+    json!({"database": id, "type": "native", "native": {"query": sql}})
+}
+
+/// A query of the query builder.
+pub(super) fn built(id: i64, query: Value) -> Value {
+    json!({"database": id, "type": "query", "query": query})
+}
+
+/// A query of one's own on a question.
+pub(super) fn on_question(connection: i64, card: i64) -> Value {
+    built(connection, json!({"source-table": format!("card__{card}"), "limit": 1}))
+}
+
+/// What subscribes to a dashboard, switched off and to nobody; a dashboard without
+/// questions cannot be mailed.
+pub(super) fn subscription(dashboard: &Value) -> Option<Value> {
+    let places = dashboard["dashcards"].as_array().into_iter().flatten();
+    let cards: Vec<Value> = places
+        .filter(|place| place["card_id"].is_i64())
+        .map(|place| {
+            json!({
+                "id": place["card_id"], "dashboard_card_id": place["id"], "include_csv": false, "include_xls": false,
+            })
+        })
+        .collect();
+    let channel = json!({
+        "channel_type": "email", "enabled": false, "schedule_type": "daily", "schedule_hour": 3, "schedule_day": null,
+        "schedule_frame": null, "recipients": [],
+    });
+    (!cards.is_empty()).then(|| {
+        json!({
+            "name": SUBSCRIPTION, "dashboard_id": dashboard["id"], "cards": cards, "channels": [channel],
+            "skip_if_empty": false, "parameters": [],
+        })
+    })
+}
+
+/// Says whether x-rays of a connection offer any table.
+pub(super) fn tables_offered(answer: &Value) -> bool {
     let schemas = answer.as_array().into_iter().flatten();
     schemas.flat_map(|schema| schema["tables"].as_array()).any(|tables| !tables.is_empty())
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::acting::nothing;
 use super::findings::Findings;
+use super::foreign::SUBSCRIPTION;
 use super::shown::{Beyond, Found};
 use super::world::World;
 use crate::access::Scope;
@@ -59,6 +60,14 @@ impl<'a> World<'a> {
 
     async fn subscriptions(&self) -> Result<Vec<Mail>, client::Error> {
         let rows = list(or_none(self.gathered.client.get("api/pulse").await)?);
+        let no_recipients = |pulse: &&Value| {
+            let channels = pulse["channels"].as_array().into_iter().flatten();
+            channels.filter_map(|channel| channel["recipients"].as_array()).all(Vec::is_empty)
+        };
+        // What an audit that was killed left behind.
+        for pulse in rows.iter().filter(|pulse| pulse["name"] == SUBSCRIPTION).filter(no_recipients) {
+            self.put_away(pulse).await?;
+        }
         let read = |pulse: Value| {
             let channels = pulse["channels"].as_array().into_iter().flatten();
             let cards = pulse["cards"].as_array().into_iter().flatten().filter_map(|card| card["id"].as_i64());

@@ -16,6 +16,7 @@ mod answers;
 mod certificate;
 mod certificate_tables;
 mod combinations;
+mod controls;
 mod downloads;
 mod files;
 mod findings;

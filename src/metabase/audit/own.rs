@@ -28,8 +28,8 @@ impl Acting<'_> {
                 continue;
             };
             findings.check("dashboards");
-            match self.get(&format!("api/dashboard/{id}")).await? {
-                Tried::Refused => findings.failures.push(format!(
+            match self.get(findings, &format!("api/dashboard/{id}")).await? {
+                Tried::Refused | Tried::Unclear => findings.failures.push(format!(
                     "`{}` cannot open the dashboard `{}` of `{}`",
                     self.who, dashboard.name, dashboard.scope
                 )),
@@ -68,7 +68,7 @@ impl Acting<'_> {
         findings.checks("questions", 2);
         let path = format!("api/card/{id}");
         let what = format!("question `{}` of `{}`", card.name, card.scope);
-        match self.get(&format!("{path}?legacy-mbql=true")).await? {
+        match self.get(findings, &format!("{path}?legacy-mbql=true")).await? {
             Tried::Given(whole) => {
                 let (database, sql) = sql_of(&whole).unwrap_or_default();
                 if Some(database) != self.world.index.get(Kind::Connection, &card.connection) {
@@ -86,12 +86,12 @@ impl Acting<'_> {
                     self.parameters_of_card(findings, &whole, &what, connection).await?;
                 }
             }
-            Tried::Refused => {
+            Tried::Refused | Tried::Unclear => {
                 findings.failures.push(format!("`{}` cannot open the {what}", self.who));
             }
         }
         let path = format!("{path}/query");
-        let Tried::Given(answer) = self.attempt(self.client.post(&path, &nothing())).await? else {
+        let Tried::Given(answer) = self.attempt(findings, self.client.post(&path, &nothing())).await? else {
             findings.failures.push(format!("`{}` may not run `{}` of `{}`", self.who, card.name, card.scope));
             return Ok(());
         };
@@ -131,7 +131,7 @@ impl Acting<'_> {
         let mut again = None;
         if truth.as_ref().as_ref().is_ok_and(|truth| rows.differs(truth) != Default::default()) {
             truth = self.world.truth_now(key).await;
-            again = self.run(path, &nothing()).await?;
+            again = self.run(findings, path, &nothing()).await?.given();
         }
         let rows = again.as_ref().unwrap_or(rows);
         match truth.as_ref() {
@@ -166,7 +166,7 @@ impl Acting<'_> {
         format: &str,
     ) -> Result<(), client::Error> {
         findings.check("downloads");
-        let Some(rows) = self.download(path, format).await? else {
+        let Some(rows) = self.download(findings, path, format).await?.given().flatten() else {
             findings.failures.push(format!("the {what} does not download as {format}"));
             return Ok(());
         };

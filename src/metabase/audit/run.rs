@@ -145,6 +145,7 @@ async fn prove(context: &Context<'_>, extent: &Extent, started: Instant) -> Resu
     let probed = outcome?;
     evidence.roles = world.roles(&mut findings).await?;
     evidence.people = people(&world, &evidence, &probed);
+    findings.judge_controls();
     evidence.tried = std::mem::take(&mut findings.tried);
     evidence.unlisted = world.unlisted.stores.iter().cloned().collect();
     (evidence.foreign_places, evidence.foreign_tried) = (findings.foreign_places, findings.foreign_tried);
@@ -192,6 +193,7 @@ impl World<'_> {
         findings: &mut Findings,
         evidence: &mut Evidence,
     ) -> Result<BTreeSet<BTreeSet<String>>, Error> {
+        self.controls(findings).await.map_err(Error::Metabase)?;
         self.links(findings).await.map_err(Error::Metabase)?;
         self.mails(findings).await.map_err(Error::Metabase)?;
         self.personal(findings).await.map_err(Error::Metabase)?;

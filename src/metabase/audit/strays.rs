@@ -17,14 +17,14 @@ impl Acting<'_> {
     pub(super) async fn stray(&self, findings: &mut Findings, id: i64) -> Result<(), client::Error> {
         findings.check("strays");
         let path = format!("api/card/{id}");
-        let Tried::Given(whole) = self.get(&format!("{path}?legacy-mbql=true")).await? else {
+        let Tried::Given(whole) = self.get(findings, &format!("{path}?legacy-mbql=true")).await? else {
             return Ok(());
         };
         let model = if whole["type"] == "model" { "model" } else { "question" };
         let what = format!("{model} `{}` ({id})", whole["name"].as_str().unwrap_or_default());
         let database = whole["database_id"].as_i64().or_else(|| whole["dataset_query"]["database"].as_i64());
         let Some((key, connection)) = self.world.connection(database) else {
-            if self.run(&format!("{path}/query"), &nothing()).await?.is_some() {
+            if self.run(findings, &format!("{path}/query"), &nothing()).await?.given().is_some() {
                 findings
                     .exposures
                     .insert(format!("the {what} in a collection of ours asks over a connection that is not ours"));
@@ -34,7 +34,7 @@ impl Acting<'_> {
         let brand = connection.scope.brand();
         let mut tells = false;
         let mut seen = BTreeSet::new();
-        let screen = self.run(&format!("{path}/query"), &nothing()).await?;
+        let screen = self.run(findings, &format!("{path}/query"), &nothing()).await?.given();
         for rows in screen.iter() {
             tells |= rows.tells_stores();
             seen.extend(rows.stores(brand));
@@ -42,7 +42,11 @@ impl Acting<'_> {
         let mut within = self.stores_within(findings, &seen, &what, "the rows of its answer");
         for format in ["csv", "json", "xlsx"] {
             findings.check("downloads");
-            let Some(rows) = self.download(&format!("{path}/query"), format).await? else { continue };
+            let Some(file) = self.download(findings, &format!("{path}/query"), format).await?.given() else { continue };
+            let Some(rows) = file else {
+                findings.failures.push(format!("the {what} downloads as {format} that cannot be read"));
+                continue;
+            };
             tells |= rows.tells_stores();
             let more: BTreeSet<_> = rows.stores(brand).difference(&seen).cloned().collect();
             within &= self.stores_within(findings, &more, &what, &format!("its download as {format}"));
@@ -71,7 +75,7 @@ impl Acting<'_> {
     /// A dashboard of somebody else's: what its cards show, and what its filters offer.
     pub(super) async fn stray_dashboard(&self, findings: &mut Findings, id: i64) -> Result<(), client::Error> {
         findings.check("strays");
-        let Tried::Given(whole) = self.get(&format!("api/dashboard/{id}")).await? else {
+        let Tried::Given(whole) = self.get(findings, &format!("api/dashboard/{id}")).await? else {
             return Ok(());
         };
         self.dashboard_cards(findings, id, &whole).await?;
@@ -96,7 +100,7 @@ impl Acting<'_> {
                 }
                 findings.check("strays");
                 let path = format!("api/dashboard/{id}/dashcard/{place}/card/{card}/query");
-                let Some(rows) = self.run(&path, &nothing()).await? else { continue };
+                let Some(rows) = self.run(findings, &path, &nothing()).await?.given() else { continue };
                 let database = dashcard["card"]["database_id"].as_i64();
                 let brand = self.world.connection(database).and_then(|(_, connection)| connection.scope.brand());
                 let what = format!("question {card} on the dashboard `{name}`");

@@ -190,7 +190,7 @@ async fn nobody_is_mailed_while_accounts_are_made_although_metabase_has_a_mail_s
         world.metabase.fail_next(Fault::new("POST", "/api/user", Failure::Status(status, "x".to_owned())).times(3));
         metabase::apply(&world.context(), &plan).await.unwrap_err();
         assert_eq!(world.setting("email-smtp-host"), "127.0.0.1", "{status}");
-        world.metabase.clear_faults();
+        world.metabase.clear_failures();
     }
     world.settle().await;
     assert_eq!(world.setting("email-smtp-host"), "127.0.0.1");

@@ -2,6 +2,7 @@
 
 mod choices;
 mod mailed;
+mod refusals;
 
 use std::collections::BTreeSet;
 
