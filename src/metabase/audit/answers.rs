@@ -69,6 +69,11 @@ impl Rows {
         self.columns.iter().any(|column| column == "store_id" || column == "stores")
     }
 
+    /// How many rows hold anything at all: a file may leave out the others.
+    pub(super) fn filled(&self) -> usize {
+        self.rows.iter().filter(|row| row.iter().any(|cell| !in_one_spelling(cell).is_empty())).count()
+    }
+
     fn counted(&self) -> BTreeMap<String, usize> {
         let mut counted = BTreeMap::new();
         for row in &self.rows {
@@ -177,6 +182,7 @@ mod tests {
         assert_eq!(rows(&["a"], json!([[1], [2]])).differs(&truth), Difference { foreign: 0, lacking: 1 });
         let cut = Rows { cut: true, ..rows(&["a"], json!([[1], [2]])) };
         assert_eq!(cut.differs(&truth), Difference::default());
+        assert_eq!(rows(&["a", "b"], json!([[1, null], [null, ""], [null, 0]])).filled(), 2);
         assert_ne!(rows(&["a"], json!([[2], [2]])).hash(), rows(&["a"], json!([[2]])).hash());
     }
 }

@@ -47,11 +47,11 @@ pub(super) fn read(format: &str, bytes: &[u8]) -> Option<Rows> {
 }
 
 fn csv(bytes: &[u8]) -> Option<Rows> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
+    let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
     let columns = reader.headers().ok()?.iter().map(str::to_owned).collect();
-    let rows = reader.records().filter_map(Result::ok);
-    let rows = rows.map(|record| record.iter().map(|text| json!(text)).collect()).collect();
-    Some(Rows { columns, rows, cut: false })
+    // One row that cannot be read may be the one that should not be there.
+    let rows = reader.records().map(|record| record.map(|record| record.iter().map(|text| json!(text)).collect()));
+    Some(Rows { columns, rows: rows.collect::<Result<_, _>>().ok()?, cut: false })
 }
 
 fn workbook(bytes: &[u8]) -> Option<Rows> {
@@ -74,10 +74,11 @@ fn objects(bytes: &[u8]) -> Option<Rows> {
     let Value::Array(lines) = serde_json::from_slice(bytes).ok()? else { return None };
     let columns = lines.first().and_then(Value::as_object).map(|first| first.keys().cloned().collect());
     let values = |line: Value| match line {
-        Value::Object(fields) => fields.into_iter().map(|(_, value)| value).collect(),
-        _ => Vec::new(),
+        Value::Object(fields) => Some(fields.into_iter().map(|(_, value)| value).collect()),
+        _ => None,
     };
-    Some(Rows { columns: columns.unwrap_or_default(), rows: lines.into_iter().map(values).collect(), cut: false })
+    let rows: Option<_> = lines.into_iter().map(values).collect();
+    Some(Rows { columns: columns.unwrap_or_default(), rows: rows?, cut: false })
 }
 
 #[cfg(test)]
@@ -94,6 +95,14 @@ mod tests {
         let lines = read("json", br#"[{"store_id":"000101","sum":2}]"#).unwrap();
         assert_eq!(lines.rows, [[json!("000101"), json!(2)]]);
         assert!(read("csv", br#"{"status":"failed"}"#).is_none());
-        assert!(read("xlsx", b"no workbook").is_none());
+        for (format, broken) in [
+            ("xlsx", &b"no workbook"[..]),
+            ("csv", b"store_id,sum\n000101,1\n000102\n"),
+            ("csv", b"store_id\n\xff\n"),
+            ("json", br#"[{"store_id":"000101"}, 2]"#),
+            ("json", br#"[{"store_id":"000101"}"#),
+        ] {
+            assert!(read(format, broken).is_none(), "{format}");
+        }
     }
 }

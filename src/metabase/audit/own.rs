@@ -1,17 +1,19 @@
 //! What somebody should see: all of it, compared with the truth.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::acting::{Acting, Tried, nothing};
 use super::answers::Rows;
 use super::findings::{Findings, Seen};
-use super::world::{Kept, OPENED};
+use super::world::{Kept, OPENED, Truth};
 use crate::metabase::actual::sql_of;
 use crate::metabase::client;
 use crate::metabase::desired::Card;
 use crate::metabase::optional::without_optional_parts;
 use crate::metabase::tables::Kind;
+
+/// A file holds at most so many rows.
+const FILE_ROWS: usize = 1_048_575;
 
 impl Acting<'_> {
     /// Everything of the group's own scope; of each scope below it one question,
@@ -166,21 +168,46 @@ impl Acting<'_> {
         format: &str,
     ) -> Result<(), client::Error> {
         findings.check("downloads");
-        let Some(rows) = self.download(findings, path, format).await?.given().flatten() else {
-            findings.failures.push(format!("the {what} does not download as {format}"));
-            return Ok(());
-        };
+        let Some(mut rows) = self.file(findings, what, path, format).await? else { return Ok(()) };
         let how = format!("its download as {format}");
         if !self.stores_within(findings, &rows.stores(card.scope.brand()), what, &how) {
             return Ok(());
         }
-        let truth = Arc::clone(&self.world.truth(key).await);
-        if let Ok(truth) = truth.as_ref()
-            && rows.rows.len() > truth.rows.len()
-        {
-            let more = rows.rows.len() - truth.rows.len();
-            findings.leak(&self.who, format!("{more} rows of {what} that its scope does not have"), &how);
+        let wanted = |truth: &Truth| truth.as_ref().as_ref().ok().map(|truth| truth.filled().min(FILE_ROWS));
+        let mut truth = wanted(&self.world.truth(key).await);
+        if truth.is_some_and(|truth| truth != rows.filled()) {
+            // A load may have come in between.
+            truth = wanted(&self.world.truth_now(key).await);
+            let Some(again) = self.file(findings, what, path, format).await? else { return Ok(()) };
+            rows = again;
+        }
+        match truth.map(|truth| (truth, rows.filled())) {
+            Some((truth, came)) if came > truth => {
+                let more = came - truth;
+                findings.leak(&self.who, format!("{more} rows of {what} that its scope does not have"), &how);
+            }
+            Some((truth, came)) if came < truth => {
+                findings.failures.push(format!("{what}: {how} lacks {} rows of the tables", truth - came));
+            }
+            _ => {}
         }
         Ok(())
+    }
+
+    /// A download of one's own; what keeps it from being read is a failure.
+    async fn file(
+        &self,
+        findings: &mut Findings,
+        what: &str,
+        path: &str,
+        format: &str,
+    ) -> Result<Option<Rows>, client::Error> {
+        let file = self.download(findings, path, format).await?.given();
+        if file.is_none() {
+            findings.failures.push(format!("the {what} does not download as {format}"));
+        } else if file.as_ref().is_some_and(Option::is_none) {
+            findings.failures.push(format!("the {what} downloads as {format} that cannot be read"));
+        }
+        Ok(file.flatten())
     }
 }

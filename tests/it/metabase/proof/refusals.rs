@@ -53,3 +53,22 @@ async fn a_subscription_that_was_tried_is_put_away_also_after_a_killed_audit() {
     assert_eq!(open(), (2, 0));
     assert!(world.metabase.mails().is_empty());
 }
+
+#[tokio::test]
+async fn a_file_with_fewer_rows_or_with_broken_ones_is_a_failure() {
+    let world = World::start().await;
+    world.settle().await;
+    let card = world.card("000101", "Week so far");
+    for (text, said) in [
+        ("\"Day\",store_id\n", "its download as csv lacks"),
+        ("\"Day\",store_id\nMon,000101,1\n", "downloads as csv that cannot be read"),
+    ] {
+        let path = format!("/api/card/{card}/query/csv");
+        world.metabase.fail_next(Fault::new("POST", &path, Failure::Status(200, text.to_owned())).times(ALWAYS));
+        let audit = world.audit().await;
+        world.metabase.clear_failures();
+        let named =
+            |failure: &String| failure.contains("`Week so far` of `store:harbor/000101`") && failure.contains(said);
+        assert!(audit.failures.iter().any(named), "{text:?}: {audit}");
+    }
+}
