@@ -39,6 +39,7 @@ type Ran<'a> = BTreeMap<String, Found<'a>>;
 impl<'a> World<'a> {
     /// Looks at what is mailed, and to whom.
     pub(super) async fn mails(&self, findings: &mut Findings) -> Result<(), client::Error> {
+        findings.exposures.extend(self.mail_to_anybody());
         let mut mails = self.subscriptions().await?;
         mails.extend(self.alerts().await?);
         let mut ran = Ran::new();
@@ -56,6 +57,21 @@ impl<'a> World<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What open-source Metabase cannot close once it has a mail server.
+    fn mail_to_anybody(&self) -> Option<String> {
+        let settings = &self.gathered.actual.settings;
+        let server = settings.get("email-smtp-host")?;
+        // What the environment gives may not be told.
+        let sends = server.variable.is_some() || server.value.as_str().is_some_and(|host| !host.trim().is_empty());
+        let allowed = settings.get("subscription-allowed-domains");
+        let kept = allowed.is_some_and(|list| list.value.as_str().is_some_and(|list| !list.trim().is_empty()));
+        (sends && !kept).then(|| {
+            "Metabase has a mail server and no list of allowed domains: whoever reads a dashboard can have it mailed \
+             to any address"
+                .to_owned()
+        })
     }
 
     async fn subscriptions(&self) -> Result<Vec<Mail>, client::Error> {

@@ -141,3 +141,22 @@ async fn a_copy_in_a_folder_or_on_a_dashboard_of_ones_own_collection_is_found() 
         world.click("PUT", &format!("card/{card}"), json!({"archived": true})).await;
     }
 }
+
+#[tokio::test]
+async fn a_mail_server_without_a_list_of_domains_is_named_and_no_leak() {
+    let world = World::start().await;
+    world.settle().await;
+    let named = |audit: &Audit| audit.exposures.iter().any(|text| text.contains("have it mailed to any address"));
+    let audit = world.audit().await;
+    assert!(audit.is_clean() && !named(&audit), "{audit}");
+    world.click("PUT", "setting/email-smtp-host", json!({"value": "mail.example.com"})).await;
+    let audit = world.audit().await;
+    assert!(audit.is_clean() && named(&audit), "{audit}");
+    let environment = [("subscription-allowed-domains".to_owned(), json!("example.com"))].into();
+    let options = Options { environment, ..Options::default() };
+    let world = World::with(Chain::small().await, options).await;
+    world.settle().await;
+    world.click("PUT", "setting/email-smtp-host", json!({"value": "mail.example.com"})).await;
+    let audit = world.audit().await;
+    assert!(audit.is_clean() && !named(&audit), "{audit}");
+}
