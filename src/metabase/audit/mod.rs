@@ -8,8 +8,9 @@
 //! tables themselves list for the scope. Then every wall's role signs in and reads.
 //!
 //! Invariants: an audit removes its keys however it ends, and those of one that was
-//! killed; it changes nothing that is there; neither certificate nor mail names a person
-//! otherwise than by her number; the same seed tries the same things.
+//! killed; it changes nothing that is there, and leaves nothing but a subscription to
+//! nobody, archived; neither certificate nor mail names a person otherwise than by her
+//! number; the same seed tries the same things.
 
 mod acting;
 mod answers;
