@@ -17,7 +17,7 @@ use super::selection::Selection;
 use super::session;
 use super::tables::{Kind, Ledger, Objects};
 use super::wishes::Wishes;
-use crate::access::{self, Credentials, CredentialsError, TablesError, Tree};
+use crate::access::{self, Credentials, CredentialsError, Scope, TablesError, Tree};
 use crate::http;
 use crate::ids::BrandId;
 use crate::settings;
@@ -58,6 +58,9 @@ pub enum Error {
     /// The plan would do what it must not.
     #[error("the plan is refused")]
     Refused(#[source] Refusal),
+    /// A part of the plan was asked for that cannot be.
+    #[error("there is no scope `{0}`")]
+    NoSuchScope(Scope),
     /// Another process is writing to the instance.
     #[error("another process is changing this Metabase instance")]
     Busy,
@@ -141,6 +144,9 @@ impl Error {
                 "before v0.60: set Metabase's mail server when no account is to be made, invite, then clear it again; or upgrade",
             ),
             Self::Draw { .. } => Some("name a folder you may write to with --out"),
+            Self::NoSuchScope(_) => Some(
+                "a scope is e.g. brand:harbor, region:harbor/North or store:harbor/000101, a number with its zeros; `access show` lists those with people",
+            ),
             Self::Busy => Some("wait for it to end; the claim ends with its process"),
             Self::Stale => Some("plan again, and apply that"),
             Self::Role { .. } => {
@@ -328,6 +334,12 @@ impl<'a> Context<'a> {
             return Err(Error::Refused(Refusal::NoFeature { feature: "advanced_permissions" }));
         }
         let (plan, moves) = plan::steps(desired, actual, objects);
+        // One that left the tree may have something to be taken away.
+        let goes =
+            |scope: &Scope| plan.steps.iter().any(|step| step.scope.split(" (").next() == Some(&scope.to_string()));
+        if let Some(scope) = selection.scope.as_ref().filter(|scope| !tree.scopes().contains(scope) && !goes(scope)) {
+            return Err(Error::NoSuchScope(scope.clone()));
+        }
         let mut plan = selection.narrow(plan, tree, desired);
         hold_mail(&mut plan, desired, actual);
         plan::guard(&plan, moves, actual, self.settings).map_err(Error::Refused)?;

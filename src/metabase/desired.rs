@@ -34,6 +34,8 @@ pub(super) struct Desired {
     /// Whether groups are shut out of the data of connections that are none of theirs.
     pub(super) blocked: bool,
     pub(super) people: BTreeMap<String, Account>,
+    /// Addresses, in small letters, of those who may be administrators.
+    pub(super) administrators: BTreeSet<String>,
     pub(super) cards: BTreeMap<String, Card>,
     pub(super) dashboards: BTreeMap<String, Dashboard>,
     /// What could not be granted as written, for people.

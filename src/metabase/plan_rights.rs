@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::actual::{Place, User};
 use super::desired::Account;
@@ -158,6 +158,7 @@ impl Planning<'_> {
             if !changes.is_empty() {
                 self.step(Action::Update, "person", &account.email, &scope, changes, Work::UpdatePerson { id, fields });
             }
+            self.no_administrator(account, id, user, &scope);
             let member: BTreeSet<i64> = self
                 .actual
                 .memberships
@@ -185,6 +186,21 @@ impl Planning<'_> {
     fn lacks(&self, locale: &str) -> bool {
         let known = self.objects.get(&(Kind::Setting, no_locale(locale)));
         known.is_some_and(|known| known.hash == self.actual.version)
+    }
+
+    /// Somebody of ours who was made an administrator by hand sees everything. The last administrator stays one.
+    fn no_administrator(&mut self, account: &Account, id: i64, user: &User, scope: &str) {
+        let may = |user: &User| self.desired.administrators.contains(&user.email.to_lowercase());
+        if !user.superuser || !user.active || may(user) {
+            return;
+        }
+        if !self.actual.users.values().any(|other| other.active && other.superuser && may(other)) {
+            self.note(format!("`{}` is the only administrator, and stays one", account.email));
+            return;
+        }
+        let changes = vec![Change::new("administrator", true, false)];
+        let fields = json!({"is_superuser": false});
+        self.step(Action::Revoke, "administrator", &account.email, scope, changes, Work::UpdatePerson { id, fields });
     }
 
     /// Who is in our groups and should not be, and who is in others' groups.

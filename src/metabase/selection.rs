@@ -53,7 +53,7 @@ impl Selection {
             return true;
         }
         let part = match step.kind {
-            "person" | "membership" => Part::People,
+            "person" | "membership" | "administrator" => Part::People,
             "collection" | "question" | "dashboard" | "pin" | "home page" => Part::Content,
             _ => Part::Access,
         };

@@ -303,7 +303,7 @@ impl Step {
     pub(super) fn label(&self) -> String {
         let (action, kind) = (self.action, self.kind);
         match self.kind {
-            "person" | "membership" => format!("{action} {kind} of `{}`", self.scope),
+            "person" | "membership" | "administrator" => format!("{action} {kind} of `{}`", self.scope),
             _ => format!("{action} {kind} `{}`", self.name),
         }
     }

@@ -47,7 +47,10 @@ impl Wishes<'_> {
         let mail = self.settings.mail.as_ref().map(|mail| Mail::of(mail, self.secret_mark));
         let cache = self.settings.cache.map(cache_strategy);
         let blocked = self.settings.isolation == settings::Isolation::Blocked;
-        let mut desired = Desired { settings: self.instance_settings(), mail, cache, blocked, ..Desired::default() };
+        let told = [&self.settings.admin_email].into_iter().chain(&self.settings.administrators);
+        let administrators = told.map(|email| email.to_lowercase()).collect();
+        let settings = self.instance_settings();
+        let mut desired = Desired { settings, mail, cache, blocked, administrators, ..Desired::default() };
         let mut wrong = Vec::new();
         self.access(&mut desired);
         self.content(&mut desired, &mut wrong);

@@ -60,6 +60,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("metabase.site_name", Kind::Text),
     ("metabase.locale", Kind::Text),
     ("metabase.admin_email", Kind::Text),
+    ("metabase.administrators", Kind::List),
     ("metabase.admin_password", Kind::Secret),
     ("metabase.database_host", Kind::Text),
     ("metabase.database_port", Kind::Number),

@@ -20,6 +20,10 @@ pub struct Metabase {
     pub locale: String,
     /// Sign-in of the service's own administrator.
     pub admin_email: String,
+    /// People of ours who may be administrators of Metabase besides, by address; of anybody else the next apply
+    /// takes it back.
+    #[serde(default)]
+    pub administrators: Vec<String>,
     /// A secret: `STOREKEEPER__METABASE__ADMIN_PASSWORD` or `admin_password_file`.
     pub admin_password: SecretString,
     /// Host at which Metabase reaches PostgreSQL. Default: as storekeeper does.

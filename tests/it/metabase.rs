@@ -73,6 +73,7 @@ impl World {
             site_name: "Test".to_owned(),
             locale: "en".to_owned(),
             admin_email: "keeper@example.com".to_owned(),
+            administrators: Vec::new(),
             admin_password: SecretString::from("correct-horse-9"),
             database_host: None,
             database_port: None,

@@ -200,7 +200,7 @@ impl<'a> World<'a> {
     }
 
     fn to_person(&self, findings: &mut Findings, mail: &Mail, user: i64, parts: &[Part<'_>], ran: &Ran<'_>) {
-        let who = format!("person {user}");
+        let who = self.who(user);
         for part in parts {
             let (what, how) = match part {
                 Part::Ours(scope) => {

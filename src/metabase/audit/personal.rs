@@ -48,7 +48,7 @@ impl World<'_> {
         let Found::Here(shown) = self.shown(id, &format!("api/card/{id}/query"), &nothing()).await? else {
             return Ok(());
         };
-        let (who, place) = (format!("person {owner}"), "in her personal collection");
+        let (who, place) = (self.who(owner), "in her personal collection");
         match self.beyond(&shown, owner) {
             Beyond::Stores(stores) => {
                 for (brand, store) in &stores {

@@ -246,9 +246,9 @@ impl World<'_> {
             let changes: Vec<String> =
                 step.changes.iter().map(|change| format!("{} {}", change.field, change.from)).collect();
             let who = match step.kind {
-                "membership" | "person" => {
-                    let id = actual.users.iter().find(|(_, user)| user.email == step.name).map(|(id, _)| *id);
-                    format!("person {}", id.unwrap_or_default())
+                "membership" | "person" | "administrator" => {
+                    let user = actual.users.iter().find(|(_, user)| user.email == step.name);
+                    user.map_or_else(|| "an account".to_owned(), |(id, _)| self.who(*id))
                 }
                 _ => step.name.clone(),
             };
@@ -262,7 +262,7 @@ impl World<'_> {
             if group != actual.all_users && group != actual.administrators && !ours.contains(&group) {
                 let name = actual.groups.get(&group).cloned().unwrap_or_default();
                 findings.leak(
-                    &format!("person {}", membership.user),
+                    &self.who(membership.user),
                     format!("group `{name}`"),
                     "membership of a group that is not ours",
                 );

@@ -111,6 +111,15 @@ impl<'a> World<'a> {
         keys.filter_map(|key| Some((self.index.get(Kind::Person, key)?, key.as_str()))).collect()
     }
 
+    /// How a person is named where names have no place: by our own number, as the certificate's list of people
+    /// and `access show` have it.
+    pub(super) fn who(&self, user: i64) -> String {
+        match self.people().get(&user) {
+            Some(key) => format!("person {key}"),
+            None => format!("account {user} of Metabase"),
+        }
+    }
+
     /// The stores of one of our people.
     pub(super) fn stores_of_person(&self, user: i64) -> Option<BTreeSet<StoreKey>> {
         let account = self.desired().people.get(*self.people().get(&user)?)?;

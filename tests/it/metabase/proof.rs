@@ -167,6 +167,11 @@ const PLANTS: &[Plant] = &[
         found_by: &["store:harbor/000101", "store harbor/000102", "its download as csv"],
         about: &["`Long`"],
     },
+    Plant {
+        name: "administrator",
+        found_by: &["person", "administrator that nobody granted"],
+        about: &["administrator"],
+    },
     Plant { name: "All Users", found_by: &["All Users", "that nobody granted"], about: &["000101"] },
 ];
 
@@ -175,6 +180,9 @@ async fn plant(world: &World, at: &Places, name: &str) -> Vec<(&'static str, Str
     let archive = |id: i64| ("PUT", format!("card/{id}"), json!({"archived": true}));
     match name {
         "wrong group" => world.metabase.add_member(at.ana, at.region),
+        "administrator" => {
+            world.click("PUT", &format!("user/{}", at.ana), json!({"is_superuser": true})).await;
+        }
         "native rights" => world.metabase.grant_data(at.store, at.next_door, "query-builder-and-native"),
         "public link" => {
             let card = world.card("000101", "Week so far");
@@ -246,7 +254,7 @@ async fn plant(world: &World, at: &Places, name: &str) -> Vec<(&'static str, Str
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twelve_planted_leaks_are_found_and_nothing_else_is_called_one() {
+async fn thirteen_planted_leaks_are_found_and_nothing_else_is_called_one() {
     let world = World::start().await;
     world.settle().await;
     let at = world.places();
@@ -269,7 +277,7 @@ async fn twelve_planted_leaks_are_found_and_nothing_else_is_called_one() {
         }
         world.settle().await;
     }
-    assert_eq!(found, 12);
+    assert_eq!(found, 13);
     let after = world.audit().await;
     assert!(after.is_clean(), "a false alarm after everything was taken away: {after}");
 }

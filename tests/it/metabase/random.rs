@@ -130,7 +130,7 @@ impl Chance {
         let text = std::fs::read_to_string(definitions().join(format!("metabase/questions/{name}.sql"))).unwrap();
         let number: u8 = self.rng.random();
         std::fs::write(file, text.replacen("description = \"", &format!("description = \"{number} "), 1)).unwrap();
-        owners_page(self.folder.path(), number % 3 == 0);
+        owners_page(self.folder.path(), number.is_multiple_of(3));
     }
 
     /// What somebody does in the browser, for good or ill.
@@ -302,6 +302,8 @@ async fn an_apply_that_is_killed_at_every_step_is_never_more_open_than_before_or
         .chain
         .import(&[
             "ana@example.com,Ana,Lima,pt-BR,store:harbor/000102,analyst",
+            // Stays where he is, and reads no page for owners at any moment.
+            "bo@example.com,Bo,Berg,en,store:harbor/000125,viewer",
             "cy@example.com,Cyra,Dee,de,region:harbor/Coast,viewer",
             "eve@example.com,Eve,Fox,en,brand:harbor,viewer",
             "gus@example.com,Gus,Hill,en,store:mesa/000299,viewer",
