@@ -16,7 +16,7 @@ Exit codes:
   1  something failed; the message says what and what to do
   2  wrong use, settings or definitions
   3  finished, but more rows were quarantined than a pipeline allows
-  4  changes are pending (plan --exit-code)
+  4  changes are pending (plan --exit-code, undo --dry-run), or left (apply, metabase destroy)
   5  applied, but the audit that follows could not be made (apply)
 
 A first look:
