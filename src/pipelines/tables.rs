@@ -268,7 +268,8 @@ pub(super) async fn note_inputs(load: &mut Load, inputs: &[i64]) -> Result<(), E
     Ok(())
 }
 
-/// Whether any of `makers` has not ended well since the last load of a table: it died, or it failed.
+/// Whether any of `makers` has not come to an end since the last load of a table. One that failed has: it was
+/// told, and the next load is its next try.
 pub(super) async fn behind(
     warehouse: &Warehouse,
     makers: &[PipelineName],
@@ -281,7 +282,7 @@ pub(super) async fn behind(
              SELECT FROM unnest($1::text[]) AS maker
              WHERE (SELECT max(run_id) FROM ops.loads WHERE brand = $2 AND table_name = $3 AND undone_by IS NULL)
                  > coalesce((SELECT max(run_id) FROM ops.runs WHERE pipeline = maker AND brand = $2
-                             AND status IN ('succeeded', 'nothing_new')), 0))",
+                             AND status IN ('succeeded', 'nothing_new', 'failed')), 0))",
     )
     .bind(makers)
     .bind(&brand.0)

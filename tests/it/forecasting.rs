@@ -3,6 +3,11 @@
 use chrono::{Datelike as _, Days, NaiveDate};
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
+use storekeeper::app::App;
+use storekeeper::clock::Clock;
+use storekeeper::ids::BrandId;
+use storekeeper::pipelines::{self, Engine};
+use storekeeper::settings;
 
 use crate::support::place::Place;
 
@@ -237,4 +242,33 @@ async fn a_series_by_the_week_or_the_month_forecasts_whole_ones() {
     .await
     .unwrap();
     assert_eq!(judged, [(day("2025-11-24"), 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_whose_forecast_died_is_known_to_be_behind() {
+    let chain = Chain::start().await;
+    let settings = settings::read(&[chain.place.path("config.toml")], &chain.place.variables()).unwrap();
+    let clock = Clock::Fixed("2025-11-29T11:00:00Z".parse().unwrap());
+    let app = App { settings, clock, definitions: chain.place.path("") };
+    let pipelines = pipelines::read_all(&app.definitions).await.unwrap();
+    let sales = pipelines.iter().find(|pipeline| pipeline.name.0 == "sales").unwrap();
+    let (warehouse, doors) = (app.warehouse().await.unwrap(), app.doors().unwrap());
+    let engine = Engine::new(warehouse, doors, clock, app.settings.warehouse.clone());
+    let brand = BrandId("harbor".to_owned());
+    let behind = async || engine.is_behind(&pipelines, sales, &brand).await.unwrap();
+    assert!(behind().await, "loaded, and never forecast");
+    chain.place.forecast();
+    assert!(!behind().await);
+    chain.place.load("sales", "store_id,day,sales\n000101,2025-11-28,1234.00\n");
+    let end = |status: &'static str| {
+        sqlx::query(
+            "INSERT INTO ops.runs (pipeline, brand, trigger, status, started_at) VALUES ('forecast_sales', 'harbor', 'schedule', $1, now())",
+        )
+        .bind(status)
+        .execute(&chain.place.pool)
+    };
+    end("interrupted").await.unwrap();
+    assert!(behind().await, "it died");
+    end("failed").await.unwrap();
+    assert!(!behind().await, "it failed, and was told");
 }

@@ -44,7 +44,7 @@ impl Engine {
     }
 
     /// Whether a forecast of a pipeline's table, or hours of work for it, are still to be made since its last load:
-    /// whoever should have made them died before they did, or failed.
+    /// whoever should have made them died before.
     ///
     /// # Errors
     /// When PostgreSQL refuses.
