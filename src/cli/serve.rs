@@ -140,17 +140,8 @@ async fn after(app: &App, engine: &Engine, pipelines: &[Pipeline], pipeline: &Pi
     }
     let making = Making { app, engine, pipelines, trigger: report.trigger };
     let mut made = MadeSoFar::default();
-    // Who loaded may have died before anything was made of it.
-    let behind = match engine.is_behind(pipelines, pipeline, &report.brand).await {
-        Ok(behind) => behind && report.status.is_fine(),
-        Err(failure) => {
-            error!(error = %chain(&failure), "what was made of a table could not be looked up");
-            false
-        }
-    };
-    if (loaded || behind)
-        && let Err(failure) = make(&making, pipeline, &report.brand, &mut made).await
-    {
+    let due = loaded || report.status.is_fine() && is_behind(engine, pipelines, pipeline, &report.brand).await;
+    if due && let Err(failure) = make(&making, pipeline, &report.brand, &mut made).await {
         error!(error = %chain(&failure), "forecasts or hours of work could not be noted");
     } else if report.status.is_fine() && !loaded {
         // Also when nothing is new: an earlier export may have ended in the middle.
@@ -163,7 +154,7 @@ async fn after(app: &App, engine: &Engine, pipelines: &[Pipeline], pipeline: &Pi
     if reports.is_empty() {
         return;
     }
-    if loaded || behind {
+    if due {
         bring_up_to_date(app, warehouse).await;
     }
     let owner = pipeline.definition.owner.as_deref().filter(|_| !report.status.is_fine());
@@ -175,6 +166,14 @@ async fn after(app: &App, engine: &Engine, pipelines: &[Pipeline], pipeline: &Pi
     if let Err(error) = sent {
         warn!(error = %chain(&error), "run summary was not mailed");
     }
+}
+
+/// Whether who loaded a pipeline's table died before anything was made of it.
+async fn is_behind(engine: &Engine, pipelines: &[Pipeline], pipeline: &Pipeline, brand: &BrandId) -> bool {
+    engine.is_behind(pipelines, pipeline, brand).await.unwrap_or_else(|failure| {
+        error!(error = %chain(&failure), "what was made of a table could not be looked up");
+        false
+    })
 }
 
 /// Makes what rests on a pipeline's table, and hours of work for the demand that it forecasts.

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use serde_json::{Value, json};
 
 use super::content::{self, Dashboard, Problem, Question, Readers};
-use super::optional::bound;
+use super::optional::without_optional_parts;
 
 /// A click on a card of one scope.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,7 +175,7 @@ pub(super) fn missing(click: &content::Click, sql: &str) -> Vec<String> {
 
 /// The names of a query's columns; nothing where only PostgreSQL knows them.
 fn columns_of(sql: &str) -> Option<Vec<String>> {
-    let statements = Parser::parse_sql(&PostgreSqlDialect {}, &bound(sql, |_| None)).ok()?;
+    let statements = Parser::parse_sql(&PostgreSqlDialect {}, &without_optional_parts(sql)).ok()?;
     match statements.as_slice() {
         [Statement::Query(query)] => selected(query),
         _ => None,

@@ -19,7 +19,7 @@ const GROUP_ORIGINS: f64 = 9.0;
 /// How many days of its own a group's calibration counts for.
 const GROUP_DAYS: f64 = 60.0;
 /// Factors stay within these.
-const FACTOR_RANGE: (f64, f64) = (0.7, 2.0);
+pub(super) const FACTOR_RANGE: (f64, f64) = (0.7, 2.0);
 pub(super) const Z_80: f64 = 1.281_551_565_544_600_4;
 pub(super) const Z_95: f64 = 1.959_963_984_540_054;
 /// The models whose mean is a model of its own.

@@ -38,11 +38,11 @@ impl Grain {
 
     /// The evening `steps` before that of `cutoff`, the last day of a step.
     pub fn back(self, cutoff: NaiveDate, steps: usize) -> NaiveDate {
-        let next = cutoff + Days::new(1);
+        let next = self.start_of(cutoff + Days::new(1));
         let earlier = match self {
             Self::Day => next - Days::new(steps as u64),
-            Self::Week(_) => self.start_of(next) - Days::new(7 * steps as u64),
-            Self::Month => self.start_of(next) - Months::new(steps as u32),
+            Self::Week(_) => next - Days::new(7 * steps as u64),
+            Self::Month => next - Months::new(steps as u32),
         };
         earlier - Days::new(1)
     }

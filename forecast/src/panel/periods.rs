@@ -5,7 +5,7 @@
 
 use chrono::NaiveDate;
 
-use super::choose::{Z_80, Z_95, quantile};
+use super::choose::{FACTOR_RANGE, Z_80, Z_95, quantile};
 use super::grain::Grain;
 use super::model::Model;
 use super::run::{Knowledge, withheld};
@@ -22,7 +22,6 @@ const SILENT: usize = 3;
 const MOST: usize = 3000;
 /// How many errors of its own count as much as the model's word for its width.
 const PRIOR_ERRORS: f64 = 20.0;
-const FACTOR_RANGE: (f64, f64) = (0.7, 2.0);
 /// A forecast stays within these shares of the least and of the most that was seen.
 const RAILS: (f64, f64) = (0.3, 3.0);
 
@@ -30,6 +29,8 @@ const RAILS: (f64, f64) = (0.3, 3.0);
 pub(super) struct Study {
     values: Vec<Option<f64>>,
     grain: Grain,
+    /// The season that the history is long enough for; 1 where it is not.
+    season: usize,
     /// The first day of the first step ahead.
     next: NaiveDate,
     outcome: Result<Looked, String>,
@@ -50,17 +51,14 @@ impl Study {
         let counts = |at: usize| series.states.get(at).is_none_or(|state| state.counts());
         let value = |at: usize| series.values.get(at).copied().filter(|value| value.is_finite() && counts(at));
         let values: Vec<Option<f64>> = (0..steps).map(value).collect();
-        let outcome = look(&values, grain, options.horizon);
-        Some(Self { values, grain, next, outcome })
-    }
-
-    fn silent(&self) -> usize {
-        self.values.iter().rev().take_while(|value| value.is_none()).count()
+        let season = if steps >= 2 * grain.season() + 4 { grain.season() } else { 1 };
+        let outcome = look(&values, grain, season, options.horizon);
+        Some(Self { values, grain, season, next, outcome })
     }
 
     /// The scales of the errors, and the season they are of: a year, where one can be compared with another.
     pub(super) fn scales(&self) -> Scales {
-        Scales::of(&self.values, season(&self.values, self.grain))
+        Scales::of(&self.values, self.season)
     }
 
     /// What is published with intervals wider or narrower by `factors`.
@@ -91,19 +89,18 @@ impl Study {
     }
 }
 
-/// The season that a history is long enough for; 1 where it is not.
-fn season(values: &[Option<f64>], grain: Grain) -> usize {
-    let season = grain.season();
-    if values.len() >= 2 * season + 4 { season } else { 1 }
+/// Steps without news at the end.
+fn silent_steps(values: &[Option<f64>]) -> usize {
+    values.iter().rev().take_while(|value| value.is_none()).count()
 }
 
-fn look(values: &[Option<f64>], grain: Grain, horizon: usize) -> Result<Looked, String> {
+fn look(values: &[Option<f64>], grain: Grain, season: usize, horizon: usize) -> Result<Looked, String> {
     let seen: Vec<f64> = values.iter().flatten().copied().collect();
     let words = grain.plural();
     if seen.len() < SHORTEST {
         return Err(format!("too_short: {} observed {words} of {SHORTEST} needed", seen.len()));
     }
-    let silent = values.iter().rev().take_while(|value| value.is_none()).count();
+    let silent = silent_steps(values);
     if silent >= SILENT {
         return Err(format!("stale: nothing was observed for {silent} {words}"));
     }
@@ -114,7 +111,7 @@ fn look(values: &[Option<f64>], grain: Grain, horizon: usize) -> Result<Looked, 
         let steps = vec![Step { mean: last, standard_error: 0.0 }; horizon];
         return Ok(Looked { model: Model::Constant, reason, steps });
     }
-    let found = automatic(values, season(values, grain), horizon).map_err(|error| error.to_string())?;
+    let found = automatic(values, season, horizon).map_err(|error| error.to_string())?;
     let fine = |step: &Step| step.mean.is_finite() && step.standard_error.is_finite() && step.standard_error >= 0.0;
     if found.steps.len() != horizon || !found.steps.iter().all(fine) {
         return Err("its forecast is not finite".to_owned());
@@ -181,7 +178,7 @@ pub(super) fn decided(series: &Series, studies: &[Option<Study>], at: usize, ori
                 (Model::Constant, _) => Status::Fallback,
                 _ => Status::Forecast,
             };
-            if now.silent() > 0 {
+            if silent_steps(&now.values) > 0 {
                 forecast.flags.push(Flag::Stale);
             }
             if forecast.points.iter().any(|point| point.clipped) {

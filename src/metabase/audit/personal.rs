@@ -17,10 +17,9 @@ impl World<'_> {
     /// put a copy there that shows more than its owner should see.
     pub(super) async fn personal(&self, findings: &mut Findings) -> Result<(), client::Error> {
         let client = &self.gathered.client;
-        let people = self.people();
         let rows = list(client.get("api/collection?personal-only=true").await?);
         let owned = rows.into_iter().filter_map(|row| Some((row["id"].as_i64()?, row["personal_owner_id"].as_i64()?)));
-        let mut open: Vec<(i64, i64)> = owned.filter(|(_, owner)| people.contains_key(owner)).collect();
+        let mut open: Vec<(i64, i64)> = owned.filter(|(_, owner)| self.person(*owner).is_some()).collect();
         // Only a personal collection itself names its owner; a folder is found by going down.
         while !open.is_empty() {
             let calls = open.iter().map(|(collection, owner)| async move {

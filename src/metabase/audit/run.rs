@@ -256,8 +256,7 @@ impl World<'_> {
         }
         let ours: BTreeSet<i64> =
             self.desired().groups.keys().filter_map(|key| self.index.get(Kind::Group, key)).collect();
-        let people = self.people();
-        for membership in actual.memberships.iter().filter(|membership| people.contains_key(&membership.user)) {
+        for membership in actual.memberships.iter().filter(|membership| self.person(membership.user).is_some()) {
             let group = membership.group;
             if group != actual.all_users && group != actual.administrators && !ours.contains(&group) {
                 let name = actual.groups.get(&group).cloned().unwrap_or_default();

@@ -78,8 +78,7 @@ impl<'a> World<'a> {
 
     /// The scopes of one of our people.
     fn scopes_of_person(&self, user: i64) -> impl Iterator<Item = &'a Scope> {
-        let account = self.people().get(&user).and_then(|key| self.desired().people.get(*key));
-        let groups = account.into_iter().flat_map(|account| &account.groups);
+        let groups = self.person(user).into_iter().flat_map(|(_, account)| &account.groups);
         groups.filter_map(|group| self.desired().groups.get(group)).map(|group| &group.scope)
     }
 }

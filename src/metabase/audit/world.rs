@@ -13,7 +13,7 @@ use super::truth_tables::{self, Stores, Unlisted};
 use crate::access::Scope;
 use crate::metabase::client::{self, list};
 use crate::metabase::context::{Context, Gathered};
-use crate::metabase::desired::{Connection, Desired};
+use crate::metabase::desired::{Account, Connection, Desired};
 use crate::metabase::fence::Fence;
 use crate::metabase::index::Index;
 use crate::metabase::optional::without_optional_parts;
@@ -105,24 +105,24 @@ impl<'a> World<'a> {
         !self.stores.of(&connection.scope).is_subset(allowed)
     }
 
-    /// Our people by the instance's number.
-    pub(super) fn people(&self) -> BTreeMap<i64, &str> {
-        let keys = self.desired().people.keys();
-        keys.filter_map(|key| Some((self.index.get(Kind::Person, key)?, key.as_str()))).collect()
+    /// Our number of a person, and the account she should have, by the instance's number.
+    pub(super) fn person(&self, user: i64) -> Option<(&'a str, &'a Account)> {
+        let key = self.index.key(Kind::Person, user)?;
+        self.desired().people.get_key_value(key).map(|(key, account)| (key.as_str(), account))
     }
 
     /// How a person is named where names have no place: by our own number, as the certificate's list of people
     /// and `access show` have it.
     pub(super) fn who(&self, user: i64) -> String {
-        match self.people().get(&user) {
-            Some(key) => format!("person {key}"),
+        match self.person(user) {
+            Some((key, _)) => format!("person {key}"),
             None => format!("account {user} of Metabase"),
         }
     }
 
     /// The stores of one of our people.
     pub(super) fn stores_of_person(&self, user: i64) -> Option<BTreeSet<StoreKey>> {
-        let account = self.desired().people.get(*self.people().get(&user)?)?;
+        let (_, account) = self.person(user)?;
         let scopes = account.groups.iter().filter_map(|group| self.desired().groups.get(group));
         Some(scopes.flat_map(|group| self.stores.of(&group.scope)).collect())
     }

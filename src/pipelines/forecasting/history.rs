@@ -42,7 +42,6 @@ pub(super) struct Known {
 #[derive(Debug, Clone)]
 pub(super) struct Kind {
     pub(super) name: String,
-    pub(super) grain: Grain,
     /// Steps ahead.
     pub(super) horizon: u32,
     /// Whether effects multiply; `None`: what the values say.
@@ -88,8 +87,8 @@ impl History {
         let mut hash = Sha256::new();
         // The number goes up when the engine makes other forecasts of the same history.
         hash.update(format!("panel 2 {} {} {}\n", kind.name, kind.horizon, self.last_day));
-        if kind.grain != Grain::Day {
-            hash.update(format!("grain {}\n", kind.grain.of_panel()));
+        if self.grain != Grain::Day {
+            hash.update(format!("grain {}\n", self.grain.of_panel()));
         }
         if let Some(multiplies) = kind.multiplies {
             hash.update(format!("multiplies {multiplies}\n"));
@@ -252,7 +251,7 @@ mod tests {
     fn another_number_or_another_calendar_is_another_content() {
         let history = |value| History::of(vec![day("1", "2025-11-01", value)], Grain::Day).unwrap();
         let nothing = Known::default();
-        let kind = Kind { name: "net_sales".to_owned(), grain: Grain::Day, horizon: 35, multiplies: None };
+        let kind = Kind { name: "net_sales".to_owned(), horizon: 35, multiplies: None };
         let hash = history(1.0).content_hash(&kind, &nothing, &[]);
         assert_eq!(hash, history(1.0).content_hash(&kind, &nothing, &[]));
         assert_ne!(hash, history(2.0).content_hash(&kind, &nothing, &[]));

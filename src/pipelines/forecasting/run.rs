@@ -116,7 +116,7 @@ impl Engine {
         let (known, notes) = events::known(holidays(of, &history, horizon_days)?, planned);
         forecast.report.notes.extend(notes);
         let horizon = of.grain.steps(horizon_days);
-        let kind = Kind { name: of.series.clone(), grain: of.grain, horizon, multiplies: of.scale.multiplies() };
+        let kind = Kind { name: of.series.clone(), horizon, multiplies: of.scale.multiplies() };
         let last_day = history.last_day;
         let parts = source.dayparts(last_day).await?;
         let (name, content_hash) = (format!("forecast:{}", of.series), history.content_hash(&kind, &known, &parts));
