@@ -365,12 +365,35 @@ pub(super) async fn read_whole(client: &Client, kind: Kind, id: i64) -> Result<O
     }
 }
 
-/// Finds the SQL in any of the three forms in which servers answer.
-pub(super) fn sql_of(card: &Value) -> Option<(i64, String)> {
-    let legacy = |query: &Value| Some((query["database"].as_i64()?, query["native"]["query"].as_str()?.to_owned()));
+/// What a question asks.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Query {
+    /// The connection's number.
+    pub(super) database: i64,
+    pub(super) sql: String,
+    /// Its variables: of which type, and with which default.
+    pub(super) variables: BTreeMap<String, String>,
+}
+
+/// Finds the query in any of the three forms in which servers answer.
+pub(super) fn query_of(card: &Value) -> Option<Query> {
+    let native = |query: &Value, sql: &Value, tags: &Value| {
+        let tags = tags.as_object().into_iter().flatten();
+        let variable = |tag: &Value| {
+            let kind = tag["type"].as_str().unwrap_or_default();
+            if tag["default"].is_null() { kind.to_owned() } else { format!("{kind}, {} unless told", tag["default"]) }
+        };
+        Some(Query {
+            database: query["database"].as_i64()?,
+            sql: sql.as_str()?.to_owned(),
+            variables: tags.map(|(name, tag)| (name.clone(), variable(tag))).collect(),
+        })
+    };
+    let legacy = |query: &Value| native(query, &query["native"]["query"], &query["native"]["template-tags"]);
     let query = &card["dataset_query"];
+    let stage = &query["stages"][0];
     legacy(query)
-        .or_else(|| Some((query["database"].as_i64()?, query["stages"][0]["native"].as_str()?.to_owned())))
+        .or_else(|| native(query, &stage["native"], &stage["template-tags"]))
         .or_else(|| legacy(&serde_json::from_str(card["legacy_query"].as_str()?).ok()?))
 }
 
@@ -410,13 +433,20 @@ mod tests {
     }
 
     #[test]
-    fn sql_is_found_in_every_form() {
+    fn a_query_is_found_in_every_form() {
+        let tags = json!({"day": {"type": "date"}, "store": {"type": "text", "default": "000101"}});
+        let native = json!({"query": "SELECT 1", "template-tags": tags});
+        let legacy = json!({"type": "native", "database": 3, "native": native});
+        let stage = json!({"native": "SELECT 1", "template-tags": tags});
         for card in [
-            json!({"dataset_query": {"type": "native", "database": 3, "native": {"query": "SELECT 1"}}}),
-            json!({"dataset_query": {"lib/type": "mbql/query", "database": 3, "stages": [{"native": "SELECT 1"}]}}),
-            json!({"dataset_query": {}, "legacy_query": "{\"database\":3,\"native\":{\"query\":\"SELECT 1\"}}"}),
+            json!({"dataset_query": legacy}),
+            json!({"dataset_query": {"lib/type": "mbql/query", "database": 3, "stages": [stage]}}),
+            json!({"dataset_query": {}, "legacy_query": legacy.to_string()}),
         ] {
-            assert_eq!(sql_of(&card), Some((3, "SELECT 1".to_owned())));
+            let query = query_of(&card).unwrap();
+            assert_eq!((query.database, query.sql.as_str()), (3, "SELECT 1"));
+            let variables: Vec<_> = query.variables.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
+            assert_eq!(variables, ["day: date", "store: text, \"000101\" unless told"]);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::actual::{read_whole, sql_of};
+use super::actual::{Query, query_of, read_whole};
 use super::content::{Content, Question};
 use super::context::{Context, Error, Gathered};
 use super::desired::{Desired, Shows, links_text};
@@ -219,7 +219,7 @@ impl Exporting {
     async fn question(&self, id: i64, name: &str, files: &mut Files) -> Result<Scope, Error> {
         let card = self.whole(Kind::Card, id).await?;
         let scope = self.scope_of(&card)?;
-        let Some((_, sql)) = sql_of(&card).filter(|(_, sql)| !sql.trim().is_empty()) else {
+        let Some(Query { sql, .. }) = query_of(&card).filter(|query| !query.sql.trim().is_empty()) else {
             return Err(Error::Adopt(
                 "it is made with the query builder: convert it to SQL in Metabase first".to_owned(),
             ));

@@ -256,6 +256,11 @@ impl Card {
         ]))
     }
 
+    /// Its variables as they are found again: each with its type, and without a default.
+    pub(super) fn variables(&self) -> BTreeMap<String, String> {
+        self.parameters.iter().map(|(name, kind)| (name.clone(), kind.tag().to_owned())).collect()
+    }
+
     /// What is sent; ids are the instance's.
     pub(super) fn body(&self, collection_id: i64, database_id: i64) -> Value {
         let mut tags = serde_json::Map::new();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::actual::{Item, sql_of};
+use super::actual::{Item, query_of};
 use super::clicks;
 use super::desired::{Card, Dashboard, Place as Rectangle, Shows, links_text};
 use super::plan::Planning;
@@ -117,12 +117,16 @@ impl Planning<'_> {
         let ours = known.is_some_and(|known| known.hash == card.hash());
         match self.actual.details.get(&(Kind::Card, id)) {
             Some(whole) => {
-                let (found_database, sql) = sql_of(whole).unwrap_or_default();
-                if sql.trim() != card.sql.trim() {
-                    changes.push(Change::new("query", sql, card.sql.clone()));
+                let found = query_of(whole).unwrap_or_default();
+                if found.sql.trim() != card.sql.trim() {
+                    changes.push(Change::new("query", found.sql, card.sql.clone()));
                 }
-                if Some(found_database) != database {
-                    changes.push(Change::new("connection", found_database, card.connection.clone()));
+                if Some(found.database) != database {
+                    changes.push(Change::new("connection", found.database, card.connection.clone()));
+                }
+                let variables = card.variables();
+                if found.variables != variables {
+                    changes.push(Change::new("variables", json!(found.variables), json!(variables)));
                 }
                 let visualization = &whole["visualization_settings"];
                 if *visualization != card.visualization {

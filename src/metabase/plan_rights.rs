@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::actual::{Place, User};
 use super::desired::Account;
@@ -130,19 +130,12 @@ impl Planning<'_> {
                 self.step(Action::Adopt, "person", &account.email, &scope, Vec::new(), work);
             }
             if !account.active {
-                if user.active && ours(key) {
-                    if user.superuser {
-                        self.note("an administrator without a grant keeps the account".to_owned());
-                    } else {
-                        self.step(
-                            Action::Deactivate,
-                            "person",
-                            &account.email,
-                            &scope,
-                            Vec::new(),
-                            Work::Deactivate { user: id },
-                        );
-                    }
+                let remains = ours(key) && user.active && self.remains_administrator(account, id, user, &scope);
+                if remains {
+                    self.note("an administrator without a grant keeps the account".to_owned());
+                } else if user.active && ours(key) {
+                    let work = Work::Deactivate { user: id };
+                    self.step(Action::Deactivate, "person", &account.email, &scope, Vec::new(), work);
                 }
                 continue;
             }
@@ -158,7 +151,7 @@ impl Planning<'_> {
             if !changes.is_empty() {
                 self.step(Action::Update, "person", &account.email, &scope, changes, Work::UpdatePerson { id, fields });
             }
-            self.no_administrator(account, id, user, &scope);
+            self.remains_administrator(account, id, user, &scope);
             let member: BTreeSet<i64> = self
                 .actual
                 .memberships
@@ -188,19 +181,23 @@ impl Planning<'_> {
         known.is_some_and(|known| known.hash == self.actual.version)
     }
 
-    /// Somebody of ours who was made an administrator by hand sees everything. The last administrator stays one.
-    fn no_administrator(&mut self, account: &Account, id: i64, user: &User, scope: &str) {
+    /// Whether somebody of ours is an administrator and stays one: by the settings, or as
+    /// the last there is. Who was made one by hand sees everything: that is taken back.
+    fn remains_administrator(&mut self, account: &Account, id: i64, user: &User, scope: &str) -> bool {
         let may = |user: &User| self.desired.administrators.contains(&user.email.to_lowercase());
-        if !user.superuser || !user.active || may(user) {
-            return;
+        if !user.superuser || !user.active {
+            return false;
+        }
+        if may(user) {
+            return true;
         }
         if !self.actual.users.values().any(|other| other.active && other.superuser && may(other)) {
-            self.note(format!("`{}` is the only administrator, and stays one", account.email));
-            return;
+            self.note("somebody who is in no setting stays administrator, because nobody else is one".to_owned());
+            return true;
         }
         let changes = vec![Change::new("administrator", true, false)];
-        let fields = json!({"is_superuser": false});
-        self.step(Action::Revoke, "administrator", &account.email, scope, changes, Work::UpdatePerson { id, fields });
+        self.step(Action::Revoke, "administrator", &account.email, scope, changes, Work::Demote { user: id });
+        false
     }
 
     /// Who is in our groups and should not be, and who is in others' groups.

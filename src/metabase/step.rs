@@ -119,6 +119,10 @@ pub(super) enum Work {
     Leave {
         membership: i64,
     },
+    /// Takes away an administrator's rights.
+    Demote {
+        user: i64,
+    },
     Deactivate {
         user: i64,
     },
@@ -275,7 +279,9 @@ impl Work {
             Self::Silence { .. } => Phase::CloseData,
             Self::Level { .. } => Phase::CloseCollections,
             Self::Block { .. } => Phase::Block,
-            Self::Leave { .. } | Self::Deactivate { .. } | Self::DeleteGroup { .. } => Phase::Leave,
+            Self::Leave { .. } | Self::Demote { .. } | Self::Deactivate { .. } | Self::DeleteGroup { .. } => {
+                Phase::Leave
+            }
             Self::CreateConnection { .. } | Self::UpdateConnection { .. } => Phase::Connections,
             Self::DeleteSample { .. } | Self::ArchiveSample { .. } => Phase::SampleContent,
             Self::CreateGroup { .. } | Self::RenameGroup { .. } => Phase::Groups,

@@ -417,7 +417,11 @@ async fn people_come_move_leave_and_return() {
         "gus@example.com,Gus,Hill,en,store:mesa/000201,viewer",
     ];
     world.chain.import(&moved).await.unwrap();
+    // Whoever leaves takes no administrator's rights along.
+    let bo = world.find("users", "email", "bo@example.com");
+    world.click("PUT", &format!("user/{}", bo["id"]), json!({"is_superuser": true})).await;
     let plan = world.plan().await;
+    assert_eq!(about(&plan, Action::Revoke, "administrator"), ["bo@example.com"], "{plan}");
     assert_eq!(about(&plan, Action::Deactivate, "person"), ["bo@example.com"], "{plan}");
     assert_eq!(about(&plan, Action::Create, "person"), ["gus@example.com"], "{plan}");
     assert_eq!(about(&plan, Action::Update, "person"), ["cy@example.com"], "{plan}");
@@ -427,6 +431,9 @@ async fn people_come_move_leave_and_return() {
     assert_eq!(world.audit().await.leaks, []);
     let bo = world.find("users", "email", "bo@example.com");
     assert_eq!(bo["active"], false);
+    let memberships = world.metabase.snapshot()["memberships"].clone();
+    let member = |one: &&Value| one["user_id"] == bo["id"] && one["group_id"] == 2;
+    assert_eq!(memberships.as_object().unwrap().values().find(member), None);
     // Back again: the same account.
     let back: Vec<&str> = moved.iter().copied().chain(["bo@example.com,Bo,Berg,en,store:mesa/000125,viewer"]).collect();
     world.chain.import(&back).await.unwrap();

@@ -6,7 +6,7 @@ use super::acting::{Acting, Tried, nothing};
 use super::answers::Rows;
 use super::findings::{Findings, Seen};
 use super::world::{Kept, OPENED, Truth};
-use crate::metabase::actual::sql_of;
+use crate::metabase::actual::query_of;
 use crate::metabase::client;
 use crate::metabase::desired::Card;
 use crate::metabase::optional::without_optional_parts;
@@ -72,12 +72,12 @@ impl Acting<'_> {
         let what = format!("question `{}` of `{}`", card.name, card.scope);
         match self.get(findings, &format!("{path}?legacy-mbql=true")).await? {
             Tried::Given(whole) => {
-                let (database, sql) = sql_of(&whole).unwrap_or_default();
-                if Some(database) != self.world.index.get(Kind::Connection, &card.connection) {
+                let query = query_of(&whole).unwrap_or_default();
+                if Some(query.database) != self.world.index.get(Kind::Connection, &card.connection) {
                     findings.leak(&self.who, what.clone(), "it asks over another connection than its scope's");
                 }
                 // As it stands: a part that a reader may choose can open what the rest keeps shut.
-                match self.world.kept([&card.scope], &sql) {
+                match self.world.kept([&card.scope], &query.sql) {
                     Kept::Always => {}
                     Kept::UnlessChosen => findings.leak(&self.who, what.clone(), OPENED),
                     Kept::Not => findings.leak(&self.who, what.clone(), "its SQL lacks the literal of its scope"),

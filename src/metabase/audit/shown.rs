@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::answers::{Rows, StoreKey};
 use super::world::{Kept, OPENED, World};
 use crate::access::Scope;
-use crate::metabase::actual::sql_of;
+use crate::metabase::actual::query_of;
 use crate::metabase::client;
 use crate::metabase::desired::Connection;
 
@@ -52,7 +52,7 @@ impl<'a> World<'a> {
         let Some((key, connection)) = self.connection(database) else { return Ok(Found::Elsewhere(what)) };
         let rows = Rows::of_answer(&client.post(path, body).await?);
         let stores = rows.stores(connection.scope.brand());
-        let sql = sql_of(&whole).map(|(_, sql)| sql).unwrap_or_default();
+        let sql = query_of(&whole).unwrap_or_default().sql;
         Ok(Found::Here(Shown { what, key, connection, stores, tells_stores: rows.tells_stores(), sql }))
     }
 

@@ -8,7 +8,7 @@ use super::acting::{Acting, Tried, nothing};
 use super::answers::Rows;
 use super::findings::Findings;
 use super::world::{Kept, OPENED};
-use crate::metabase::actual::sql_of;
+use crate::metabase::actual::query_of;
 use crate::metabase::client;
 
 impl Acting<'_> {
@@ -69,7 +69,7 @@ impl Acting<'_> {
 
     /// Says how a question's own text keeps to one of her scopes.
     fn kept(&self, card: &Value) -> Kept {
-        sql_of(card).map_or(Kept::Not, |(_, sql)| self.world.kept(self.scopes.iter().copied(), &sql))
+        query_of(card).map_or(Kept::Not, |query| self.world.kept(self.scopes.iter().copied(), &query.sql))
     }
 
     /// A dashboard of somebody else's: what its cards show, and what its filters offer.

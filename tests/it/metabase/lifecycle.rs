@@ -1,12 +1,14 @@
 //! An instance over time: whose it is, a part of a plan, keys, edits taken over, invitations, the end.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use sandbox::metabase::Options;
+use sandbox::metabase::{Failure, Fault, Options};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use storekeeper::access;
 use storekeeper::metabase::{self, Action, Error, Exported, Part, Plan, Selection};
+use tokio::sync::Notify;
 
 use super::{World, about, copy, told};
 use crate::support::chain::{Chain, definitions, now};
@@ -109,6 +111,57 @@ async fn a_part_of_a_plan_is_applied_and_the_rest_is_still_there() {
         plan.to_string().contains("edited by hand: ") && plan.to_string().contains("by keeper@example.com"),
         "{plan}"
     );
+}
+
+#[tokio::test]
+async fn an_edit_during_an_apply_is_drift_after_it() {
+    let world = World::start().await;
+    world.settle().await;
+    world.metabase.advance_clock(60);
+    let (ours, board) = (world.card("000101", "Week so far"), world.id("dashboards", "name", "Store morning"));
+    world.click("PUT", &format!("card/{ours}"), json!({"name": "Mine"})).await;
+    world.click("PUT", &format!("dashboard/{board}"), json!({"name": "Mine"})).await;
+    let plan = world.plan().await;
+    assert_eq!(plan.steps.len(), 2, "{plan}");
+    world.metabase.advance_clock(60);
+    // The question is put back first; the dashboard waits until somebody has edited another question.
+    let late = Failure::Slow(std::time::Duration::from_secs(2));
+    world.metabase.fail_next(Fault::new("PUT", "/api/dashboard", late));
+    let changed = Arc::new(Notify::new());
+    let tell = Arc::clone(&changed);
+    world.metabase.watch(move |_| tell.notify_one());
+    let context = world.context();
+    let edit = async {
+        changed.notified().await;
+        let card = world.card("000126", "Week so far");
+        world.click("PUT", &format!("card/{card}"), json!({"display": "table"})).await;
+    };
+    let (applied, ()) = tokio::join!(metabase::apply(&context, &plan), edit);
+    applied.unwrap_or_else(|error| panic!("{}", told(&error)));
+    let plan = world.plan().await;
+    assert_eq!(about(&plan, Action::Update, "question"), ["Week so far"], "{plan}");
+    assert_eq!((plan.steps.len(), plan.steps[0].scope.as_str()), (1, "store:harbor/000126"), "{plan}");
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn a_variable_that_got_a_default_is_drift() {
+    let world = World::start().await;
+    world.settle().await;
+    world.metabase.advance_clock(60);
+    let snapshot = world.metabase.snapshot();
+    let takes_a_store = |card: &&Value| card["query"].to_string().contains("{{store}}");
+    let card = snapshot["cards"].as_object().unwrap().values().find(takes_a_store).expect("a question with a variable");
+    let path = format!("card/{}", card["id"]);
+    let whole = world.click("GET", &format!("{path}?legacy-mbql=true"), Value::Null).await;
+    let mut query = whole["dataset_query"].clone();
+    query["native"]["template-tags"]["store"]["default"] = "000102".into();
+    world.click("PUT", &path, json!({"dataset_query": query})).await;
+    let plan = world.plan().await;
+    assert_eq!(plan.steps.len(), 1, "{plan}");
+    let fields: Vec<&str> = plan.steps[0].changes.iter().map(|change| change.field.as_str()).collect();
+    assert_eq!(fields, ["variables", "last edited"], "{plan}");
+    world.settle().await;
 }
 
 #[tokio::test]
