@@ -134,7 +134,7 @@ async fn an_edit_during_an_apply_is_drift_after_it() {
     let edit = async {
         changed.notified().await;
         let card = world.card("000126", "Week so far");
-        world.click("PUT", &format!("card/{card}"), json!({"display": "table"})).await;
+        world.click("PUT", &format!("card/{card}"), json!({"visualization_settings": {}})).await;
     };
     let (applied, ()) = tokio::join!(metabase::apply(&context, &plan), edit);
     applied.unwrap_or_else(|error| panic!("{}", told(&error)));
