@@ -6,20 +6,21 @@ use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 
 use super::tables::{Kind, Known, Ledger};
-use crate::access::Scope;
+use crate::access::{Scope, Tree};
 use crate::ids::{BrandId, PipelineName};
 
-/// The time line of a brand's collection.
+/// The time line of a scope's collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
-    pub(super) brand: BrandId,
+    pub(super) scope: Scope,
     pub(super) collection: i64,
     /// Missing until it was made, or was about to be.
     pub(super) timeline: Option<Known>,
 }
 
 impl Line {
-    /// Loads whose events are on it, of those that are still asked for.
+    /// Loads whose events are on it and on those of its regions and stores, of the loads
+    /// that are still asked for. A brand's time line keeps that for all.
     pub(super) fn told(&self) -> BTreeSet<i64> {
         let known = self.timeline.iter().flat_map(|timeline| timeline.hash.split(','));
         known.filter_map(|load| load.parse().ok()).collect()
@@ -32,7 +33,7 @@ impl Line {
 
     /// Our key of it.
     pub(super) fn key(&self) -> String {
-        Scope::Brand(self.brand.clone()).to_string()
+        self.scope.to_string()
     }
 }
 
@@ -54,15 +55,23 @@ pub(super) struct LoadFacts {
     pub(super) takes_back: Option<DateTime<Utc>>,
 }
 
+impl LoadFacts {
+    /// How an event says which load it is of.
+    pub(super) fn mark(&self) -> String {
+        format!("load {}", self.load_id)
+    }
+}
+
 impl Ledger<'_> {
-    /// The brands' collections with their time lines.
-    pub(super) async fn lines(&self) -> Result<Vec<Line>, sqlx::Error> {
+    /// The collections of brands, regions and stores with their time lines. Collections of
+    /// other kinds have keys that are no scopes of the tree.
+    pub(super) async fn lines(&self, tree: &Tree) -> Result<Vec<Line>, sqlx::Error> {
         let rows = sqlx::query(
             "SELECT c.key, c.metabase_id AS collection, t.key IS NOT NULL AS intended,
                     t.metabase_id, t.entity_id, t.content_hash, t.mark
              FROM ops.metabase_objects c
              LEFT JOIN ops.metabase_objects t ON t.instance = c.instance AND t.kind = $3 AND t.key = c.key
-             WHERE c.instance = $1 AND c.kind = $2 AND c.key LIKE 'brand:%' AND c.metabase_id IS NOT NULL
+             WHERE c.instance = $1 AND c.kind = $2 AND c.metabase_id IS NOT NULL
              ORDER BY c.key",
         )
         .bind(self.instance)
@@ -72,8 +81,10 @@ impl Ledger<'_> {
         .await?;
         let mut lines = Vec::new();
         for row in rows {
-            // Other collections of a brand have longer keys.
-            let Ok(Scope::Brand(brand)) = row.try_get::<&str, _>("key")?.parse() else { continue };
+            let Ok(scope) = row.try_get::<&str, _>("key")?.parse::<Scope>() else { continue };
+            if scope == Scope::Chain || !tree.contains(&scope) {
+                continue;
+            }
             let timeline = match row.try_get("intended")? {
                 true => Some(Known {
                     id: row.try_get("metabase_id")?,
@@ -83,7 +94,7 @@ impl Ledger<'_> {
                 }),
                 false => None,
             };
-            lines.push(Line { brand, collection: row.try_get("collection")?, timeline });
+            lines.push(Line { scope, collection: row.try_get("collection")?, timeline });
         }
         Ok(lines)
     }

@@ -1,4 +1,5 @@
-//! Loads and restatements as events on the charts of a brand's collection.
+//! Loads and restatements as events on the charts: all of a brand in its collection, and in
+//! those of regions and stores what was told anew of them.
 //!
 //! Which loads were told stands with our time line, so that nothing is asked of Metabase
 //! where nothing is new. An event ends with its mark, such as `load 17`: whatever was lost on
@@ -9,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use chrono::{DateTime, NaiveTime, Utc};
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -19,8 +21,8 @@ use super::event_tables::{Line, LoadFacts};
 use super::plan::Refusal;
 use super::step::{Step, Work};
 use super::tables::{Kind, Known, Ledger};
-use crate::access::Credentials;
-use crate::ids::{BrandId, PipelineName};
+use crate::access::{self, Credentials, Scope};
+use crate::ids::{BrandId, PipelineName, StoreId};
 use crate::warehouse::restatements::{self, Anew};
 
 /// The time line of a collection.
@@ -49,15 +51,15 @@ impl fmt::Display for Events {
 /// # Errors
 /// When our own lists cannot be read.
 pub async fn events_are_due(context: &Context<'_>) -> Result<bool, Error> {
-    let ledger = context.ledger();
-    if !ledger.owned().await.map_err(Error::ledger("read whether the instance is ours"))? {
+    if !context.ledger().owned().await.map_err(Error::ledger("read whether the instance is ours"))? {
         return Ok(false);
     }
-    Ok(untold(&ledger).await?.iter().any(|(_, loads)| !loads.is_empty()))
+    Ok(untold(context).await?.iter().any(|brand| !brand.loads.is_empty()))
 }
 
 /// Makes events of the loads that changed something, the latest two hundred of a brand: one
-/// of each, and one of the days whose figures it told anew.
+/// of each, and one of the days whose figures it told anew. The latter stand on the charts
+/// of the regions and stores whose figures they are, too.
 ///
 /// # Errors
 /// When the instance is not ours, somebody else is writing, or a call fails.
@@ -73,51 +75,75 @@ pub async fn events(context: &Context<'_>, titles: &Titles) -> Result<Events, Er
 }
 
 async fn make(context: &Context<'_>, titles: &Titles) -> Result<Events, Error> {
-    let ledger = context.ledger();
-    let untold = untold(&ledger).await?;
-    let mut made = Events { brands: untold.len(), made: 0 };
-    if untold.iter().all(|(_, loads)| loads.is_empty()) {
+    let brands = untold(context).await?;
+    let mut made = Events { brands: brands.len(), made: 0 };
+    if brands.iter().all(|brand| brand.loads.is_empty()) {
         return Ok(made);
     }
     let credentials = Credentials::open(&context.installation.data_dir).map_err(Error::Credentials)?;
     let client = context.open(&credentials).await?;
-    for (line, loads) in untold.iter().filter(|(_, loads)| !loads.is_empty()) {
-        let anew = restated(context, &line.brand, loads, titles).await?;
-        let found = open(&client, &ledger, line).await?;
-        for load in loads.iter().filter(|_| !found.put_away) {
-            for event in occurrences(load, titles.get(&load.pipeline), anew.get(&load.load_id)) {
-                if !found.there.contains(&event.mark) {
-                    client.post("api/timeline-event", &event.body(found.timeline)).await.map_err(Error::Metabase)?;
-                    made.made += 1;
-                }
+    let ledger = context.ledger();
+    for brand in brands.iter().filter(|brand| !brand.loads.is_empty()) {
+        let anew = restated(context, brand, titles).await?;
+        let mut calls = Vec::new();
+        for (line, stores) in &brand.below {
+            let events = of_stores(brand, titles, &anew, stores);
+            if !events.is_empty() {
+                calls.push(put(&client, &ledger, line, events));
             }
         }
-        let told = line.told().into_iter().chain(loads.iter().flat_map(|load| load.load_ids.iter().copied()));
-        note(&ledger, line, found.timeline, &told.collect()).await?;
+        let below: Vec<(i64, usize)> = futures::stream::iter(calls).buffered(super::AT_ONCE).try_collect().await?;
+        let (timeline, events) = put(&client, &ledger, &brand.line, of_brand(brand, titles, &anew)).await?;
+        made.made += events + below.iter().map(|(_, made)| made).sum::<usize>();
+        let told = brand.line.told().into_iter().chain(brand.loads.iter().flat_map(|load| load.load_ids.clone()));
+        note(&ledger, &brand.line, timeline, &told.collect()).await?;
     }
     Ok(made)
 }
 
-/// Each brand's time line, with the loads that it does not tell of.
-async fn untold(ledger: &Ledger<'_>) -> Result<Vec<(Line, Vec<LoadFacts>)>, Error> {
+/// A brand's time line, those below it, and the loads that they do not tell of.
+struct Untold {
+    brand: BrandId,
+    line: Line,
+    /// Time lines of its regions and stores, with the stores.
+    below: Vec<(Line, BTreeSet<StoreId>)>,
+    loads: Vec<LoadFacts>,
+}
+
+async fn untold(context: &Context<'_>) -> Result<Vec<Untold>, Error> {
+    let ledger = context.ledger();
+    let tree = access::tree(context.warehouse, context.brands).await.map_err(Error::Access)?;
     let mut untold = Vec::new();
-    for line in ledger.lines().await.map_err(Error::ledger("read the time lines"))? {
-        let mut loads = ledger.loads(&line.brand).await.map_err(Error::ledger("read the loads"))?;
+    let (brands, below): (Vec<Line>, Vec<Line>) = ledger
+        .lines(&tree)
+        .await
+        .map_err(Error::ledger("read the time lines"))?
+        .into_iter()
+        .partition(|line| matches!(line.scope, Scope::Brand(_)));
+    for line in brands {
+        let Scope::Brand(brand) = line.scope.clone() else { continue };
+        let mut loads = ledger.loads(&brand).await.map_err(Error::ledger("read the loads"))?;
         let told = line.told();
         loads.retain(|load| !told.contains(&load.load_id));
-        untold.push((line, loads));
+        let mut within = Vec::new();
+        // Asked each minute, and mostly nothing is new.
+        for below in below.iter().filter(|below| !loads.is_empty() && below.scope.brand() == Some(&brand)) {
+            let stores = tree.stores_of(&below.scope).into_iter().map(|(_, store)| store);
+            within.push((below.clone(), stores.collect()));
+        }
+        untold.push(Untold { brand, line, below: within, loads });
     }
     Ok(untold)
 }
 
-/// The days that each load told anew, in all of its tables: one look for each table.
+/// What each load told anew, in all of its tables: one look for each table, and one or
+/// several sums for each store.
 async fn restated(
     context: &Context<'_>,
-    brand: &BrandId,
-    loads: &[LoadFacts],
+    Untold { brand, loads, .. }: &Untold,
     titles: &Titles,
-) -> Result<BTreeMap<i64, Anew>, Error> {
-    let mut restated: BTreeMap<i64, Anew> = BTreeMap::new();
+) -> Result<BTreeMap<i64, Vec<Anew>>, Error> {
+    let mut restated: BTreeMap<i64, Vec<Anew>> = BTreeMap::new();
     // What was forecast is no figure that anybody told.
     let loads: Vec<&LoadFacts> = loads.iter().filter(|load| titles.contains_key(&load.pipeline)).collect();
     let tables: BTreeSet<&String> = loads.iter().flat_map(|load| &load.tables).collect();
@@ -126,12 +152,57 @@ async fn restated(
         let ids: Vec<i64> = of.iter().flat_map(|load| load.load_ids.iter().copied()).collect();
         let since = of.iter().map(|load| load.committed_at).min().unwrap_or(context.now);
         let found = restatements::of_loads(context.warehouse, brand, table, since, &ids).await;
-        for (id, days) in found.map_err(Error::ledger("read the restatements"))? {
+        for (id, anew) in found.map_err(Error::ledger("read the restatements"))? {
             let load = of.iter().find(|load| load.load_ids.contains(&id)).map_or(id, |load| load.load_id);
-            restated.entry(load).and_modify(|other| *other = other.and(days)).or_insert(days);
+            restated.entry(load).or_default().push(anew);
         }
     }
     Ok(restated)
+}
+
+/// What a brand's charts say: each load, and everything that was told anew.
+fn of_brand(brand: &Untold, titles: &Titles, anew: &BTreeMap<i64, Vec<Anew>>) -> Vec<Occurrence> {
+    let events = |load: &LoadFacts| {
+        let title = title_of(load, titles);
+        let anew = sum(anew.get(&load.load_id).into_iter().flatten());
+        [Some(loaded(load, &title)), anew.map(|anew| told_anew(load, &title, &anew))]
+    };
+    brand.loads.iter().flat_map(events).flatten().collect()
+}
+
+/// What the charts of some of its stores say: what was told anew of these.
+fn of_stores(
+    brand: &Untold,
+    titles: &Titles,
+    anew: &BTreeMap<i64, Vec<Anew>>,
+    stores: &BTreeSet<StoreId>,
+) -> Vec<Occurrence> {
+    let event = |load: &LoadFacts| {
+        let theirs = anew.get(&load.load_id)?.iter().filter(|anew| !anew.stores.is_disjoint(stores));
+        Some(told_anew(load, &title_of(load, titles), &sum(theirs)?))
+    };
+    brand.loads.iter().filter_map(event).collect()
+}
+
+fn sum<'a>(mut parts: impl Iterator<Item = &'a Anew>) -> Option<Anew> {
+    let first = parts.next()?.clone();
+    Some(parts.fold(first, Anew::and))
+}
+
+/// Puts events onto a time line that are not there yet; gives its id, and how many were made.
+async fn put(
+    client: &Client,
+    ledger: &Ledger<'_>,
+    line: &Line,
+    events: Vec<Occurrence>,
+) -> Result<(i64, usize), Error> {
+    let found = open(client, ledger, line).await?;
+    let mut made = 0;
+    for event in events.iter().filter(|event| !found.put_away && !found.there.contains(&event.mark)) {
+        client.post("api/timeline-event", &event.body(found.timeline)).await.map_err(Error::Metabase)?;
+        made += 1;
+    }
+    Ok((found.timeline, made))
 }
 
 async fn note(ledger: &Ledger<'_>, line: &Line, timeline: i64, told: &BTreeSet<i64>) -> Result<(), Error> {
@@ -161,7 +232,7 @@ impl Found {
     }
 }
 
-/// Finds our time line, brings it to the brand's collection, or makes it.
+/// Finds our time line, brings it to its scope's collection, or makes it.
 async fn open(client: &Client, ledger: &Ledger<'_>, line: &Line) -> Result<Found, Error> {
     if let Some(id) = line.timeline.as_ref().and_then(|timeline| timeline.id)
         && let Some(found) = read(client, id).await?
@@ -174,7 +245,10 @@ async fn open(client: &Client, ledger: &Ledger<'_>, line: &Line) -> Result<Found
     }
     // Known by its name and description: people read time lines, and don't make them.
     ledger.intend(Kind::Timeline, &[&line.key()], 0).await.map_err(Error::ledger("note a time line"))?;
-    let description = format!("What was loaded for {}, and what was told anew.", line.brand);
+    let description = match &line.scope {
+        Scope::Brand(brand) => format!("What was loaded for {brand}, and what was told anew."),
+        _ => "Figures that were told anew.".to_owned(),
+    };
     // Made by a process that ended before it could note so.
     let path = format!("api/timeline/collection/{}?include=events", line.collection);
     let others = list(client.get(&path).await.map_err(Error::Metabase)?);
@@ -248,10 +322,12 @@ impl Occurrence {
     }
 }
 
-/// What people are told of a load: that it came, and which days it told anew.
-fn occurrences(load: &LoadFacts, title: Option<&String>, anew: Option<&Anew>) -> Vec<Occurrence> {
-    let title = title.cloned().unwrap_or_else(|| in_words(&load.pipeline));
-    let mark = format!("load {}", load.load_id);
+fn title_of(load: &LoadFacts, titles: &Titles) -> String {
+    titles.get(&load.pipeline).cloned().unwrap_or_else(|| in_words(&load.pipeline))
+}
+
+/// What people are told of a load: that it came.
+fn loaded(load: &LoadFacts, title: &str) -> Occurrence {
     let mut parts = Vec::new();
     for (rows, word) in [(load.rows_new, "new"), (load.rows_changed, "changed"), (load.rows_removed, "removed")] {
         if rows > 0 {
@@ -266,24 +342,29 @@ fn occurrences(load: &LoadFacts, title: Option<&String>, anew: Option<&Anew>) ->
         Some(_) => "The figures are what they were before it.".to_owned(),
         None => format!("Loaded at {}.", load.committed_at.format("%H:%M UTC")),
     };
-    let loaded = Occurrence { name, text, mark: mark.clone(), at: load.committed_at, time_matters: true, icon };
-    let restated = anew.map(|anew| {
-        let how = if load.takes_back.is_some() { "went back" } else { "changed" };
-        let when = match anew.days {
-            1 => anew.first_on.to_string(),
-            days => format!("{days} days from {} to {}", anew.first_on, anew.last_on),
-        };
-        let (rows, stores) = (counted(anew.rows, "row"), counted(anew.stores, "store"));
-        Occurrence {
-            name: format!("{title}: figures {how} on {}", anew.made_on),
-            text: format!("These {how}: {rows}, {stores}, {when}."),
-            mark: format!("restated by {mark}"),
-            at: anew.first_on.and_time(NaiveTime::MIN).and_utc(),
-            time_matters: false,
-            icon: "warning",
-        }
-    });
-    std::iter::once(loaded).chain(restated).collect()
+    Occurrence { name, text, mark: load.mark(), at: load.committed_at, time_matters: true, icon }
+}
+
+/// And which days it told anew.
+fn told_anew(load: &LoadFacts, title: &str, anew: &Anew) -> Occurrence {
+    let how = if load.takes_back.is_some() { "went back" } else { "changed" };
+    let (first, last) = (anew.days.first().copied().unwrap_or(anew.made_on), anew.days.last());
+    let when = match last.filter(|last| **last != first) {
+        Some(last) => format!("{} days from {first} to {last}", anew.days.len()),
+        None => first.to_string(),
+    };
+    let mut what = vec![counted(anew.rows, "row")];
+    if !anew.stores.is_empty() {
+        what.push(counted(i64::try_from(anew.stores.len()).unwrap_or(i64::MAX), "store"));
+    }
+    Occurrence {
+        name: format!("{title}: figures {how} on {}", anew.made_on),
+        text: format!("These {how}: {}, {when}.", what.join(", ")),
+        mark: format!("restated by {}", load.mark()),
+        at: first.and_time(NaiveTime::MIN).and_utc(),
+        time_matters: false,
+        icon: "warning",
+    }
 }
 
 fn in_words(pipeline: &PipelineName) -> String {
@@ -314,21 +395,22 @@ mod tests {
         }
     }
 
-    fn anew(days: i64) -> Anew {
-        let day = |text: &str| text.parse().unwrap();
+    fn anew(days: usize) -> Anew {
+        let first: chrono::NaiveDate = "2025-11-10".parse().unwrap();
         Anew {
             rows: 12,
-            days,
-            stores: 1,
-            first_on: day("2025-11-10"),
-            last_on: day("2025-11-12"),
-            made_on: day("2025-11-29"),
+            days: first.iter_days().take(days).collect(),
+            stores: ["000101".into()].into(),
+            made_on: "2025-11-29".parse().unwrap(),
         }
     }
 
-    fn told(load: &LoadFacts, title: Option<&str>, anew: Option<&Anew>) -> String {
-        let title = title.map(str::to_owned);
-        let all = occurrences(load, title.as_ref(), anew);
+    fn told(load: &LoadFacts, title: Option<&str>, anew: Option<Anew>) -> String {
+        let titles = title.map(|title| (load.pipeline.clone(), title.to_owned())).into_iter().collect();
+        let anew = anew.map(|anew| (load.load_id, vec![anew])).into_iter().collect();
+        let line = Line { scope: Scope::Brand("harbor".into()), collection: 1, timeline: None };
+        let brand = Untold { brand: "harbor".into(), line, below: Vec::new(), loads: vec![load.clone()] };
+        let all = of_brand(&brand, &titles, &anew);
         let line = |one: &Occurrence| {
             format!("{} {} | {} | {} | {}", one.icon, one.at.format("%m-%d %H:%M"), one.name, one.text, one.mark)
         };
@@ -338,12 +420,12 @@ mod tests {
     #[test]
     fn a_load_is_told_in_words_of_its_readers() {
         insta::assert_snapshot!(told(&load(), None, None), @"cloud 11-29 11:00 | Forecast net sales: 1 row new, 30 rows changed | Loaded at 11:00 UTC. | load 17");
-        insta::assert_snapshot!(told(&load(), Some("Sales by channel"), Some(&anew(3))), @r"
+        insta::assert_snapshot!(told(&load(), Some("Sales by channel"), Some(anew(3))), @r"
         cloud 11-29 11:00 | Sales by channel: 1 row new, 30 rows changed | Loaded at 11:00 UTC. | load 17
         warning 11-10 00:00 | Sales by channel: figures changed on 2025-11-29 | These changed: 12 rows, 1 store, 3 days from 2025-11-10 to 2025-11-12. | restated by load 17
         ");
         let undo = LoadFacts { takes_back: "2025-11-27T06:00:00Z".parse().ok(), ..load() };
-        insta::assert_snapshot!(told(&undo, Some("Sales by channel"), Some(&anew(1))), @r"
+        insta::assert_snapshot!(told(&undo, Some("Sales by channel"), Some(anew(1))), @r"
         warning 11-29 11:00 | Sales by channel: the load of 2025-11-27 was taken back | The figures are what they were before it. | load 17
         warning 11-10 00:00 | Sales by channel: figures went back on 2025-11-29 | These went back: 12 rows, 1 store, 2025-11-10. | restated by load 17
         ");

@@ -5,7 +5,7 @@
 //! where there was none counts as late where the same window had rows before.
 //! "Over" means before the day the load was made, by its brand's clocks.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
@@ -19,7 +19,7 @@ use super::lineage;
 use super::load::Error;
 use super::merge::pairs;
 use super::table::{Table, list};
-use crate::ids::BrandId;
+use crate::ids::{BrandId, StoreId};
 
 /// One value of one row that was said differently later.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -242,40 +242,33 @@ pub async fn read(
     Ok(Some(rows.iter().map(one).collect()))
 }
 
-/// The days that one load, or several of one run, told anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What one load, or several of one run, told anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anew {
     /// Rows that say something else now, came late or are gone.
     pub rows: i64,
-    /// Their business dates.
-    pub days: i64,
-    /// Their stores.
-    pub stores: i64,
-    /// The first of the dates.
-    pub first_on: NaiveDate,
-    /// The last of them.
-    pub last_on: NaiveDate,
+    /// Their business dates: one at least.
+    pub days: BTreeSet<NaiveDate>,
+    /// Their stores; none where rows are of no store.
+    pub stores: BTreeSet<StoreId>,
     /// The day it became known, by the brand's clocks.
     pub made_on: NaiveDate,
 }
 
 impl Anew {
-    /// Both together; stores and days of two tables are those of the one that has more.
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            rows: self.rows + other.rows,
-            days: self.days.max(other.days),
-            stores: self.stores.max(other.stores),
-            first_on: self.first_on.min(other.first_on),
-            last_on: self.last_on.max(other.last_on),
-            made_on: self.made_on.max(other.made_on),
-        }
+    /// Both together: of two tables, or of two stores.
+    pub fn and(mut self, other: &Self) -> Self {
+        self.rows += other.rows;
+        self.days.extend(&other.days);
+        self.stores.extend(other.stores.iter().cloned());
+        self.made_on = self.made_on.max(other.made_on);
+        self
     }
 }
 
-/// Sums up what each of some loads told anew of a brand's table; `since` is when the first
-/// of them was made. Those that told nothing anew are left out, and all where the table has
-/// no ledger.
+/// Sums up what each of some loads told anew of a brand's table, a sum for each store;
+/// `since` is when the first of them was made. Those that told nothing anew are left out,
+/// and all where the table has no ledger.
 ///
 /// # Errors
 /// When PostgreSQL refuses.
@@ -285,30 +278,28 @@ pub async fn of_loads(
     table: &str,
     since: DateTime<Utc>,
     loads: &[i64],
-) -> Result<BTreeMap<i64, Anew>, sqlx::Error> {
-    let Some(name) = Ident::new(&format!("{table}_restatements")) else { return Ok(BTreeMap::new()) };
+) -> Result<Vec<(i64, Anew)>, sqlx::Error> {
+    let Some(name) = Ident::new(&format!("{table}_restatements")) else { return Ok(Vec::new()) };
     let path = format!("{}.{name}", Ident::known(&brand.schema()));
     let there: bool = sqlx::query_scalar("SELECT to_regprocedure($1 || '(timestamptz)') IS NOT NULL")
         .bind(&path)
         .fetch_one(warehouse.pool())
         .await?;
     if !there {
-        return Ok(BTreeMap::new());
+        return Ok(Vec::new());
     }
     let text = format!(
-        "SELECT load_id, count(DISTINCT key) AS rows, count(DISTINCT business_date) AS days,
-                count(DISTINCT key ->> 'store_id') AS stores, min(business_date) AS first_on,
-                max(business_date) AS last_on, max(made_on) AS made_on
-         FROM {path}($1) WHERE load_id = ANY($2) GROUP BY load_id"
+        "SELECT load_id, key ->> 'store_id' AS store, count(DISTINCT key) AS rows,
+                array_agg(DISTINCT business_date) AS days, max(made_on) AS made_on
+         FROM {path}($1) WHERE load_id = ANY($2) GROUP BY 1, 2 ORDER BY 1, 2"
     );
     let rows = sqlx::query(Statement::new(text).safe()).bind(since).bind(loads).fetch_all(warehouse.pool()).await?;
     let one = |row: &sqlx::postgres::PgRow| {
+        let store: Option<String> = row.try_get("store")?;
         let anew = Anew {
             rows: row.try_get("rows")?,
-            days: row.try_get("days")?,
-            stores: row.try_get("stores")?,
-            first_on: row.try_get("first_on")?,
-            last_on: row.try_get("last_on")?,
+            days: row.try_get::<Vec<NaiveDate>, _>("days")?.into_iter().collect(),
+            stores: store.map(StoreId).into_iter().collect(),
             made_on: row.try_get("made_on")?,
         };
         Ok((row.try_get("load_id")?, anew))

@@ -189,7 +189,8 @@ async fn a_daemon_tells_the_charts_what_was_loaded_told_anew_and_taken_back() {
     let mut told = vec!["cloud Takings: 2 rows new"];
     assert_eq!(daemon.until(CHARTS)["made"], 1);
     assert_eq!(place.world.told(), told);
-    assert_eq!(daemon.until(CHARTS)["made"], 2);
+    // The load and what it told anew, and the latter for the region and the store, too.
+    assert_eq!(daemon.until(CHARTS)["made"], 4);
     told.push("cloud Takings: 1 row new, 1 row changed");
     told.push("warning Takings: figures changed on 2025-11-29");
     assert_eq!(place.world.told(), told);
@@ -210,6 +211,12 @@ async fn a_daemon_tells_the_charts_what_was_loaded_told_anew_and_taken_back() {
     told.push("warning Takings: the load of 2025-11-29 was taken back");
     told.push("warning Takings: figures went back on 2025-11-30");
     assert_eq!(place.world.told(), told);
+    // Her own charts tell what changed of her store, and those of its region; no other store's do.
+    let anew: Vec<&str> = told.into_iter().filter(|event| event.contains("figures")).collect();
+    let north = place.world.id("collections", "name", "North");
+    assert_eq!(place.world.told_in(place.world.collection("000101")), anew);
+    assert_eq!(place.world.told_in(north), anew);
+    assert!(place.world.told_in(place.world.collection("000102")).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,12 +27,21 @@ impl World {
         metabase::events_are_due(&self.context()).await.unwrap_or_else(|error| panic!("{}", told(&error)))
     }
 
-    /// The events of the brand's charts, each with its sign.
+    /// The events of a brand's charts, each with its sign.
     pub(super) fn told(&self) -> Vec<String> {
+        self.told_in(self.id("collections", "name", "Harbor Pizza"))
+    }
+
+    /// The same of a collection.
+    pub(super) fn told_in(&self, collection: i64) -> Vec<String> {
         let snapshot = self.metabase.snapshot();
+        let lines = self.timelines();
+        let lines: Vec<&Value> =
+            lines.iter().filter(|line| line["collection_id"] == collection).map(|line| &line["id"]).collect();
         let events = snapshot["objects"]["timeline-event"].as_object().cloned().unwrap_or_default();
         let mut events: Vec<(i64, String)> = events
             .values()
+            .filter(|event| lines.contains(&&event["timeline_id"]))
             .map(|event| {
                 let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
                 (event["id"].as_i64().unwrap(), format!("{} {}", text("icon"), text("name")))
