@@ -66,7 +66,10 @@ async fn load(
     runs: &mut Vec<RunReport>,
 ) -> Result<(), Failure> {
     for (pipeline, brand) in pairs {
-        let run = engine.run(pipeline, brand, order).await?;
+        let mut run = engine.run(pipeline, brand, order).await?;
+        if run.status == Status::NothingNew {
+            run.notes.extend(engine.still_known(pipeline, brand, order.file.as_deref()).await?);
+        }
         let stands = run.status.is_fine() || run.status.has_loaded();
         runs.push(run);
         if stands {

@@ -69,11 +69,14 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     }
     let order = UndoOrder { what, cascade: command.cascade, why: command.why.clone() };
     let undone = engine.undo(&order).await?;
+    let notes = still_known(&engine, &pipelines, &undone).await?;
     let mut again = Vec::new();
     let ended = make_again(app, &engine, &pipelines, &undone, &mut again).await;
-    let json = json!({ "what": what.to_string(), "loads": undone.loads, "run": undone.run, "runs": again });
+    let json =
+        json!({ "what": what.to_string(), "loads": undone.loads, "run": undone.run, "runs": again, "notes": notes });
     output.answer_until(json, ended.as_ref().err(), || {
         let mut answer = undone_text(what, &undone);
+        answer.extend(notes.iter().map(|note| format!("\n{note}\n")));
         if !again.is_empty() {
             answer.push_str("\nmade again, or sent again, because of what left\n");
             answer.push_str(&text(&again));
@@ -101,6 +104,20 @@ async fn make_again(
         }
     }
     follow_up(app, engine.warehouse()).await
+}
+
+/// Says which files the next run does not load again.
+async fn still_known(engine: &Engine, pipelines: &[Pipeline], undone: &Undone) -> Result<Vec<String>, Failure> {
+    let mut notes = Vec::new();
+    if !undone.run.as_ref().is_some_and(|run| run.status.has_loaded()) {
+        return Ok(notes);
+    }
+    for load in undone.loads.iter().map(|load| &load.step).filter(|step| step.because == Because::Asked) {
+        if let Some(pipeline) = pipelines.iter().find(|pipeline| pipeline.name == load.load.pipeline) {
+            notes.extend(engine.still_known(pipeline, &load.load.brand, None).await?);
+        }
+    }
+    Ok(notes)
 }
 
 fn plan_text(what: UndoWhat, plan: &Undone) -> String {

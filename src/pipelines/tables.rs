@@ -133,6 +133,34 @@ pub(super) async fn same_content(
     .map_err(query)
 }
 
+/// Names of files that count as loaded though their load was taken back: nothing newer came under
+/// their name, their content was not loaded again, and was not what the name held before either.
+pub(super) async fn undone_files(
+    warehouse: &Warehouse,
+    pipeline: &PipelineName,
+    brand: &BrandId,
+) -> Result<Vec<String>, Error> {
+    sqlx::query_scalar(
+        "WITH known AS (
+             SELECT f.file_id, f.name, f.content_hash, l.undone_by IS NOT NULL AS undone
+             FROM ops.files f JOIN ops.loads l USING (load_id)
+             WHERE f.pipeline = $1 AND f.brand = $2 AND NOT f.released)
+         SELECT DISTINCT name FROM known f
+         WHERE undone
+           AND NOT EXISTS (SELECT FROM known o WHERE o.file_id > f.file_id
+                           AND (o.name = f.name AND o.content_hash <> f.content_hash
+                                OR o.content_hash = f.content_hash AND NOT o.undone))
+           AND (SELECT o.content_hash FROM known o WHERE o.name = f.name AND o.file_id < f.file_id AND NOT o.undone
+                ORDER BY o.file_id DESC LIMIT 1) IS DISTINCT FROM f.content_hash
+         ORDER BY name",
+    )
+    .bind(&pipeline.0)
+    .bind(&brand.0)
+    .fetch_all(warehouse.pool())
+    .await
+    .map_err(failed("look for files whose load was taken back"))
+}
+
 /// Reads how far a place of a source was read: what the source handed out, as it came.
 pub(super) async fn cursor(
     warehouse: &Warehouse,

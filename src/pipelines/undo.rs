@@ -5,18 +5,23 @@
 //! while this process alone holds the turns of all their pipelines.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
 
 use super::crash;
+use super::definition::{Changes, Pipeline, SourceKind};
 use super::error::Error;
 use super::report::{RunReport, Status, Trigger};
 use super::runner::Engine;
 use super::tables;
 use super::turn_tables::Turn;
-use crate::ids::{LoadId, PipelineName, RunId};
+use crate::ids::{BrandId, LoadId, PipelineName, RunId};
 use crate::warehouse::{self, Because, LoadEntry, LoadError, TakenBack, UndoStep};
+
+/// Files that are named where many are meant.
+const FILES_NAMED: usize = 3;
 
 /// Which load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +94,45 @@ impl Engine {
             turn.give_back().await;
         }
         outcome
+    }
+
+    /// Says which files count as loaded though their load was taken back, and what loads them
+    /// all the same; `file` is the one that is meant, where one was handed over.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses.
+    pub async fn still_known(
+        &self,
+        pipeline: &Pipeline,
+        brand: &BrandId,
+        file: Option<&Path>,
+    ) -> Result<Option<String>, Error> {
+        let source = &pipeline.definition.source;
+        if source.kind == SourceKind::Dataverse && source.changes == Changes::Track {
+            // The next run reads the table as a whole.
+            return Ok(None);
+        }
+        let mut names = tables::undone_files(&self.warehouse, &pipeline.name, brand).await?;
+        if let Some(file) = file {
+            names.retain(|name| file.file_name().is_some_and(|own| own == name.as_str()));
+        }
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let named: Vec<String> = names.iter().take(FILES_NAMED).map(|name| format!("`{name}`")).collect();
+        let more = match names.len().saturating_sub(FILES_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let by_hand = file.is_some() || source.kind == SourceKind::Upload;
+        let path = if by_hand { " --file PATH" } else { "" };
+        let (verb, it) = if names.len() == 1 { ("counts", "it") } else { ("count", "them") };
+        Ok(Some(format!(
+            "{}{more} {verb} as loaded, though the load was taken back: \
+             `storekeeper run {} --brand {brand} --full{path}` loads {it} all the same",
+            named.join(", "),
+            pipeline.name
+        )))
     }
 
     /// Takes the turns of all pipelines whose loads go, in their order, so that two

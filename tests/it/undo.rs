@@ -115,13 +115,20 @@ async fn the_file_of_an_undone_load_is_not_loaded_again_unless_it_is_asked_for()
     let place = place("merge").await;
     load(&place, "one.csv", &["A,@01,10"]);
     let bad = load(&place, "two.csv", &["A,@01,99"]);
-    place.storekeeper(&["undo", &bad]);
+    let undone = place.storekeeper(&["undo", &bad]);
+    let note = "`two.csv` counts as loaded, though the load was taken back: \
+                `storekeeper run sales --brand harbor --full --file PATH` loads it all the same";
+    assert_eq!(undone.json["notes"], serde_json::json!([note]));
     let again = place.run("sales", &place.path("two.csv"));
-    assert_eq!(again["status"], "nothing_new", "{again}");
+    assert_eq!((&again["status"], &again["notes"]), (&"nothing_new".into(), &serde_json::json!([note])), "{again}");
+    let other = place.run("sales", &place.path("one.csv"));
+    assert_eq!((&other["status"], &other["notes"]), (&"nothing_new".into(), &serde_json::json!([])), "{other}");
     let file = place.path("two.csv");
     let full = place.storekeeper(&["run", "sales", "--full", "--file", file.to_str().unwrap()]);
     assert_eq!(full.json["runs"][0]["rows_updated"], 1, "{}", full.json);
     assert_eq!(place.text(&format!("SELECT sales FROM {SCHEMA}.sales")).await, "99.00");
+    let loaded = place.run("sales", &place.path("two.csv"));
+    assert_eq!((&loaded["status"], &loaded["notes"]), (&"nothing_new".into(), &serde_json::json!([])), "{loaded}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
