@@ -23,6 +23,12 @@ pub enum Error {
         /// All of them, by line.
         mistakes: Vec<Mistake>,
     },
+    /// The list names nobody, and would take back all that it gave before.
+    #[error("`{source_name}` names nobody: a header was read, and no line below it")]
+    Nobody {
+        /// The list.
+        source_name: String,
+    },
     /// The scope of a grant is not in the tree.
     #[error("{0}")]
     Scope(String),
@@ -57,6 +63,9 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Mistakes { .. } => Some("correct the lines and import again; nothing was changed"),
+            Self::Nobody { .. } => Some(
+                "nothing was changed; look whether the whole list was saved; `--empty` takes every grant of the list back",
+            ),
             Self::Scope(_) => Some(
                 "write `chain`, `brand:<id>`, `region:<brand>/<name>` or `store:<brand>/<number>`; stores are known after their first load",
             ),
@@ -72,6 +81,29 @@ impl Error {
 
 fn lines(mistakes: &[Mistake]) -> String {
     mistakes.iter().map(|mistake| format!("  {mistake}")).collect::<Vec<_>>().join("\n")
+}
+
+/// A list of people as it was read.
+#[derive(Debug, Clone, Copy)]
+pub struct List<'a> {
+    /// Its lines, `email,first_name,last_name,language,scope,level`.
+    pub text: &'a str,
+    /// What it is called.
+    pub name: &'a str,
+    /// Whether it may name nobody, which takes back all that it gave before.
+    pub may_be_empty: bool,
+}
+
+impl List<'_> {
+    /// Reads the people of the list.
+    pub(super) fn people(&self, tree: &Tree) -> Result<Vec<Listed>, Error> {
+        let source_name = self.name.to_owned();
+        match people::parse(self.text, tree) {
+            Ok(listed) if listed.is_empty() && !self.may_be_empty => Err(Error::Nobody { source_name }),
+            Ok(listed) => Ok(listed),
+            Err(mistakes) => Err(Error::Mistakes { source_name, mistakes }),
+        }
+    }
 }
 
 /// What an import did.
@@ -131,21 +163,14 @@ impl Imported {
 /// by hand stay. The same list again changes nothing.
 ///
 /// # Errors
-/// Every mistake of the list at once, with nothing changed.
-pub async fn import(
-    warehouse: &Warehouse,
-    tree: &Tree,
-    csv_text: &str,
-    source_name: &str,
-    now: DateTime<Utc>,
-) -> Result<Imported, Error> {
-    let listed = people::parse(csv_text, tree)
-        .map_err(|mistakes| Error::Mistakes { source_name: source_name.to_owned(), mistakes })?;
-    let hash = crate::warehouse::hexadecimal(&Sha256::digest(csv_text));
-    let replaced = tables::replace(warehouse, &listed, source_name, &hash, now).await?;
+/// Every mistake of the list at once, with nothing changed; a list that names nobody and may not.
+pub async fn import(warehouse: &Warehouse, tree: &Tree, list: List<'_>, now: DateTime<Utc>) -> Result<Imported, Error> {
+    let listed = list.people(tree)?;
+    let hash = crate::warehouse::hexadecimal(&Sha256::digest(list.text));
+    let replaced = tables::replace(warehouse, &listed, list.name, &hash, now).await?;
     let imported = Imported::of(&listed, &replaced);
     info!(
-        source_name,
+        source_name = list.name,
         people = imported.people,
         grants = imported.grants,
         people_added = imported.people_added,

@@ -21,7 +21,7 @@ mod tables;
 pub use audit::{Audit, Cell, Error as AuditError, Finding, Rule, Walked, audit};
 pub use credentials::{Credentials, Error as CredentialsError};
 pub use grants::{Brand, Level, Scope, ScopeKind, Store, Tree, UnknownLevel, UnknownScope};
-pub use manage::{Error, Imported, grant, import, revoke, show};
+pub use manage::{Error, Imported, List, grant, import, revoke, show};
 pub use owners::{change_address, grant_as, import_as, revoke_as};
 pub use people::Mistake;
 pub use roles::{Error as RolesError, has_role, reconcile_roles, role_name, sign_in};

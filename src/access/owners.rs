@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use tracing::info;
 
 use super::grants::{Level, Scope, Tree};
-use super::manage::{Error, Imported, address, revoke, show};
+use super::manage::{Error, Imported, List, address, revoke, show};
 use super::owner_tables as tables;
 use super::people::{self, Listed};
 use super::tables::Person;
@@ -55,23 +55,21 @@ pub async fn revoke_as(
 /// One line outside of her scopes, and nothing of the list is taken.
 ///
 /// # Errors
-/// Every mistake of the list, or every scope that she does not reach.
+/// Every mistake of the list, a scope that she does not reach, or a list that names nobody and may not.
 pub async fn import_as(
     warehouse: &Warehouse,
     tree: &Tree,
     owner: &str,
-    csv_text: &str,
-    source_name: &str,
+    list: List<'_>,
     now: DateTime<Utc>,
 ) -> Result<Imported, Error> {
-    let listed = people::parse(csv_text, tree)
-        .map_err(|mistakes| Error::Mistakes { source_name: source_name.to_owned(), mistakes })?;
+    let listed = list.people(tree)?;
     let owner = owning(warehouse, owner).await?;
     for scope in listed.iter().flat_map(|person| person.grants.keys()) {
         reaches(tree, &owner, scope)?;
     }
     let replaced = tables::give_all(warehouse, owner.id, &listed, true, now).await?;
-    info!(source_name, people = listed.len(), owner = owner.id, "imported an owner's list");
+    info!(source_name = list.name, people = listed.len(), owner = owner.id, "imported an owner's list");
     Ok(Imported::of(&listed, &replaced))
 }
 

@@ -121,6 +121,13 @@ pub(super) fn parse(text: &str, tree: &Tree) -> Result<Vec<Listed>, Vec<Mistake>
 
 fn positions(header: &csv::StringRecord) -> Result<Vec<usize>, Vec<Mistake>> {
     let mut mistakes = Vec::new();
+    // As a spreadsheet saves it where the comma is the sign before the fraction.
+    let other =
+        [(';', "`;`"), ('\t', "tabs")].into_iter().find(|(sign, _)| header.iter().any(|name| name.contains(*sign)));
+    if let Some((_, sign)) = other {
+        let message = format!("the columns are separated by {sign}: write `,` between them, in every line");
+        return Err(vec![Mistake { line: 1, message }]);
+    }
     for name in header.iter().filter(|name| !COLUMNS.contains(name)) {
         mistakes.push(Mistake { line: 1, message: format!("unknown column `{name}`") });
     }
@@ -222,5 +229,10 @@ mod tests {
         line 1: column `email` is missing
         line 1: column `level` is missing
         ");
+        let other = "email;first_name;last_name;language;scope;level\nana@example.com;Ana;Lima;pt;chain;viewer\n";
+        insta::assert_snapshot!(
+            mistakes(other),
+            @"line 1: the columns are separated by `;`: write `,` between them, in every line"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! `access`: who may see what.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use secrecy::ExposeSecret as _;
@@ -24,6 +24,9 @@ pub(super) enum Command {
         /// takes the place of what she gave before, not of the imported list.
         #[arg(long, value_name = "ADDRESS")]
         r#as: Option<String>,
+        /// Take the list also where it names nobody: every grant that it gave is taken back.
+        #[arg(long)]
+        empty: bool,
     },
     /// Gives a person a scope: chain, brand:<id>, region:<brand>/<name>, store:<brand>/<number>.
     Grant {
@@ -96,13 +99,13 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     let tree = access::tree(&warehouse, &app.settings.brands).await?;
     let now = app.clock.now();
     match command {
-        Command::Import { file, r#as } => {
-            let text = std::fs::read_to_string(file)
-                .map_err(|error| Failure::usage(format!("failed to read `{}`: {error}", file.display()), None))?;
+        Command::Import { file, r#as, empty } => {
+            let text = read_list(file)?;
             let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let list = access::List { text: &text, name: &name, may_be_empty: *empty };
             let imported = match r#as {
-                Some(owner) => access::import_as(&warehouse, &tree, owner, &text, &name, now).await?,
-                None => access::import(&warehouse, &tree, &text, &name, now).await?,
+                Some(owner) => access::import_as(&warehouse, &tree, owner, list, now).await?,
+                None => access::import(&warehouse, &tree, list, now).await?,
             };
             output.answer(&imported, || imported.to_string());
         }
@@ -164,6 +167,19 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     }
     warehouse.close().await;
     Ok(Exit::Done)
+}
+
+/// Reads a list as text; says on which line it is none.
+fn read_list(file: &Path) -> Result<String, Failure> {
+    let failed = |error: &dyn std::fmt::Display| format!("failed to read `{}`: {error}", file.display());
+    let bytes = std::fs::read(file).map_err(|error| Failure::usage(failed(&error), None))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let right = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + right.iter().filter(|byte| **byte == b'\n').count();
+        let message = failed(&format!("line {line} is not UTF-8 text"));
+        let hint = "it may be Windows-1252, as a spreadsheet's plain CSV is; save it as \"CSV UTF-8\"";
+        Failure::usage(message, Some(hint))
+    })
 }
 
 /// A line a thing: who may see it, and how many roles did; then what is wrong.

@@ -8,6 +8,7 @@ use storekeeper::access::{self, Credentials, Level, role_name};
 use storekeeper::warehouse::marts;
 
 use crate::support::chain::{Chain, now};
+use crate::support::place::Place;
 
 /// Signs in as the role of a scope.
 async fn connect(chain: &Chain, scope: &str) -> Result<PgConnection, sqlx::Error> {
@@ -246,6 +247,36 @@ async fn a_list_with_mistakes_changes_nothing() {
     let people = access::people(&chain.warehouse).await.unwrap();
     assert_eq!(people.len(), 1);
     assert!(people[0].active);
+}
+
+#[tokio::test]
+async fn a_list_that_names_nobody_takes_nothing_back_unless_it_may() {
+    let chain = Chain::small().await;
+    chain.import(&[ANA]).await.unwrap();
+    let error = chain.import(&[]).await.unwrap_err();
+    insta::assert_snapshot!(error, @"`people.csv` names nobody: a header was read, and no line below it");
+    assert!(error.hint().unwrap().contains("--empty"), "{:?}", error.hint());
+    assert!(access::show(&chain.warehouse, "ana@example.com").await.unwrap().active);
+    let list = access::List {
+        text: "email,first_name,last_name,language,scope,level\n",
+        name: "people.csv",
+        may_be_empty: true,
+    };
+    let emptied = access::import(&chain.warehouse, &chain.tree().await, list, now()).await.unwrap();
+    assert_eq!((emptied.grants_removed, emptied.people_left), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_in_another_encoding_is_refused_with_its_line() {
+    let place = Place::start().await;
+    place.write(
+        "people.csv",
+        b"email,first_name,last_name,language,scope,level\nana@example.com,Andr\xe9,Lima,pt,chain,viewer\n",
+    );
+    let said = place.storekeeper(&["access", "import", "people.csv"]);
+    assert_eq!(said.code, Some(2), "{}", said.log);
+    assert_eq!(said.json["error"], "failed to read `people.csv`: line 2 is not UTF-8 text");
+    assert!(said.json["hint"].as_str().unwrap().contains("CSV UTF-8"), "{}", said.json);
 }
 
 #[tokio::test]

@@ -391,17 +391,18 @@ async fn a_new_address_keeps_the_account_and_an_owner_stays_in_her_scope() {
     insta::assert_snapshot!(none, @"the person in whose name this is done is owner of no scope");
     // Her list takes the place of what she gave, and of nothing else.
     let list = |lines: &[&str]| format!("email,first_name,last_name,language,scope,level\n{}\n", lines.join("\n"));
+    let named = |text| access::List { text, name: "list.csv", may_be_empty: false };
     let wrong = list(&[
         "kai@example.com,Kai,,en,store:harbor/000101,viewer",
         "lu@example.com,Lu,,en,region:mesa/Desert,viewer",
     ]);
-    assert!(access::import_as(warehouse, &tree, "dora@example.com", &wrong, "list.csv", now()).await.is_err());
+    assert!(access::import_as(warehouse, &tree, "dora@example.com", named(&wrong), now()).await.is_err());
     assert!(access::show(warehouse, "kai@example.com").await.is_err(), "nothing of a wrong list is taken");
     let right = list(&[
         "kai@example.com,Kai,,en,store:harbor/000101,viewer",
         "bo@example.com,Bob,Berg,de,region:harbor/North,viewer",
     ]);
-    let imported = access::import_as(warehouse, &tree, "dora@example.com", &right, "list.csv", now()).await.unwrap();
+    let imported = access::import_as(warehouse, &tree, "dora@example.com", named(&right), now()).await.unwrap();
     assert_eq!((imported.grants_added, imported.grants_removed, imported.people_left), (2, 1, 1), "{imported}");
     let bo = access::show(warehouse, "bo@example.com").await.unwrap();
     assert_eq!((bo.first_name.as_str(), bo.grants.len()), ("Bo", 3), "she keeps her name and her own grants");

@@ -190,7 +190,8 @@ impl Chain {
 
     pub(crate) async fn import(&self, lines: &[&str]) -> Result<access::Imported, access::Error> {
         let text = format!("email,first_name,last_name,language,scope,level\n{}\n", lines.join("\n"));
-        access::import(&self.warehouse, &self.tree().await, &text, "people.csv", now()).await
+        let list = access::List { text: &text, name: "people.csv", may_be_empty: false };
+        access::import(&self.warehouse, &self.tree().await, list, now()).await
     }
 
     /// Runs a statement as the owner of everything.
