@@ -361,16 +361,21 @@ pub async fn list_runs(warehouse: &Warehouse, limit: i64) -> Result<Vec<serde_js
     .map_err(failed("list the runs"))
 }
 
-/// Reads one run's report; `None` for a run that never was, or has none yet.
+/// Reads one run's report, and which run took its load back; `None` for a run that never was.
 ///
 /// # Errors
 /// When PostgreSQL refuses.
 pub async fn show_run(warehouse: &Warehouse, run_id: RunId) -> Result<Option<serde_json::Value>, Error> {
-    sqlx::query_scalar("SELECT coalesce(report, to_jsonb(r) - 'report') FROM ops.runs r WHERE run_id = $1")
-        .bind(run_id.0)
-        .fetch_optional(warehouse.pool())
-        .await
-        .map_err(failed("read the run"))
+    sqlx::query_scalar(
+        "SELECT coalesce(report, to_jsonb(r) - 'report') || jsonb_build_object(
+                    'undone_by', (SELECT max(u.run_id) FROM ops.loads l JOIN ops.loads u ON u.load_id = l.undone_by
+                                  WHERE l.run_id = r.run_id))
+         FROM ops.runs r WHERE run_id = $1",
+    )
+    .bind(run_id.0)
+    .fetch_optional(warehouse.pool())
+    .await
+    .map_err(failed("read the run"))
 }
 
 /// Reads the reports of runs that ended at or after a moment, oldest first.

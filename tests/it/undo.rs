@@ -102,6 +102,10 @@ async fn overwritten_and_removed_rows_come_back_as_they_were() {
     assert_eq!(runs.json["runs"][0]["trigger"], "undo");
     assert_eq!(runs.json["runs"][1]["undone_by"], runs.json["runs"][0]["run_id"]);
 
+    let shown = place.storekeeper(&["runs", "show", &bad]).json;
+    assert_eq!((&shown["trigger"], &shown["undone_by"]), (&"upload".into(), &undone.json["run"]["run_id"]), "{shown}");
+    assert_eq!((&shown["files"][0]["name"], &shown["files"][0]["state"]), (&"two.csv".into(), &"taken_back".into()));
+
     let undo = undone.json["run"]["run_id"].to_string();
     let of_undo = place.storekeeper(&["undo", &undo]);
     assert_eq!(of_undo.code, Some(1));
