@@ -16,6 +16,9 @@ use crate::pipelines::{Engine, Follows, Order, Pipeline, RunReport, Status, Trig
 use crate::settings::Wall;
 use crate::warehouse::{Warehouse, contents, duties, marts};
 
+/// Refused files that are told of a run.
+const REFUSED_SHOWN: usize = 10;
+
 #[derive(Debug, Args)]
 pub(super) struct Command {
     /// Pipelines to run: the names of their folders.
@@ -150,6 +153,32 @@ pub(super) fn exit_of(runs: &[RunReport]) -> Exit {
     }
 }
 
+/// The reasons of refused files that the run's own error does not give, as lines: it gives one.
+fn also_refused(run: &RunReport) -> String {
+    let (said, mut given) = (run.error.as_deref().unwrap_or_default(), false);
+    let reasons: Vec<String> = run
+        .files
+        .iter()
+        .filter_map(|file| file.error.as_ref().map(|error| (file, error)))
+        .filter(|(_, error)| {
+            let this_one = !given && said.contains(error.as_str());
+            given |= this_one;
+            !this_one
+        })
+        .map(|(file, error)| match error.contains(&file.name) {
+            true => error.clone(),
+            false => format!("`{}`: {error}", file.name),
+        })
+        .collect();
+    // With the one that the error gives.
+    let shown = REFUSED_SHOWN - 1;
+    let mut text: String = reasons.iter().take(shown).map(|reason| format!("  also refused: {reason}\n")).collect();
+    if reasons.len() > shown {
+        text.push_str(&format!("  and {} more\n", reasons.len() - shown));
+    }
+    text
+}
+
 /// Runs for people: a line each, then what needs a look.
 pub(super) fn text(runs: &[RunReport]) -> String {
     let header = ["run", "pipeline", "brand", "status", "read", "new", "changed", "same", "refused", "seconds"];
@@ -175,6 +204,7 @@ pub(super) fn text(runs: &[RunReport]) -> String {
         if let Some(error) = &run.error {
             let verb = if run.status == Status::Partial { "loaded in part" } else { "failed" };
             text.push_str(&format!("\n{name} {verb}: {error}\n"));
+            text.push_str(&also_refused(run));
             if let Some(hint) = &run.hint {
                 text.push_str(&format!("  hint: {hint}\n"));
             }
@@ -205,6 +235,7 @@ pub(super) fn text(runs: &[RunReport]) -> String {
 mod tests {
     use super::*;
     use crate::ids::PipelineName;
+    use crate::pipelines::FileReport;
 
     #[test]
     fn the_exit_code_says_the_worst() {
@@ -218,5 +249,24 @@ mod tests {
         assert_eq!(exit_of(&[fine.clone(), fine.clone()]), Exit::Done);
         assert_eq!(exit_of(&[fine.clone(), refused.clone()]), Exit::OverThreshold);
         assert_eq!(exit_of(&[refused, failed, fine]), Exit::Failed);
+    }
+
+    #[test]
+    fn every_refused_file_is_named_with_its_reason_ten_at_most() {
+        let (pipeline, brand) = (PipelineName::from("sales"), BrandId::from("harbor"));
+        let refused = |at: usize| FileReport {
+            name: format!("{at}.csv"),
+            error: Some(if at == 2 { "no rows".to_owned() } else { format!("failed to read `{at}.csv`: no header") }),
+            ..FileReport::default()
+        };
+        let error = "2 of 3 files were refused: failed to read `1.csv`: no header".to_owned();
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let run = RunReport::not_started(&pipeline, &brand, Trigger::Manual, now, error, None);
+        let two = RunReport { files: vec![FileReport::default(), refused(1), refused(2)], ..run.clone() };
+        assert_eq!(also_refused(&two), "  also refused: `2.csv`: no rows\n");
+        let many = RunReport { files: (1..=12).map(refused).collect(), ..run };
+        let said = also_refused(&many);
+        assert_eq!(said.lines().count(), 10, "{said}");
+        assert!(said.ends_with("`10.csv`: no header\n  and 2 more\n"), "{said}");
     }
 }
