@@ -13,6 +13,7 @@ use crate::notify::{self, Mailer};
 use crate::pipelines::{self, Doors, Engine, Pipeline};
 use crate::settings::{self, MailTransport, Settings};
 use crate::warehouse::{self, Duty, Endpoint, Kept, Located, Table, Warehouse, WriteDisposition, locate};
+use crate::words::counted;
 
 /// Why the program could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +31,7 @@ pub enum Error {
     Mail(#[source] notify::Error),
     #[error("failed to open the place for backups")]
     Backups(#[source] backup::Error),
-    #[error("{} mistakes in the definitions:\n{}", .0.len(), lines(.0))]
+    #[error("{} in the definitions:\n{}", counted(.0.len(), "mistake", "mistakes"), lines(.0))]
     Definitions(Vec<pipelines::Problem>),
 }
 

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod pattern;
 pub mod settings;
 pub mod telemetry;
+pub mod words;
 
 // 2 pure: no network, disk or clock
 pub mod contracts;

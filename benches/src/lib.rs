@@ -19,6 +19,8 @@ pub mod ids;
 pub mod pattern;
 #[path = "../../src/formats/row.rs"]
 mod row;
+#[path = "../../src/words.rs"]
+pub mod words;
 
 use std::fmt::Write as _;
 use std::hint::black_box;

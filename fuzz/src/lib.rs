@@ -16,6 +16,8 @@ pub mod mutate;
 #[path = "../../src/pattern.rs"]
 pub mod pattern;
 mod sources;
+#[path = "../../src/words.rs"]
+pub mod words;
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write as _};
 

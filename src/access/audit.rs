@@ -17,6 +17,7 @@ use crate::settings::{self, Wall};
 use crate::warehouse::duties::OPS_WITHHOLDS;
 use crate::warehouse::walk::{Kind, Rows, Saw, Thing, Walk};
 use crate::warehouse::{Duty, HORIZON, KNOWN_LOADS, Warehouse};
+use crate::words::counted;
 
 /// Roles that count at the same time.
 const AT_ONCE: usize = 4;
@@ -268,9 +269,11 @@ impl Audit {
         match (&expected, seen) {
             (None, None) => {}
             (None, Some(rows)) => {
-                self.leaks.push(finding(who, thing, &format!("reads it: {} rows", total(rows))));
+                self.leaks.push(finding(who, thing, &format!("reads it: {}", counted(total(rows), "row", "rows"))));
             }
-            (Some(rows), None) => self.lacks.push(finding(who, thing, &format!("is refused {} rows", total(rows)))),
+            (Some(rows), None) => {
+                self.lacks.push(finding(who, thing, &format!("is refused {}", counted(total(rows), "row", "rows"))))
+            }
             (Some(expected), Some(seen)) => {
                 let of = |key: &(Option<String>, Option<String>)| {
                     let store = key.1.as_deref().unwrap_or("no store");
@@ -279,7 +282,7 @@ impl Audit {
                 for key in expected.keys().chain(seen.keys()).collect::<BTreeSet<_>>() {
                     let rows = |rows: &Rows| rows.get(key).copied().unwrap_or_default();
                     let (should, does) = (rows(expected), rows(seen));
-                    let how = format!("sees {does} rows of {}, not {should}", of(key));
+                    let how = format!("sees {} of {}, not {should}", counted(does, "row", "rows"), of(key));
                     match does.cmp(&should) {
                         std::cmp::Ordering::Greater => self.leaks.push(finding(who, thing, &how)),
                         std::cmp::Ordering::Less => self.lacks.push(finding(who, thing, &how)),

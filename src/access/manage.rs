@@ -11,12 +11,13 @@ use super::grants::{Level, Scope, Tree};
 use super::people::{self, Listed, Mistake};
 use super::tables::{self, Origin, Person, TablesError};
 use crate::warehouse::Warehouse;
+use crate::words::counted;
 
 /// Why access was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The list has mistakes: nothing of it was taken.
-    #[error("{} mistakes in `{source_name}`:\n{}", .mistakes.len(), lines(.mistakes))]
+    #[error("{} in `{source_name}`:\n{}", counted(.mistakes.len(), "mistake", "mistakes"), lines(.mistakes))]
     Mistakes {
         /// The list.
         source_name: String,
@@ -131,9 +132,9 @@ impl fmt::Display for Imported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} people with {} grants; people: {} new, {} changed, {} left; grants: {} new, {} changed, {} taken back",
-            self.people,
-            self.grants,
+            "{} with {}; people: {} new, {} changed, {} left; grants: {} new, {} changed, {} taken back",
+            counted(self.people, "person", "people"),
+            counted(self.grants, "grant", "grants"),
             self.people_added,
             self.people_changed,
             self.people_left,

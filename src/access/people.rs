@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::grants::{Level, Scope, Tree};
+use crate::words::counted;
 
 const COLUMNS: [&str; 6] = ["email", "first_name", "last_name", "language", "scope", "level"];
 
@@ -81,7 +82,7 @@ pub(super) fn parse(text: &str, tree: &Tree) -> Result<Vec<Listed>, Vec<Mistake>
             continue;
         }
         if record.len() != at.len() {
-            refuse(format!("{} values where the header has {}", record.len(), at.len()));
+            refuse(format!("{} where the header has {}", counted(record.len(), "value", "values"), at.len()));
             continue;
         }
         let email = value(0).to_lowercase();

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::warehouse::snapshot::{Contents, TableState};
+use crate::words::counted;
 
 /// One thing that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,8 +36,10 @@ pub(super) fn differences(expected: &Contents, found: &Contents) -> Vec<Differen
             let digests = was.zip(is).is_some_and(|(was, is)| was.rows == is.rows);
             let text = |state: Option<&TableState>| match state {
                 None => "no table".to_owned(),
-                Some(state) if digests => format!("{} rows with digest {}", state.rows, state.digest),
-                Some(state) => format!("{} rows", state.rows),
+                Some(state) if digests => {
+                    format!("{} with digest {}", counted(state.rows, "row", "rows"), state.digest)
+                }
+                Some(state) => counted(state.rows, "row", "rows"),
             };
             differences.push(Difference { object: format!("table {name}"), expected: text(was), found: text(is) });
         }

@@ -7,6 +7,7 @@ use super::age::AgeError;
 use super::compare::Difference;
 use crate::warehouse::databases::Occupant;
 use crate::warehouse::{EmbeddedError, databases, programs, snapshot};
+use crate::words::counted;
 
 /// Why there is no backup, or no way back from it.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +130,9 @@ pub enum Error {
 }
 
 fn occupants(found: &[Occupant]) -> String {
-    let line = |one: &Occupant| format!("  schema {}: {} objects, {} bytes", one.schema, one.objects, one.bytes);
+    let line = |one: &Occupant| {
+        format!("  schema {}: {}, {} bytes", one.schema, counted(one.objects, "object", "objects"), one.bytes)
+    };
     found.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 

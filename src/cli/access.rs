@@ -6,7 +6,7 @@ use clap::Subcommand;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use super::output::{Output, grouped, table};
+use super::output::{Output, counted, grouped, table};
 use super::run::wall;
 use super::{Exit, Failure};
 use crate::access;
@@ -214,10 +214,10 @@ fn matrix(audit: &access::Audit) -> String {
     }
     let counts: Vec<String> = lists.iter().map(|(word, lines)| format!("{} {word}", lines.len())).collect();
     text.push_str(&format!(
-        "{} roles looked at {} things, {} looks: {}",
-        audit.roles,
-        audit.things.len(),
-        audit.cells.len(),
+        "{} looked at {}, {}: {}",
+        counted(audit.roles, "role", "roles"),
+        counted(audit.things.len(), "thing", "things"),
+        counted(audit.cells.len(), "look", "looks"),
         counts.join(", ")
     ));
     text

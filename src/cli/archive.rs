@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::output::{Output, grouped, table};
+use super::output::{Output, counted, grouped, table};
 use super::{Exit, Failure};
 use crate::app::App;
 use crate::warehouse::{self, Archive, Archived, Kept};
@@ -104,9 +104,9 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
             let archive = warehouse::restore(&warehouse, dir, &kept.table, *month, app.clock.now()).await?;
             output.answer(&json!({ "restored": archive }), || {
                 format!(
-                    "{} rows and {} earlier versions are back",
-                    grouped_of(archive.rows),
-                    grouped_of(archive.versions)
+                    "{} and {} are back",
+                    counted(archive.rows, "row", "rows"),
+                    counted(archive.versions, "earlier version", "earlier versions")
                 )
             });
             Exit::Done

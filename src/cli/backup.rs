@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
-use super::output::{Output, grouped, table};
+use super::output::{Output, counted, grouped, table};
 use super::{Exit, Failure};
 use crate::app::App;
 use crate::backup::{self, Identity, Listed, Manifest, Order, State, Verified, What};
@@ -161,11 +161,11 @@ async fn create(app: &App, which: &Which, output: &Output) -> Result<Exit, Failu
 fn line_of(manifest: &Manifest) -> String {
     let encrypted = if manifest.recipients.is_empty() { "not encrypted" } else { "encrypted" };
     format!(
-        "{} {}: {} tables, {} rows, {} bytes, {encrypted}, {:.1} s",
+        "{} {}: {}, {}, {} bytes, {encrypted}, {:.1} s",
         manifest.what,
         manifest.id,
-        manifest.contents.tables.len(),
-        grouped(manifest.rows().unsigned_abs()),
+        counted(manifest.contents.tables.len(), "table", "tables"),
+        counted(manifest.rows(), "row", "rows"),
         grouped(manifest.bytes),
         manifest.seconds
     )
@@ -256,8 +256,8 @@ async fn found_in(target: &backup::Target, databases: Vec<What>, id: &str) -> Re
 }
 
 fn text_of(proof: &Verified) -> String {
-    let rows = grouped(proof.rows.unsigned_abs());
-    let of = format!("{} {}: {} tables, {rows} rows", proof.what, proof.id, proof.tables);
+    let (tables, rows) = (counted(proof.tables, "table", "tables"), counted(proof.rows, "row", "rows"));
+    let of = format!("{} {}: {tables}, {rows}", proof.what, proof.id);
     if proof.differences.is_empty() {
         return format!("{of} came back as they were, {:.1} s", proof.seconds);
     }
@@ -343,11 +343,8 @@ async fn restore(app: &App, command: &RestoreCommand, output: &Output) -> Result
         "roles_created": restored.roles_created, "tables": restored.tables, "rows": restored.rows, "walls": walls,
     });
     output.answer(&answer, || {
-        let rows = grouped(restored.rows.unsigned_abs());
-        let mut lines = vec![format!(
-            "restored {} into {}: {} tables, {rows} rows",
-            restored.id, restored.database, restored.tables
-        )];
+        let (tables, rows) = (counted(restored.tables, "table", "tables"), counted(restored.rows, "row", "rows"));
+        let mut lines = vec![format!("restored {} into {}: {tables}, {rows}", restored.id, restored.database)];
         lines.extend(
             restored
                 .kept

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-use super::output::Output;
+use super::output::{Output, counted};
 use super::{Exit, Failure};
 use crate::app::{self, App};
 use crate::http::Request;
@@ -63,9 +63,8 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     let wrong = !answer.problems.is_empty();
     let unreachable = answer.connections.iter().any(|finding| !finding.right);
     let mistakes = wrong.then(|| {
-        let count = answer.problems.len();
-        let mistakes = if count == 1 { "mistake" } else { "mistakes" };
-        Failure::usage(format!("{count} {mistakes} in the definitions"), Some("docs/definitions.md explains every key"))
+        let mistakes = counted(answer.problems.len(), "mistake", "mistakes");
+        Failure::usage(format!("{mistakes} in the definitions"), Some("docs/definitions.md explains every key"))
     });
     output.answer_until(serde_json::json!(&answer), mistakes.as_ref(), || {
         let mut text = String::new();
@@ -77,7 +76,10 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
             text.push_str(&format!("{mark:<6} {}: {}\n", finding.what, finding.message));
         }
         if !wrong {
-            text.push_str(&format!("settings, {} pipelines and the dashboards are right\n", answer.pipelines));
+            text.push_str(&format!(
+                "settings, {} and the dashboards are right\n",
+                counted(answer.pipelines, "pipeline", "pipelines")
+            ));
         }
         text
     });
@@ -187,10 +189,11 @@ async fn connect(app: &App, pipelines: &[Pipeline]) -> Vec<Finding> {
     if let Ok(Some(expiry)) = app.sign_in_expiry() {
         let now = app.clock.now();
         let (days, on) = (expiry.days_left(now), expiry.expires_at.date_naive());
+        let left = counted(days, "day", "days");
         let message = match (days < 0, expiry.is_near(now)) {
             (true, _) => Err(format!("ended on {on}")),
-            (false, true) => Ok(format!("ends on {on}, in {days} days: renew it soon")),
-            (false, false) => Ok(format!("ends on {on}, in {days} days")),
+            (false, true) => Ok(format!("ends on {on}, in {left}: renew it soon")),
+            (false, false) => Ok(format!("ends on {on}, in {left}")),
         };
         note(expiry.what.to_owned(), message);
     }
@@ -211,7 +214,9 @@ async fn connect(app: &App, pipelines: &[Pipeline]) -> Vec<Finding> {
                         let (folder, pattern) =
                             (source.folder.as_deref().unwrap_or_default(), source.pattern.as_deref().unwrap_or("*"));
                         match drive.list(folder, pattern).await {
-                            Ok(listing) => Ok(format!("{} files in `{folder}`", listing.files.len())),
+                            Ok(listing) => {
+                                Ok(format!("{} in `{folder}`", counted(listing.files.len(), "file", "files")))
+                            }
                             Err(error) => Err(with_hint(chain(&error), error.hint())),
                         }
                     }

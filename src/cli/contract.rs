@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::output::{Output, grouped, table};
+use super::output::{Output, counted, table};
 use super::{Exit, Failure};
 use crate::app::App;
 use crate::formats::{Format, Hidden, Kind};
@@ -103,7 +103,7 @@ async fn draft(app: &App, command: &DraftCommand, output: &Output) -> Result<Exi
     let told = std::io::stderr().is_terminal();
     let progress = move |rows: u64| {
         if told {
-            let _closed = write!(std::io::stderr(), "\r{} rows read\u{1b}[K", grouped(rows));
+            let _closed = write!(std::io::stderr(), "\r{} read\u{1b}[K", counted(rows, "row", "rows"));
         }
     };
     let outcome = pipelines::draft(&order, progress).await;
@@ -124,12 +124,12 @@ fn drafted_text(order: &DraftOrder, drafted: &Drafted) -> String {
     }));
     let mut text = table(&rows, &[]);
     let key = if drafted.key.is_empty() { "none found".to_owned() } else { drafted.key.join(", ") };
-    text.push_str(&format!("\n{} rows; key: {key}\n", grouped(drafted.rows)));
+    text.push_str(&format!("\n{}; key: {key}\n", counted(drafted.rows, "row", "rows")));
     for (reason, count) in &drafted.left_out {
-        text.push_str(&format!("{count} rows left out as {reason}\n"));
+        text.push_str(&format!("{} left out as {reason}\n", counted(*count, "row", "rows")));
     }
     if drafted.rows_refused > 0 {
-        text.push_str(&format!("{} rows will go to quarantine\n", grouped(drafted.rows_refused)));
+        text.push_str(&format!("{} will go to quarantine\n", counted(drafted.rows_refused, "row", "rows")));
     }
     for column in &drafted.unreachable {
         text.push_str(&format!("NOT LOADED: {column}\n"));

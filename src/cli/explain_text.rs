@@ -5,7 +5,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value as Json};
 
-use super::output::{grouped, table};
+use super::output::{counted, grouped, table};
 use crate::app::relative;
 use crate::pipelines::{
     Answer, Basis, Change, Earlier, FileAnswer, Found, RefusedRow, RowAnswer, Standing, TransformAnswer, Value,
@@ -87,7 +87,7 @@ fn row_text(row: &RowAnswer, definitions: &Path, indent: &str) -> String {
     }
     facts.extend(row.transform.iter().map(|transform| ("made by", relative(definitions, Path::new(&transform.file)))));
     if row.later_versions > 0 {
-        facts.push(("later", format!("{} further versions", row.later_versions)));
+        facts.push(("later", counted(row.later_versions, "further version", "further versions")));
     }
     lines.extend(facts.iter().map(|(name, fact)| format!("  {name:<9}{fact}")));
     for earlier in &row.earlier {
@@ -184,8 +184,8 @@ fn basis_text(basis: &Basis) -> String {
     };
     let total = basis.total.as_ref().map(|total| format!(", {} {total} in all", basis.value)).unwrap_or_default();
     let mut text = format!(
-        "forecast from {} rows of `{}` of this store and daypart{days}{total}\n",
-        grouped(basis.rows.unsigned_abs()),
+        "forecast from {} of `{}` of this store and daypart{days}{total}\n",
+        counted(basis.rows, "row", "rows"),
         basis.table
     );
     if let Some(load) = &basis.up_to_load {
@@ -217,7 +217,8 @@ fn sql(transform: &TransformAnswer) -> String {
 }
 
 fn view_text(view: &ViewAnswer, definitions: &Path) -> String {
-    let mut text = format!("\na view; {}\n", counted(view.rows_total, "row has", "rows have"));
+    let mut text =
+        format!("\na view; {}\n", counted(view.rows_total, "row has these values", "rows have these values"));
     for values in &view.rows {
         let rows: Vec<Vec<String>> =
             values.iter().map(|value| vec![value.column.clone(), shown(&value.value, value.withheld)]).collect();
@@ -232,7 +233,7 @@ fn view_text(view: &ViewAnswer, definitions: &Path) -> String {
                 text.push_str(&format!(
                     "\n{name}, by {}: {}\n",
                     base.matched_by.join(", "),
-                    counted(rows, "row has", "rows have")
+                    counted(rows, "row has these values", "rows have these values")
                 ));
             }
             None if base.not_there.is_empty() => text.push_str(&format!("\n{name}: no table that pipelines load\n")),
@@ -384,10 +385,6 @@ fn pairs(key: &Map<String, Json>) -> String {
         _ => format!("{column}="),
     };
     key.iter().map(one).collect::<Vec<_>>().join(" ")
-}
-
-fn counted(rows: i64, one: &str, many: &str) -> String {
-    format!("{} {} these values", grouped(rows.unsigned_abs()), if rows == 1 { one } else { many })
 }
 
 fn indented(text: &str) -> Vec<String> {

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::making::{MadeSoFar, Making};
-use super::output::Output;
+use super::output::{Output, counted};
 use super::run::{brands, exit_of, follow_up, text};
 use super::{Exit, Failure};
 use super::{forecast_backtest, forecast_hours, forecast_shown};
@@ -58,9 +58,9 @@ pub(super) async fn run(app: &App, command: &Command, output: &Output) -> Result
     let json = json!({ "runs": runs, "series": series, "staffed": staffed, "horizon_days": horizon_days, "withheld": withheld });
     output.answer(&json, || {
         let mut answer = text(&runs);
-        answer.push_str(&format!("\n{series} series forecast, {horizon_days} days ahead\n"));
+        answer.push_str(&format!("\n{series} series forecast, {} ahead\n", counted(horizon_days, "day", "days")));
         if staffed > 0 {
-            answer.push_str(&format!("hours of work for {staffed} stores\n"));
+            answer.push_str(&format!("hours of work for {}\n", counted(staffed, "store", "stores")));
         }
         for reason in &withheld {
             answer.push_str(&format!("withheld: {reason}\n"));

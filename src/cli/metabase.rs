@@ -16,6 +16,7 @@ use crate::metabase::{self, Context, Plan, Selection, Titles};
 use crate::pipelines::Pipeline;
 use crate::settings;
 use crate::warehouse::Warehouse;
+use crate::words::counted;
 
 /// `plan`
 #[derive(Debug, Args)]
@@ -181,7 +182,8 @@ pub(super) fn agreed(plan: &Plan) -> Result<bool, Failure> {
     }
     let mut out = std::io::stderr();
     let asked =
-        write!(out, "{plan}\nApply these {} steps? Only `yes` is yes: ", plan.steps.len()).and_then(|()| out.flush());
+        write!(out, "{plan}\nApply {}? Only `yes` is yes: ", counted(plan.steps.len(), "this step", "these steps"))
+            .and_then(|()| out.flush());
     let mut answer = String::new();
     asked.and_then(|()| std::io::stdin().read_line(&mut answer)).map_err(|error| Failure::new(&error, None))?;
     Ok(answer.trim() == "yes")

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::output::{Output, grouped, table};
+use super::output::{Output, counted, grouped, table};
 use super::{Exit, Failure};
 use crate::app::App;
 use crate::ids::{BrandId, PipelineName, RunId};
@@ -160,7 +160,7 @@ pub(super) async fn run(app: &App, group: &Group, output: &Output) -> Result<Exi
                 } else {
                     format!("; left out, as personal or unknown: {}", exported.left_out.join(", "))
                 };
-                format!("{} rows written to {}{left_out}", grouped(exported.rows), exported.file.display())
+                format!("{} written to {}{left_out}", counted(exported.rows, "row", "rows"), exported.file.display())
             });
             Ok(Exit::Done)
         }
@@ -171,7 +171,7 @@ pub(super) async fn run(app: &App, group: &Group, output: &Output) -> Result<Exi
             let filter = which.filter(Some(QuarantineState::Open));
             let rows = pipelines::dismiss_quarantine(&warehouse, &filter, by, why, app.clock.now()).await?;
             warehouse.close().await;
-            output.answer(&json!({ "dismissed": rows }), || format!("{} rows dismissed", grouped(rows)));
+            output.answer(&json!({ "dismissed": rows }), || format!("{} dismissed", counted(rows, "row", "rows")));
             Ok(Exit::Done)
         }
     }

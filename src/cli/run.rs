@@ -7,7 +7,7 @@ use serde_json::json;
 use tracing::warn;
 
 use super::export::export_after;
-use super::output::{Output, grouped, table};
+use super::output::{Output, counted, grouped, table};
 use super::{Exit, Failure};
 use crate::access;
 use crate::app::App;
@@ -211,8 +211,8 @@ pub(super) fn text(runs: &[RunReport]) -> String {
         }
         if run.rows_quarantined > 0 {
             let over = if run.over_threshold { ", more than the pipeline allows" } else { "" };
-            let rows = if run.rows_quarantined == 1 { "row" } else { "rows" };
-            text.push_str(&format!("\n{name}: {} {rows} quarantined{over}\n", run.rows_quarantined));
+            let rows = counted(run.rows_quarantined, "row", "rows");
+            text.push_str(&format!("\n{name}: {rows} quarantined{over}\n"));
             for row in &run.quarantine {
                 text.push_str(&format!(
                     "  {} row {}{}{}: {}\n",

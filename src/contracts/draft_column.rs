@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::contract::{ColumnType, DateOrder, DecimalMark};
 use super::draft::{ORDERS, Observation, Observed};
 use super::draft_name::{names_a_key, names_a_person, names_a_store, names_digits, plain};
+use crate::words::counted;
 
 /// Digits that a number may grow by.
 const ROOM: usize = 4;
@@ -142,7 +143,10 @@ fn number_like(seen: &Observation, name: &str, remarks: &mut Vec<String>) -> Opt
         return decision(ColumnType::Text, "its numbers can be read in two ways".to_owned());
     }
     if numbers.lone_commas > 0 && numbers.decimal_commas == 0 {
-        remarks.push(format!("{} values are written as `1,234` and read as thousands", numbers.lone_commas));
+        remarks.push(format!(
+            "{} written as `1,234` and read as thousands",
+            counted(numbers.lone_commas, "value is", "values are")
+        ));
     }
     if numbers.exponents > 0 && numbers.whole > 10 {
         remarks.push(
@@ -164,7 +168,10 @@ fn number_like(seen: &Observation, name: &str, remarks: &mut Vec<String>) -> Opt
         return decision(ColumnType::Text, "its numbers have more digits than a decimal holds".to_owned());
     }
     if numbers.noisy > 0 {
-        remarks.push(format!("{} values carry a float's noise and are rounded back to what was meant", numbers.noisy));
+        remarks.push(format!(
+            "{} rounded back to what was meant",
+            counted(numbers.noisy, "value carries a float's noise and is", "values carry a float's noise and are")
+        ));
     }
     if numbers.lone_points > 0 && numbers.lone_points == numbers.fractions {
         remarks.push("each fraction has three digits: look whether the point groups thousands".to_owned());
@@ -184,11 +191,16 @@ fn moment_like(seen: &Observation, remarks: &mut Vec<String>) -> Option<Decision
             return Some((ColumnType::Time, None, "every value is a time of day".to_owned()));
         }
         if fits.duration {
-            let why = format!("{} values are no time of day: a length of time", seen.late_hours);
+            let why =
+                format!("{} no time of day: a length of time", counted(seen.late_hours, "value is", "values are"));
             return Some((ColumnType::Duration, None, why));
         }
         remarks.push("as `time`, hours from 24 on would wrap into the next day".to_owned());
-        return Some((ColumnType::Text, None, format!("{} values have 24 hours or more", seen.late_hours)));
+        return Some((
+            ColumnType::Text,
+            None,
+            format!("{} 24 hours or more", counted(seen.late_hours, "value has", "values have")),
+        ));
     }
     for (column_type, fitting) in [(ColumnType::Date, fits.date), (ColumnType::Timestamp, fits.timestamp)] {
         let what = if column_type == ColumnType::Date { "a date" } else { "a moment" };
@@ -220,10 +232,17 @@ fn suspicious(seen: &Observation, column: &mut DraftColumn) {
     let remarks = &mut column.remarks;
     let rows = seen.filled + seen.empty;
     for (word, count) in seen.empty_words.iter().take(5) {
-        remarks.push(format!("`{word}` stands {count} times and is read as empty"));
+        remarks.push(format!("`{word}` stands {} and is read as empty", counted(*count, "time", "times")));
     }
     if seen.broken_formulas > 0 {
-        remarks.push(format!("{} values are broken formulas: their rows go to quarantine", seen.broken_formulas));
+        remarks.push(format!(
+            "{} to quarantine",
+            counted(
+                seen.broken_formulas,
+                "value is a broken formula: its row goes",
+                "values are broken formulas: their rows go"
+            )
+        ));
     }
     if seen.filled == 0 {
         remarks.push("all rows are empty here".to_owned());

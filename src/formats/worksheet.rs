@@ -15,6 +15,7 @@ use super::rows::Collector;
 use super::sheet_scan::{Area, SheetScan, area};
 use super::sheets;
 use super::{Error, Facts, Format, Hidden, Kind};
+use crate::words::counted;
 
 /// Columns that a sheet can have.
 const COLUMNS: u32 = 16_384;
@@ -40,7 +41,10 @@ pub(super) fn read_xlsx<R: Read + Seek>(
     let mut facts =
         with_sheet_name(format, wanted, &sheet, sink, |wanted, sink| stream(format, wanted, cells, scan, clip, sink))?;
     if hidden > 0 && format.hidden == Hidden::Read {
-        facts.notes.push(format!("{hidden} hidden rows of the sheet were read like others"));
+        facts.notes.push(format!(
+            "{} read like others",
+            counted(hidden, "hidden row of the sheet was", "hidden rows of the sheet were")
+        ));
     }
     if stale && formulas {
         facts.notes.push(

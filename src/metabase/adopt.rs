@@ -22,6 +22,7 @@ use super::reading;
 use super::render::Renderer;
 use super::tables::Kind;
 use crate::access::{Scope, ScopeKind};
+use crate::words::counted;
 
 /// What is exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +106,12 @@ impl fmt::Display for Adopted {
         for why in &self.refused {
             writeln!(f, "! {why}")?;
         }
-        write!(f, "{} files written, {} edits not taken over", self.written.len(), self.refused.len())
+        write!(
+            f,
+            "{} written, {} not taken over",
+            counted(self.written.len(), "file", "files"),
+            counted(self.refused.len(), "edit", "edits")
+        )
     }
 }
 

@@ -23,6 +23,7 @@ use super::tables::{Kind, Known, Ledger};
 use crate::access::Credentials;
 use crate::settings;
 use crate::telemetry::chain;
+use crate::words::counted;
 
 /// What an apply did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,7 +36,7 @@ pub struct Applied {
 
 impl fmt::Display for Applied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} steps in {:.1} s", self.steps_done, self.seconds)
+        write!(f, "{} in {:.1} s", counted(self.steps_done, "step", "steps"), self.seconds)
     }
 }
 

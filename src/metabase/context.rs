@@ -22,15 +22,16 @@ use crate::http;
 use crate::ids::BrandId;
 use crate::settings;
 use crate::warehouse::Warehouse;
+use crate::words::counted;
 
 /// Why an instance was not planned, changed or audited.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The content files have mistakes.
-    #[error("{} mistakes in the files below metabase/:\n{}", .0.len(), lines(.0))]
+    #[error("{} in the files below metabase/:\n{}", counted(.0.len(), "mistake", "mistakes"), lines(.0))]
     Content(Vec<Problem>),
     /// A question or dashboard cannot be made for a scope.
-    #[error("{} mistakes in the files below metabase/:\n  {}", .0.len(), .0.join("\n  "))]
+    #[error("{} in the files below metabase/:\n  {}", counted(.0.len(), "mistake", "mistakes"), .0.join("\n  "))]
     Wishes(Vec<String>),
     /// People or stores could not be read.
     #[error("failed to read people and stores")]
@@ -53,7 +54,7 @@ pub enum Error {
         source: client::Error,
     },
     /// Metabase refused what some steps about people sent; all others are done.
-    #[error("{} steps about people were refused; everything else is done:\n{}", .0.len(), refusals(.0))]
+    #[error("{} refused; everything else is done:\n{}", counted(.0.len(), "step about people was", "steps about people were"), refusals(.0))]
     People(Vec<(String, client::Error)>),
     /// The plan would do what it must not.
     #[error("the plan is refused")]

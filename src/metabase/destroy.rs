@@ -13,6 +13,7 @@ use super::plan::{self, Plan};
 use super::session;
 use super::step::{Action, Step, Work};
 use super::tables::{ADOPTED, Kind, Objects};
+use crate::words::counted;
 
 /// Lists what would go: accounts we made are shut, groups, connections and time lines
 /// are removed, collections, questions and dashboards go to the trash. Accounts that
@@ -114,7 +115,8 @@ fn plan_of(gathered: &Gathered, timelines: &[Timeline]) -> Plan {
             _ => ("events", Work::DeleteEvents { key: key.clone(), events: ours.clone() }),
         };
         if *others > 0 {
-            plan.notes.push(format!("the time line of `{key}` stays: it holds {others} events that are not ours"));
+            let others = counted(*others, "event that is not ours", "events that are not ours");
+            plan.notes.push(format!("the time line of `{key}` stays: it holds {others}"));
         }
         let (name, scope) = (events::NAME.to_owned(), key.clone());
         let (changes, content) = (Vec::new(), String::new());

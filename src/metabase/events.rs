@@ -24,6 +24,7 @@ use super::tables::{Kind, Known, Ledger};
 use crate::access::{self, Credentials, Scope};
 use crate::ids::{BrandId, PipelineName, StoreId};
 use crate::warehouse::restatements::{self, Anew};
+use crate::words::counted;
 
 /// The time line of a collection.
 pub(super) const NAME: &str = "Loads";
@@ -42,7 +43,8 @@ pub struct Events {
 
 impl fmt::Display for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} new events on the charts of {} brands", self.made, self.brands)
+        let made = counted(self.made, "new event", "new events");
+        write!(f, "{made} on the charts of {}", counted(self.brands, "brand", "brands"))
     }
 }
 
@@ -331,7 +333,7 @@ fn loaded(load: &LoadFacts, title: &str) -> Occurrence {
     let mut parts = Vec::new();
     for (rows, word) in [(load.rows_new, "new"), (load.rows_changed, "changed"), (load.rows_removed, "removed")] {
         if rows > 0 {
-            parts.push(format!("{} {word}", counted(rows, "row")));
+            parts.push(format!("{} {word}", counted(rows, "row", "rows")));
         }
     }
     let (name, icon) = match load.takes_back {
@@ -353,9 +355,9 @@ fn told_anew(load: &LoadFacts, title: &str, anew: &Anew) -> Occurrence {
         Some(last) => format!("{} days from {first} to {last}", anew.days.len()),
         None => first.to_string(),
     };
-    let mut what = vec![counted(anew.rows, "row")];
+    let mut what = vec![counted(anew.rows, "row", "rows")];
     if !anew.stores.is_empty() {
-        what.push(counted(i64::try_from(anew.stores.len()).unwrap_or(i64::MAX), "store"));
+        what.push(counted(anew.stores.len(), "store", "stores"));
     }
     Occurrence {
         name: format!("{title}: figures {how} on {}", anew.made_on),
@@ -371,10 +373,6 @@ fn in_words(pipeline: &PipelineName) -> String {
     let words = pipeline.0.replace('_', " ");
     let mut letters = words.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-fn counted(number: i64, one: &str) -> String {
-    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

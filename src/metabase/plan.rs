@@ -16,6 +16,7 @@ use super::step::{Action, Change, Step, Work};
 use super::tables::{Kind, Objects};
 use crate::settings;
 use crate::warehouse::hexadecimal;
+use crate::words::counted;
 
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +33,8 @@ pub enum Refusal {
     },
     /// More scopes would lose a group or connection than one apply may take it from.
     #[error(
-        "{going} of {scopes} scopes would lose their group or connection; `metabase.deletion_limit` allows {allowed}"
+        "{going} of {} would lose their group or connection; `metabase.deletion_limit` allows {allowed}",
+        counted(*scopes, "scope", "scopes")
     )]
     TooManyGo {
         /// Scopes that would lose one.
@@ -146,7 +148,7 @@ impl fmt::Display for Plan {
         for note in &self.notes {
             writeln!(f, "! {note}")?;
         }
-        write!(f, "{} steps", self.steps.len())
+        f.write_str(&counted(self.steps.len(), "step", "steps"))
     }
 }
 
@@ -318,7 +320,8 @@ impl Planning<'_> {
             let standing = self.actual.standing.get(&id).into_iter().flatten();
             let others = standing.filter(|card| self.index.key(Kind::Card, **card).is_none()).count();
             if others > 0 {
-                self.note(format!("the connection `{name}` stays: {others} questions that are not ours stand on it"));
+                let others = counted(others, "question that is not ours stands", "questions that are not ours stand");
+                self.note(format!("the connection `{name}` stays: {others} on it"));
                 continue;
             }
             self.step(
@@ -435,10 +438,8 @@ impl Planning<'_> {
             }
             let others = self.items_of_others(id);
             if others > 0 {
-                self.note(format!(
-                    "the collection `{}` stays: it holds {others} objects that are not ours",
-                    found.name
-                ));
+                let others = counted(others, "object that is not ours", "objects that are not ours");
+                self.note(format!("the collection `{}` stays: it holds {others}", found.name));
                 stays.insert(id);
             }
             // Into the trash goes all that is below: what stays keeps its parents.

@@ -10,6 +10,7 @@ use super::desired::{Card, Dashboard, Place as Rectangle, Shows, links_text};
 use super::plan::Planning;
 use super::step::{Action, Change, LAST_EDITED, Work};
 use super::tables::Kind;
+use crate::words::counted;
 
 impl Planning<'_> {
     pub(super) fn content(&mut self) {
@@ -67,7 +68,8 @@ impl Planning<'_> {
             if let Some(id) = self.index.get(Kind::Collection, &collection.key) {
                 let others = self.items_of_others(id);
                 if others > 0 {
-                    self.note(format!("the collection `{}` holds {others} objects that are not ours", collection.key));
+                    let others = counted(others, "object that is not ours", "objects that are not ours");
+                    self.note(format!("the collection `{}` holds {others}", collection.key));
                 }
             }
         }

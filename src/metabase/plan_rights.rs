@@ -9,6 +9,7 @@ use super::desired::Account;
 use super::plan::Planning;
 use super::step::{Action, Change, Work};
 use super::tables::{Kind, no_locale};
+use crate::words::counted;
 
 const NATIVE: &str = "query-builder-and-native";
 
@@ -170,7 +171,10 @@ impl Planning<'_> {
             }
         }
         for (locale, people) in lack {
-            self.note(format!("this release has no language `{locale}`: {people} people keep the one they have"));
+            self.note(format!(
+                "this release has no language `{locale}`: {}",
+                counted(people, "person keeps the one she has", "people keep the one they have")
+            ));
         }
         active
     }
@@ -244,7 +248,7 @@ impl Planning<'_> {
             .filter(|(id, user)| user.active && !user.superuser && index.key(Kind::Person, **id).is_none())
             .count();
         if foreign > 0 {
-            self.note(format!("{foreign} active accounts are not ours"));
+            self.note(format!("{} not ours", counted(foreign, "active account is", "active accounts are")));
         }
     }
 }

@@ -8,6 +8,7 @@ use super::plan::Plan;
 use super::step::{Step, Who, Work};
 use super::tables::Kind;
 use crate::access::{Scope, Tree};
+use crate::words::counted;
 
 /// Which steps are wanted; by default all. The lock-down of the instance is part of any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,10 +96,13 @@ impl Selection {
             }
         }
         if wanted > kept.len() {
-            notes.push(format!("{} steps wait for others that were not selected", wanted - kept.len()));
+            notes.push(format!(
+                "{} for others that were not selected",
+                counted(wanted - kept.len(), "step waits", "steps wait")
+            ));
         }
         if all > wanted {
-            notes.push(format!("{} steps are outside of what was selected", all - wanted));
+            notes.push(format!("{} outside of what was selected", counted(all - wanted, "step is", "steps are")));
         }
         Plan { steps: kept, notes, selection: self.clone() }
     }

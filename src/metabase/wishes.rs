@@ -16,6 +16,7 @@ use super::render::Renderer;
 use crate::access::{Level, Person, Scope, ScopeKind, Tree, has_role, role_name};
 use crate::settings;
 use crate::warehouse::Address;
+use crate::words::counted;
 
 /// Puts together what an instance should hold.
 pub(super) struct Wishes<'a> {
@@ -89,7 +90,10 @@ impl Wishes<'_> {
                     if closed == 0 {
                         desired.home_page = Some(key.clone());
                     } else {
-                        desired.notes.push(format!("there is no home page: {closed} people may not read `{key}`"));
+                        desired.notes.push(format!(
+                            "there is no home page: {} may not read `{key}`",
+                            counted(closed, "person", "people")
+                        ));
                     }
                 }
             }

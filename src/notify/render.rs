@@ -7,8 +7,9 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
 use super::error::Error;
-use super::summary::{Need, Summary, counted, grouped, needs_someone};
+use super::summary::{Need, Summary, needs_someone};
 use crate::pipelines::{RunReport, Status};
+use crate::words::{counted, grouped};
 
 /// How many groups of quarantined rows the mail shows for one run.
 const GROUPS_SHOWN: usize = 8;
@@ -200,7 +201,7 @@ impl QuarantineView {
         Self {
             pipeline: run.pipeline.to_string(),
             brand: run.brand.to_string(),
-            total: format!("{} {}", grouped(run.rows_quarantined), counted(run.rows_quarantined, "row", "rows")),
+            total: counted(run.rows_quarantined, "row", "rows"),
             groups: groups
                 .into_iter()
                 .take(GROUPS_SHOWN)
@@ -271,13 +272,13 @@ fn overview(summary: &Summary, needs: &[Need]) -> String {
     }
     let new = summary.runs.iter().filter(|run| run.status.has_loaded()).count() as u64;
     let took = seconds(summary.runs.iter().map(|run| run.duration_ms).sum());
-    let brought = format!("{} of {} {} brought data", grouped(new), grouped(total), counted(total, "run", "runs"));
+    let brought = format!("{} of {} brought data", grouped(new), counted(total, "run", "runs"));
     if needs.is_empty() {
         return format!("Nothing to do. {brought}, in {took}.");
     }
     let (loaded, quarantined) = (summary.rows_loaded(), summary.rows_quarantined());
     let rows = counted(loaded, "row", "rows");
-    format!("{brought}: {} {rows} loaded, {} quarantined, in {took}.", grouped(loaded), grouped(quarantined))
+    format!("{brought}: {rows} loaded, {} quarantined, in {took}.", grouped(quarantined))
 }
 
 fn facts(summary: &Summary) -> Vec<Fact> {
@@ -287,7 +288,7 @@ fn facts(summary: &Summary) -> Vec<Fact> {
             Some(error) => (error.clone(), "bad"),
             None => {
                 let series = counted(forecast.series, "series", "series");
-                (format!("{} {series}, {} days ahead", grouped(forecast.series), forecast.horizon_days), "good")
+                (format!("{series}, {} ahead", counted(forecast.horizon_days, "day", "days")), "good")
             }
         };
         facts.push(Fact { name: "Forecast", text, tone });
@@ -297,23 +298,18 @@ fn facts(summary: &Summary) -> Vec<Fact> {
         let (text, tone) = match (&plan.error, plan.remaining) {
             (Some(error), _) => (error.clone(), "bad"),
             (None, 0) if plan.applied == 0 => ("as desired, nothing to change".to_owned(), "good"),
-            (None, 0) => (format!("{} {changes} applied, none pending", grouped(plan.applied)), "good"),
-            (None, left) => (format!("{} {changes} applied, {} pending", grouped(plan.applied), grouped(left)), "bad"),
+            (None, 0) => (format!("{changes} applied, none pending"), "good"),
+            (None, left) => (format!("{changes} applied, {} pending", grouped(left)), "bad"),
         };
         facts.push(Fact { name: "Metabase", text, tone });
     }
     if let Some(audit) = &summary.audit {
-        let checked = format!(
-            "{} {}, {} {}",
-            grouped(audit.people),
-            counted(audit.people, "person", "people"),
-            grouped(audit.checks),
-            counted(audit.checks, "check", "checks")
-        );
+        let checked =
+            format!("{}, {}", counted(audit.people, "person", "people"), counted(audit.checks, "check", "checks"));
         let (text, tone) = match (&audit.error, audit.leaks) {
             (Some(error), _) => (error.clone(), "bad"),
             (None, 0) => (format!("{checked}: everybody sees the granted stores and no other"), "good"),
-            (None, leaks) => (format!("{checked}: {} {}", grouped(leaks), counted(leaks, "leak", "leaks")), "bad"),
+            (None, leaks) => (format!("{checked}: {}", counted(leaks, "leak", "leaks")), "bad"),
         };
         facts.push(Fact { name: "Isolation", text, tone });
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::pipelines::{RunReport, Status};
+use crate::words::{counted, grouped};
 
 /// Everything one mail tells: runs, and facts of what followed them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -87,9 +88,9 @@ impl Summary {
         if let Some(audit) = &self.audit {
             if audit.leaks > 0 {
                 let what = format!(
-                    "{} of {} checks showed rows of another scope",
+                    "{} of {} showed rows of another scope",
                     grouped(audit.leaks),
-                    grouped(audit.checks)
+                    counted(audit.checks, "check", "checks")
                 );
                 let left = audit.leaks.saturating_sub(audit.found.len() as u64);
                 let remedy = "run `storekeeper audit` for the names, then `storekeeper plan` and `apply`";
@@ -103,11 +104,7 @@ impl Summary {
                 }
             }
             if audit.lacking > 0 {
-                let what = format!(
-                    "{} {} that should be seen could not be",
-                    grouped(audit.lacking),
-                    counted(audit.lacking, "thing", "things")
-                );
+                let what = format!("{} that should be seen could not be", counted(audit.lacking, "thing", "things"));
                 needs.push(general("isolation", what, "look at the certificate, then run `storekeeper apply`"));
             }
             if let Some(error) = &audit.error {
@@ -122,11 +119,7 @@ impl Summary {
             if let Some(error) = &plan.error {
                 needs.push(general("metabase", error.clone(), "run `storekeeper apply` again once the cause is gone"));
             } else if plan.remaining > 0 {
-                let what = format!(
-                    "{} {} pending",
-                    grouped(plan.remaining),
-                    counted(plan.remaining, "change is", "changes are")
-                );
+                let what = format!("{} pending", counted(plan.remaining, "change is", "changes are"));
                 needs.push(general("metabase", what, "look at `storekeeper plan`, then run `storekeeper apply`"));
             }
         }
@@ -146,14 +139,14 @@ impl Summary {
         let mut single = true;
         if let Some(audit) = &self.audit {
             if audit.leaks > 0 {
-                parts.push(format!("{} isolation {}", grouped(audit.leaks), counted(audit.leaks, "leak", "leaks")));
+                parts.push(counted(audit.leaks, "isolation leak", "isolation leaks"));
                 single &= audit.leaks == 1;
             } else if audit.error.is_some() || audit.lacking > 0 {
                 parts.push("the isolation audit".to_owned());
             }
         }
         if failed > 0 {
-            parts.push(format!("{failed} of {total} {}", counted(total, "run", "runs")));
+            parts.push(format!("{failed} of {}", counted(total, "run", "runs")));
             single &= failed == 1;
         }
         if self.forecast.as_ref().is_some_and(|facts| facts.error.is_some()) {
@@ -162,11 +155,7 @@ impl Summary {
         match &self.plan {
             Some(PlanFacts { error: Some(_), .. }) => parts.push("Metabase".to_owned()),
             Some(plan) if plan.remaining > 0 => {
-                parts.push(format!(
-                    "{} Metabase {}",
-                    grouped(plan.remaining),
-                    counted(plan.remaining, "change", "changes")
-                ));
+                parts.push(counted(plan.remaining, "Metabase change", "Metabase changes"));
                 single &= plan.remaining == 1;
             }
             _ => {}
@@ -185,7 +174,7 @@ impl Summary {
         let loaded = if self.runs.iter().all(|run| run.status == Status::NothingNew) {
             "nothing new".to_owned()
         } else {
-            format!("{} {} loaded", grouped(loaded), counted(loaded, "row", "rows"))
+            format!("{} loaded", counted(loaded, "row", "rows"))
         };
         match quarantined {
             0 => format!("{runs}, {loaded}"),
@@ -196,10 +185,9 @@ impl Summary {
     fn without_runs(&self) -> String {
         match &self.audit {
             Some(audit) => format!(
-                "isolation proven for {} {}, {} checks",
-                grouped(audit.people),
+                "isolation proven for {}, {}",
                 counted(audit.people, "person", "people"),
-                grouped(audit.checks)
+                counted(audit.checks, "check", "checks")
             ),
             None => "nothing ran, nothing needs you".to_owned(),
         }
@@ -237,9 +225,9 @@ fn need_of(run: &RunReport) -> Need {
         ),
         Status::Succeeded | Status::NothingNew => (
             format!(
-                "{} of {} rows were quarantined, more than the pipeline allows; the others are loaded",
+                "{} of {} quarantined, more than the pipeline allows; the others are loaded",
                 grouped(run.rows_quarantined),
-                grouped(run.rows_read)
+                counted(run.rows_read, "row was", "rows were")
             ),
             "correct the rows below in the file and save it; the next run reads it again".to_owned(),
         ),
@@ -261,24 +249,6 @@ fn need_of(run: &RunReport) -> Need {
 
 fn general(subject: &str, happened: String, remedy: &str) -> Need {
     Need { subject: subject.to_owned(), brand: None, run: None, files: Vec::new(), happened, remedy: remedy.to_owned() }
-}
-
-/// Writes a number with commas: `235,112`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// The word that goes with a number.
-pub(super) fn counted(number: u64, one: &'static str, many: &'static str) -> &'static str {
-    if number == 1 { one } else { many }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::examples::csv_of;
 use crate::contracts::{ColumnType, DateOrder, DecimalMark, DraftColumn};
 use crate::formats::{Format, Hidden, Kind};
+use crate::words::counted;
 
 /// What a definition is written from.
 #[derive(Debug, Clone)]
@@ -32,12 +33,12 @@ impl Layout {
         comment(
             &mut text,
             &format!(
-                "Drafted from {}: {} rows, {} columns. Every decision says why, and was tried on every row; what is \
+                "Drafted from {}: {}, {}. Every decision says why, and was tried on every row; what is \
                  wrong is changed here. Then: storekeeper check, storekeeper contract test {name}, storekeeper run \
                  {name} --file FILE.",
                 quoted(&self.file),
-                self.rows,
-                self.columns.len(),
+                counted(self.rows, "row", "rows"),
+                counted(self.columns.len(), "column", "columns"),
                 name = self.pipeline
             ),
         );
@@ -45,7 +46,10 @@ impl Layout {
             comment(&mut text, &format!("Rows left out, as in a run: {}.", self.left_out.join(", ")));
         }
         if self.rows_refused > 0 {
-            comment(&mut text, &format!("{} rows of this file will go to quarantine.", self.rows_refused));
+            comment(
+                &mut text,
+                &format!("{} of this file will go to quarantine.", counted(self.rows_refused, "row", "rows")),
+            );
         }
         let title = self.pipeline.replace('_', " ");
         let title: String = title.chars().take(1).flat_map(char::to_uppercase).chain(title.chars().skip(1)).collect();

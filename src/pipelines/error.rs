@@ -3,6 +3,7 @@
 use crate::contracts::Undecidable;
 use crate::ids::PipelineName;
 use crate::warehouse::lineage;
+use crate::words::counted;
 use crate::{formats, sources, transforms, warehouse};
 
 /// Why a run failed.
@@ -68,7 +69,7 @@ pub enum Error {
         reason: String,
     },
     /// More rows of a file are refused than the contract stands.
-    #[error("{refused} of {read} rows of `{name}` are refused, more than the contract allows; {first}")]
+    #[error("{refused} of {} of `{name}` {} refused, more than the contract allows; {first}", counted(*read, "row", "rows"), if *refused == 1 { "is" } else { "are" })]
     TooManyRefused {
         /// The file.
         name: String,

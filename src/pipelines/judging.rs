@@ -9,6 +9,7 @@ use crate::contracts::{RuleKind, SeenColumn, Severity};
 use crate::formats::Facts;
 use crate::sources::Fetched;
 use crate::warehouse::{Load, LoadError};
+use crate::words::counted;
 
 /// Quarantined rows that a report shows.
 pub(super) const SAMPLES: usize = 20;
@@ -126,10 +127,13 @@ fn row_error(file: &Fetched, row: i64, column: &str, rule: &'static str, reason:
 fn notes_of(file: &str, facts: &Facts, warned: &[(String, &'static str, u64)]) -> Vec<String> {
     let mut notes = Vec::new();
     for (reason, count) in &facts.left_out {
-        let rows = if *count == 1 { "row" } else { "rows" };
         let named: Vec<String> = facts.left_out_rows.get(reason).into_iter().flatten().map(u64::to_string).collect();
         let more = if named.len() as u64 == *count { "" } else { ", …" };
-        notes.push(format!("{file}: {count} {rows} left out as {reason}: {}{more}", named.join(", ")));
+        notes.push(format!(
+            "{file}: {} left out as {reason}: {}{more}",
+            counted(*count, "row", "rows"),
+            named.join(", ")
+        ));
     }
     notes.extend(facts.notes.iter().map(|note| format!("{file}: {note}")));
     if !facts.ignored_columns.is_empty() {
@@ -139,6 +143,7 @@ fn notes_of(file: &str, facts: &Facts, warned: &[(String, &'static str, u64)]) -
     notes
 }
 
-fn warning(file: &str, count: u64, column: &str, rule: &str) -> String {
-    format!("{file}: {count} rows break rule `{rule}` on `{column}` and were loaded all the same")
+pub(super) fn warning(file: &str, count: u64, column: &str, rule: &str) -> String {
+    let (rows, were) = (counted(count, "row breaks", "rows break"), if count == 1 { "was" } else { "were" });
+    format!("{file}: {rows} rule `{rule}` on `{column}` and {were} loaded all the same")
 }

@@ -20,7 +20,7 @@ use super::columns;
 use super::crash;
 use super::definition::Pipeline;
 use super::error::Error;
-use super::judging::sample;
+use super::judging::{sample, warning};
 use super::quarantine::{QuarantineFilter, QuarantineState, Refusal, Refused, Verdict};
 use super::quarantine::{refused_files, refused_rows, settle_refused};
 use super::report::{FileReport, RunReport, Status, Trigger};
@@ -31,6 +31,7 @@ use crate::contracts::{self, Reference, RuleKind, SHAPE_RULE, Severity};
 use crate::ids::{BrandId, ROW};
 use crate::transforms::{self, Transform};
 use crate::warehouse::{ARCHIVED_RULE, Load, LoadError, WriteDisposition};
+use crate::words::counted;
 
 /// The rule of rows that cannot be replayed at all.
 const RULE: &str = "replay";
@@ -157,7 +158,10 @@ impl Engine {
         let replayed = |row: &Refused| Verdict { id: row.id, state: QuarantineState::Replayed, refusal: None };
         verdicts.extend(staged.values().map(replayed));
         if superseded > 0 {
-            report.notes.push(format!("{superseded} rows gave way to newer data and are settled"));
+            report.notes.push(format!(
+                "{} settled",
+                counted(superseded, "row gave way to newer data and is", "rows gave way to newer data and are")
+            ));
         }
         let inputs: Vec<i64> = staged.keys().map(|(file_id, _)| *file_id).collect();
         tables::note_inputs(&mut load, &tables::loads_of(&self.warehouse, &inputs).await?).await?;
@@ -213,9 +217,7 @@ impl Engine {
             }
         }
         for ((column, rule), count) in checked.warned {
-            report
-                .notes
-                .push(format!("{name}: {count} rows break rule `{rule}` on `{column}` and were loaded all the same"));
+            report.notes.push(warning(&name, count, &column, rule));
         }
         if checked.accepted.num_rows() == 0 {
             return Ok(Vec::new());

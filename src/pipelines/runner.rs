@@ -25,6 +25,7 @@ use crate::ids::{BrandId, PipelineName};
 use crate::settings;
 use crate::telemetry::chain;
 use crate::warehouse::{ARCHIVED_RULE, Load, LoadError, Table, Warehouse, WriteDisposition};
+use crate::words::counted;
 
 /// Runs pipelines. Clones share the doors and the warehouse.
 #[derive(Debug, Clone)]
@@ -203,7 +204,10 @@ impl Engine {
         }
         report.count(counts);
         if counts.deleted > 0 {
-            report.notes.push(format!("{} rows disappeared at the source and from the table", counts.deleted));
+            report.notes.push(format!(
+                "{} disappeared at the source and from the table",
+                counted(counts.deleted, "row", "rows")
+            ));
         }
         let contract = &pipeline.definition.contract;
         let allowed = contract.quarantine_threshold * report.rows_read as f64;
@@ -288,7 +292,11 @@ impl Engine {
         let gone = load.yield_to_newer(&late).await;
         let gone = gone.map_err(|source| Error::Load { table: pipeline.to_string(), source })?;
         if gone > 0 {
-            report.notes.push(format!("{gone} rows of files that were refused before are older than what is there"));
+            let verb = if gone == 1 { "is" } else { "are" };
+            report.notes.push(format!(
+                "{} of files that were refused before {verb} older than what is there",
+                counted(gone, "row", "rows")
+            ));
         }
         Ok(())
     }
@@ -347,9 +355,9 @@ impl Engine {
         match first_failure {
             Some(failure) if names.is_empty() => Err(failure),
             Some(failure) => {
-                let (count, all) = (refused.len(), acquired.files.len());
+                let (count, all) = (refused.len(), counted(acquired.files.len(), "file", "files"));
                 let verb = if count == 1 { "was" } else { "were" };
-                report.error = Some(format!("{count} of {all} files {verb} refused: {}", chain(&failure)));
+                report.error = Some(format!("{count} of {all} {verb} refused: {}", chain(&failure)));
                 report.hint = failure.hint().map(str::to_owned);
                 Ok((names, refused))
             }

@@ -19,6 +19,7 @@ use super::tables;
 use super::turn_tables::Turn;
 use crate::ids::{BrandId, LoadId, PipelineName, RunId};
 use crate::warehouse::{self, Because, LoadEntry, LoadError, TakenBack, UndoStep};
+use crate::words::{counted, grouped};
 
 /// Files that are named where many are meant.
 const FILES_NAMED: usize = 3;
@@ -220,8 +221,11 @@ impl Engine {
                 report.load_id = Some(by);
             }
             report.notes.push(format!(
-                "load {} of `{}` was taken back: {} rows left, {} returned",
-                entry.load_id, entry.pipeline, rows.removed, rows.restored
+                "load {} of `{}` was taken back: {} left, {} returned",
+                entry.load_id,
+                entry.pipeline,
+                counted(rows.removed, "row", "rows"),
+                grouped(rows.restored)
             ));
             crash::point("undo_taken_back");
         }

@@ -251,11 +251,11 @@ mod tests {
           /t.toml:10: at least 1; `strategy = "nocache"` repeats nothing
         "#);
         insta::assert_snapshot!(told("start_of_week = \"mon\"\n"), @r"
-        1 mistakes in the settings:
+        1 mistake in the settings:
           /t.toml:4: enum Weekday does not have variant constructor mon for key `metabase.start_of_week`
         ");
         insta::assert_snapshot!(told("report_time_zone = \"New York\"\n"), @r"
-        1 mistakes in the settings:
+        1 mistake in the settings:
           /t.toml:4: failed to parse timezone: 'New York' for key `metabase.report_time_zone`
         ");
         let said = told("[metabase.mail]\nhost = \"h\"\npassword = \"s3cret\"\n");

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::keys::{self, Kind};
 use super::metabase::Metabase;
 use super::types::{Cloud, Settings, VaultSignIn};
+use crate::words::counted;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 const PREFIX: &str = "STOREKEEPER__";
@@ -37,7 +38,7 @@ impl fmt::Display for Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Mistakes in files or variables, all of them.
-    #[error("{} mistakes in the settings:\n{}", .0.len(), lines(.0))]
+    #[error("{} in the settings:\n{}", counted(.0.len(), "mistake", "mistakes"), lines(.0))]
     Problems(Vec<Problem>),
 }
 
@@ -494,7 +495,7 @@ mod tests {
     fn a_missing_secret_is_named_with_both_ways_to_give_it() {
         let text = "[microsoft]\ntenant_id = \"t\"\nclient_id = \"c\"\n";
         insta::assert_snapshot!(read_text(text, &[]).unwrap_err(), @r"
-        1 mistakes in the settings:
+        1 mistake in the settings:
           [microsoft]: secret `client_secret` is missing: set STOREKEEPER__MICROSOFT__CLIENT_SECRET or `client_secret_file`
         ");
     }

@@ -28,6 +28,7 @@ use super::policies::{Wall, raise};
 use super::rights::{self, Object, Right};
 use super::{Ident, Statement, Warehouse, unions};
 use crate::ids::{BrandId, StoreId};
+use crate::words::counted;
 
 /// Metabase opens up to 15 connections of a pool, and one more to test it.
 const CONNECTION_LIMIT: i32 = 16;
@@ -147,16 +148,16 @@ impl fmt::Display for Reconciled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} roles: {} new, {} altered, {} locked; {} policies, {} rights, {} owners, {} store lines, {} union views changed",
-            self.roles,
+            "{}: {} new, {} altered, {} locked; {}, {}, {}, {}, {} changed",
+            counted(self.roles, "role", "roles"),
             self.roles_created,
             self.roles_altered,
             self.roles_locked,
-            self.policies_changed,
-            self.rights_changed,
-            self.owners_changed,
-            self.stores_changed,
-            self.unions_changed
+            counted(self.policies_changed, "policy", "policies"),
+            counted(self.rights_changed, "right", "rights"),
+            counted(self.owners_changed, "owner", "owners"),
+            counted(self.stores_changed, "store line", "store lines"),
+            counted(self.unions_changed, "union view", "union views")
         )
     }
 }

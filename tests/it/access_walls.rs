@@ -317,7 +317,7 @@ async fn every_planted_hole_is_found_and_what_can_be_mended_is() {
                      GRANT SELECT ON mart_harbor.everything TO {store}"
             ),
             &[
-                "view mart_harbor.everything: sees 1 rows of 000102, not 0",
+                "view mart_harbor.everything: sees 1 row of 000102, not 0",
                 "mart_harbor.everything: view that asks with its owner's rights",
             ],
             "DROP VIEW mart_harbor.everything",
@@ -328,7 +328,7 @@ async fn every_planted_hole_is_found_and_what_can_be_mended_is() {
                      GRANT SELECT ON mart_harbor.bare TO {store}"
             ),
             &[
-                "table mart_harbor.bare: sees 1 rows of 000125, not 0",
+                "table mart_harbor.bare: sees 1 row of 000125, not 0",
                 "mart_harbor.bare: rows by store without row policies",
             ],
             "",
@@ -343,7 +343,7 @@ async fn every_planted_hole_is_found_and_what_can_be_mended_is() {
         ),
         (
             "GRANT SELECT ON SEQUENCE ops.runs_run_id_seq TO PUBLIC; GRANT USAGE ON SCHEMA ops TO PUBLIC".to_owned(),
-            &["PUBLIC: ops.runs_run_id_seq: may SELECT", "sequence ops.runs_run_id_seq: reads it: 1 rows"],
+            &["PUBLIC: ops.runs_run_id_seq: may SELECT", "sequence ops.runs_run_id_seq: reads it: 1 row"],
             "",
         ),
         // Out of reach as long as nobody may enter `ops`, and found all the same.
@@ -377,7 +377,7 @@ async fn every_planted_hole_is_found_and_what_can_be_mended_is() {
         ),
         (
             format!("INSERT INTO walls.stores VALUES ('{store}', 'harbor', '000102')"),
-            &["store:harbor/000101: table mart_harbor.stores: sees 1 rows of 000102, not 0"],
+            &["store:harbor/000101: table mart_harbor.stores: sees 1 row of 000102, not 0"],
             "",
         ),
         (
@@ -386,7 +386,7 @@ async fn every_planted_hole_is_found_and_what_can_be_mended_is() {
             "",
         ),
         (format!("GRANT {owner} TO {store}"), &["role ", "is a member of it"], ""),
-        (format!("ALTER ROLE {store} BYPASSRLS"), &["is more than a reader", "sees 1 rows of 000102, not 0"], ""),
+        (format!("ALTER ROLE {store} BYPASSRLS"), &["is more than a reader", "sees 1 row of 000102, not 0"], ""),
         (
             "CREATE FUNCTION mart_harbor.names() RETURNS SETOF text LANGUAGE sql SECURITY DEFINER
              AS 'SELECT store_name FROM mart_harbor.stores'; GRANT EXECUTE ON FUNCTION mart_harbor.names() TO PUBLIC"

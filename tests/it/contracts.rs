@@ -143,7 +143,7 @@ async fn a_refused_file_that_is_read_later_does_not_undo_a_newer_one() {
         assert_eq!(code, 0, "{run}");
         let amounts = desk.text("SELECT store || '=' || amount FROM mart_harbor.sales ORDER BY 1").await;
         assert_eq!(amounts, "A=2.00 B=1.00", "{destination}: {run}");
-        assert!(notes(&run).contains("1 rows of files that were refused before are older than what is there"), "{run}");
+        assert!(notes(&run).contains("1 row of files that were refused before is older than what is there"), "{run}");
     }
 }
 
@@ -245,7 +245,7 @@ async fn a_column_that_a_refused_file_brought_is_not_learned() {
     desk.put("c.csv", "Store,Day,Amount\nC,2025-10-01,1\n", 2);
     let (code, run) = desk.run();
     assert_eq!((code, run["status"].as_str()), (1, Some("partial")), "{run}");
-    assert!(run["error"].as_str().unwrap().contains("1 of 1 rows of `b.csv` are refused"), "{run}");
+    assert!(run["error"].as_str().unwrap().contains("1 of 1 row of `b.csv` is refused"), "{run}");
     assert_eq!(desk.text("SELECT store FROM mart_harbor.sales ORDER BY 1").await, "A C");
     assert_eq!(desk.text("SELECT name FROM ops.evolved_columns").await, "");
     let there = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'sales' AND column_name = 'tips'";
@@ -360,7 +360,7 @@ columns = [
     );
     assert_eq!(run["quarantine"][0]["column"], "at", "{run}");
     assert!(run["quarantine"][0]["reason"].as_str().unwrap().contains("never shown"), "{run}");
-    assert!(notes(&run).contains("1 rows break rule `type` on `code`"), "{run}");
+    assert!(notes(&run).contains("1 row breaks rule `type` on `code`"), "{run}");
     // The same rows again are the same rows: every type can be compared.
     desk.put("b.csv", "worked;extra;at;written_on;share;code\n2:00;\"{}\";2025-07-01 08:00;9 Nov 2025;1;2\n", 1);
     assert_eq!(desk.run().0, 0);

@@ -371,7 +371,7 @@ async fn what_is_not_ours_is_reported_and_left_alone() {
     assert_eq!(kept, [&theirs, "root"], "{board:?}");
     assert_eq!(world.find("users", "email", "ana@example.com")["first_name"], "Ana");
     assert!(world.find("users", "email", "zoe@example.com")["active"].as_bool().unwrap());
-    assert!(world.plan().await.notes.iter().any(|note| note.contains("1 active accounts are not ours")));
+    assert!(world.plan().await.notes.iter().any(|note| note.contains("1 active account is not ours")));
 }
 
 #[tokio::test]
@@ -473,7 +473,7 @@ async fn a_brand_that_falls_out_of_the_settings_takes_nothing_with_it_unasked() 
     ");
     world.settings.deletion_limit = 1.0;
     let plan = world.plan().await;
-    let note = "the connection `store:mesa/000201` stays: 1 questions that are not ours stand on it";
+    let note = "the connection `store:mesa/000201` stays: 1 question that is not ours stands on it";
     assert!(plan.notes.iter().any(|found| found == note), "{plan}");
     assert_eq!(about(&plan, Action::Delete, "connection").len(), 3, "{plan}");
     world.settle().await;

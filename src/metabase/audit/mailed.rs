@@ -12,6 +12,7 @@ use super::world::World;
 use crate::access::Scope;
 use crate::metabase::client::{self, list};
 use crate::metabase::tables::Kind;
+use crate::words::counted;
 
 const MAILED: &str = "a subscription that is mailed there";
 
@@ -215,8 +216,9 @@ impl<'a> World<'a> {
                     match self.beyond(shown, user) {
                         Beyond::Stores(stores) => {
                             let first = stores.first().map(|(brand, store)| format!("{brand}/{store}"));
-                            let (first, count) = (first.unwrap_or_default(), stores.len());
-                            let what = format!("store {first} in {} ({count} stores that are not hers)", shown.what);
+                            let first = first.unwrap_or_default();
+                            let stores = counted(stores.len(), "store that is not hers", "stores that are not hers");
+                            let what = format!("store {first} in {} ({stores})", shown.what);
                             (format!("{}: {what}", mail.name), MAILED)
                         }
                         Beyond::Unfenced(what, how) => (format!("{}: {what}", mail.name), how.unwrap_or(MAILED)),

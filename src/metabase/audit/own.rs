@@ -11,6 +11,7 @@ use crate::metabase::client;
 use crate::metabase::desired::Card;
 use crate::metabase::optional::without_optional_parts;
 use crate::metabase::tables::Kind;
+use crate::words::counted;
 
 /// A file holds at most so many rows.
 const FILE_ROWS: usize = 1_048_575;
@@ -142,11 +143,16 @@ impl Acting<'_> {
                 if difference.foreign > 0 {
                     let what = match self.world.counts_unlisted(key, rows).await {
                         true => format!("{what} counts rows of stores that the list of stores does not hold"),
-                        false => format!("{} rows of {what} that its scope does not have", difference.foreign),
+                        false => {
+                            let rows = counted(difference.foreign, "row", "rows");
+                            format!("{rows} of {what} that its scope does not have")
+                        }
                     };
                     findings.leak(&self.who, what, "compared with the tables");
                 } else if difference.lacking > 0 {
-                    findings.failures.push(format!("{what} lacks {} rows of the tables", difference.lacking));
+                    findings
+                        .failures
+                        .push(format!("{what} lacks {} of the tables", counted(difference.lacking, "row", "rows")));
                 }
                 let same = difference == Default::default();
                 Ok(if same { "the same as the tables" } else { "differs from the tables" }.to_owned())
@@ -183,11 +189,13 @@ impl Acting<'_> {
         }
         match truth.map(|truth| (truth, rows.filled())) {
             Some((truth, came)) if came > truth => {
-                let more = came - truth;
-                findings.leak(&self.who, format!("{more} rows of {what} that its scope does not have"), &how);
+                let more = counted(came - truth, "row", "rows");
+                findings.leak(&self.who, format!("{more} of {what} that its scope does not have"), &how);
             }
             Some((truth, came)) if came < truth => {
-                findings.failures.push(format!("{what}: {how} lacks {} rows of the tables", truth - came));
+                findings
+                    .failures
+                    .push(format!("{what}: {how} lacks {} of the tables", counted(truth - came, "row", "rows")));
             }
             _ => {}
         }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::certificate::Certificate;
 use super::findings::Leak;
+use crate::words::{counted, grouped};
 
 /// Up to so many groups the page shows everything each of them saw.
 const DETAILED_GROUPS: usize = 80;
@@ -135,21 +136,4 @@ impl<'a> View<'a> {
             key,
         }
     }
-}
-
-fn counted(number: usize, one: &str, many: &str) -> String {
-    format!("{} {}", grouped(number as u64), if number == 1 { one } else { many })
-}
-
-/// Writes 16105 as 16,105.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }

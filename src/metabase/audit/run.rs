@@ -20,6 +20,7 @@ use crate::metabase::context::{Context, Error};
 use crate::metabase::index::Index;
 use crate::metabase::step::Action;
 use crate::metabase::tables::Kind;
+use crate::words::counted;
 
 /// How much an audit tries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,8 +100,9 @@ impl fmt::Display for Audit {
                 self.seed
             )?;
         }
-        let (people, checks, leaks) = (self.people, self.checks, self.leaks.len());
-        write!(f, "{people} people, {checks} checks, {leaks} leaks in {:.1} s", self.seconds)
+        let (people, checks) = (counted(self.people, "person", "people"), counted(self.checks, "check", "checks"));
+        let leaks = counted(self.leaks.len(), "leak", "leaks");
+        write!(f, "{people}, {checks}, {leaks} in {:.1} s", self.seconds)
     }
 }
 

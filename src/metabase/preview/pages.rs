@@ -17,6 +17,7 @@ use crate::metabase::context::{Context, Error, Wanted};
 use crate::metabase::desired::{Card, Dashboard};
 use crate::metabase::optional::bound;
 use crate::warehouse::ask::Asking;
+use crate::words::counted;
 
 /// Rows that a page draws of a question at most: what Metabase shows of SQL.
 const MOST_ROWS: usize = 2_000;
@@ -66,9 +67,10 @@ impl fmt::Display for Preview {
         let failed: usize = self.pages.iter().map(|page| page.failed.len()).sum();
         write!(
             f,
-            "{} pages in {}: {drawn} questions drawn, {empty} without data, {failed} failed; start at index.html",
-            self.pages.len(),
-            self.folder.display()
+            "{} in {}: {} drawn, {empty} without data, {failed} failed; start at index.html",
+            counted(self.pages.len(), "page", "pages"),
+            self.folder.display(),
+            counted(drawn, "question", "questions")
         )
     }
 }
@@ -193,9 +195,9 @@ fn file_of(key: &str) -> String {
 
 fn index(context: &Context<'_>, pages: &[Page]) -> String {
     let mut body = format!(
-        "<header><h1>Dashboards</h1><p>Drawn {} for {} scopes.</p></header><table class=\"index\"><thead><tr><th>Dashboard</th><th>Scope</th><th class=\"right\">Drawn</th><th class=\"right\">Without data</th><th>Failed</th></tr></thead><tbody>",
+        "<header><h1>Dashboards</h1><p>Drawn {} for {}.</p></header><table class=\"index\"><thead><tr><th>Dashboard</th><th>Scope</th><th class=\"right\">Drawn</th><th class=\"right\">Without data</th><th>Failed</th></tr></thead><tbody>",
         context.now.format("%Y-%m-%d %H:%M UTC"),
-        pages.len()
+        counted(pages.len(), "scope", "scopes")
     );
     for page in pages {
         let _ = write!(

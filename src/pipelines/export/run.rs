@@ -19,6 +19,7 @@ use crate::pipelines::tables::{self as ledger, is_not_there};
 use crate::pipelines::turn_tables::Turn;
 use crate::sources::{Dataverse, Outcome, Round, Target, TargetQuery, Writer};
 use crate::telemetry::chain;
+use crate::words::counted;
 
 /// Refused rows that a report shows.
 const SAMPLES: usize = 20;
@@ -273,10 +274,14 @@ impl Engine {
         }
         if gone > 0 {
             report.status = Status::Succeeded;
-            report.notes.push(format!("{gone} rows disappeared from the query and from `{entity_set}`"));
+            report
+                .notes
+                .push(format!("{} disappeared from the query and from `{entity_set}`", counted(gone, "row", "rows")));
         }
         if kept > 0 {
-            report.notes.push(format!("{kept} rows disappeared from the query, and could not be deleted"));
+            report
+                .notes
+                .push(format!("{} disappeared from the query, and could not be deleted", counted(kept, "row", "rows")));
         }
         Ok(())
     }

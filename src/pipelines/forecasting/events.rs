@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 
 use super::history::Known;
+use crate::words::counted;
 use forecast::calendar::{Event, Kind};
 
 /// A row of a table of events.
@@ -52,7 +53,10 @@ pub(super) fn known(mut holidays: Vec<Event>, rows: Vec<Row>) -> (Known, Vec<Str
         })
         .collect();
     if reversed > 0 {
-        notes.push(format!("{reversed} events end before they begin and are not used"));
+        notes.push(format!(
+            "{} and not used",
+            counted(reversed, "event ends before it begins and is", "events end before they begin and are")
+        ));
     }
     (Known { calendar: holidays.into(), by_store }, notes)
 }
@@ -97,6 +101,6 @@ mod tests {
         let closure = &known.by_store["000125"];
         assert_eq!((closure.len(), closure[0].kind, closure[0].last), (1, Kind::Closure, closure[0].first));
         assert_eq!(notes.len(), 2);
-        assert!(notes[0].contains("`fair`") && notes[1].starts_with("1 events end"), "{notes:?}");
+        assert!(notes[0].contains("`fair`") && notes[1].starts_with("1 event ends"), "{notes:?}");
     }
 }

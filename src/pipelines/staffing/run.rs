@@ -22,6 +22,7 @@ use crate::pipelines::runner::Engine;
 use crate::pipelines::tables;
 use crate::pipelines::turn_tables::Turn;
 use crate::warehouse::hexadecimal;
+use crate::words::counted;
 
 /// What planning hours came to.
 #[derive(Debug, Clone)]
@@ -116,7 +117,9 @@ impl Engine {
         }
         staffed.withheld = plans.withheld.iter().map(|(store_id, why)| format!("{store_id}: {why}")).collect();
         if let Some(first) = staffed.withheld.first() {
-            report.notes.push(format!("{} stores without hours, e.g. {first}", staffed.withheld.len()));
+            report
+                .notes
+                .push(format!("{} without hours, e.g. {first}", counted(staffed.withheld.len(), "store", "stores")));
         }
         staffed.stores = plans.curves.len();
         if plans.days.is_empty() {

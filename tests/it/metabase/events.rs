@@ -171,7 +171,7 @@ async fn a_destruction_takes_our_events_and_leaves_those_of_others() {
         }
         let plan = metabase::destruction(&world.context()).await.unwrap();
         assert_eq!(about(&plan, Action::Delete, if theirs { "events" } else { "timeline" }), ["Loads"], "{plan}");
-        assert_eq!(plan.to_string().contains("holds 1 events that are not ours"), theirs, "{plan}");
+        assert_eq!(plan.to_string().contains("holds 1 event that is not ours"), theirs, "{plan}");
         metabase::destroy(&world.context(), &plan).await.unwrap();
         let left: Vec<Value> = world.timelines().iter().map(|line| line["collection_id"].clone()).collect();
         assert_eq!(left.len(), if theirs { 2 } else { 1 }, "{left:?}");

@@ -102,7 +102,7 @@ async fn everybody_gets_a_page_only_while_everybody_may_read_it() {
         .unwrap();
     let plan = world.plan().await;
     assert_eq!(about(&plan, Action::Update, "setting"), ["custom-homepage"], "{plan}");
-    assert!(plan.notes.iter().any(|note| note == "there is no home page: 1 people may not read `head_office@chain`"));
+    assert!(plan.notes.iter().any(|note| note == "there is no home page: 1 person may not read `head_office@chain`"));
     world.settle().await;
     assert_eq!(set(&world, "custom-homepage"), Value::Bool(false));
     // A page that is not there.

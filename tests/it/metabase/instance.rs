@@ -224,7 +224,7 @@ async fn a_person_whom_metabase_refuses_stops_nobody_else() {
     world.metabase.fail_next(Fault::new("POST", "/api/user", Failure::Status(400, "x".to_owned())));
     let error = metabase::apply(&world.context(), &plan).await.unwrap_err();
     insta::assert_snapshot!(format!("{}\nhint: {}", told(&error), error.hint().unwrap()), @r"
-    1 steps about people were refused; everything else is done:
+    1 step about people was refused; everything else is done:
       create person of `store:harbor/000102`: Metabase answered 400 Bad Request to `POST api/user`: see its own log
     hint: `plan` names them; correct the list of people, or the account in Metabase
     ");
@@ -236,7 +236,7 @@ async fn a_person_whom_metabase_refuses_stops_nobody_else() {
     assert!(plan.steps.iter().all(|step| ["person", "setting"].contains(&step.kind)), "{plan}");
     world.settle().await;
     let notes = world.plan().await.notes;
-    let note = "this release has no language `et`: 1 people keep the one they have";
+    let note = "this release has no language `et`: 1 person keeps the one she has";
     assert!(notes.iter().any(|found| found == note), "{notes:?}");
     assert!(world.find("users", "email", "hal@example.com")["locale"].is_null());
 }

@@ -198,7 +198,7 @@ async fn everything_of_ours_is_taken_out_and_nothing_else() {
     world.click("POST", "collection", json!({"name": "Theirs", "parent_id": inside})).await;
     let plan = metabase::destruction(&world.context()).await.unwrap();
     assert!(plan.steps.iter().all(|step| matches!(step.action, Action::Delete | Action::Deactivate)), "{plan}");
-    assert!(plan.to_string().contains("holds 1 objects that are not ours"), "{plan}");
+    assert!(plan.to_string().contains("holds 1 object that is not ours"), "{plan}");
     metabase::destroy(&world.context(), &plan).await.unwrap();
     let snapshot = world.metabase.snapshot();
     let alive = |kind: &str| {
