@@ -111,11 +111,11 @@ async fn draft(app: &App, command: &DraftCommand, output: &Output) -> Result<Exi
         let _closed = write!(std::io::stderr(), "\r\u{1b}[K");
     }
     let drafted = outcome?;
-    output.answer(&drafted, || drafted_text(&order, &drafted));
+    output.answer(&drafted, || drafted_text(app, &order, &drafted));
     Ok(Exit::Done)
 }
 
-fn drafted_text(order: &DraftOrder, drafted: &Drafted) -> String {
+fn drafted_text(app: &App, order: &DraftOrder, drafted: &Drafted) -> String {
     let mut rows = vec![["column", "in the file", "type", "why"].map(str::to_owned).to_vec()];
     rows.extend(drafted.columns.iter().map(|column| {
         let from = column.from.replace(char::is_control, " ");
@@ -139,8 +139,13 @@ fn drafted_text(order: &DraftOrder, drafted: &Drafted) -> String {
             text.push_str(&format!("{}: {remark}\n", column.name));
         }
     }
+    let mut brands = app.settings.brands.keys();
+    let brand = match (brands.next(), brands.next()) {
+        (Some(only), None) => only.0.as_str(),
+        _ => "BRAND",
+    };
     text.push_str(&format!(
-        "\nwritten: {}\nnext: storekeeper check; storekeeper run {} --file {}\n",
+        "\nwritten: {}\nnext: storekeeper check; storekeeper run {} --brand {brand} --file {}\n",
         drafted.folder.display(),
         order.name,
         order.file.display()

@@ -99,6 +99,11 @@ fn suspicion(seen: &Observation, name: &str) -> Option<String> {
     if let Some(reason) = names_a_person(name) {
         return Some(reason.to_owned());
     }
+    // Alone it may say by whom, or from when.
+    let times = [seen.fits.date, seen.fits.timestamp].concat();
+    if name == "von" && !seen.fits.number && !seen.fits.time && !times.contains(&true) {
+        return Some("its name says by whom".to_owned());
+    }
     if most(seen.mails) {
         return Some("most values look like mail addresses".to_owned());
     }

@@ -75,6 +75,38 @@ pub(super) fn names_digits(plain: &str) -> bool {
     words.iter().any(|word| kinds.contains(word))
 }
 
+/// What somebody did, before `by` or `von`.
+const DONE: [&str; 28] = [
+    "approved",
+    "assigned",
+    "booked",
+    "changed",
+    "checked",
+    "closed",
+    "counted",
+    "created",
+    "edited",
+    "entered",
+    "modified",
+    "opened",
+    "ordered",
+    "prepared",
+    "received",
+    "recorded",
+    "reviewed",
+    "signed",
+    "submitted",
+    "updated",
+    "angelegt",
+    "bearbeitet",
+    "erfasst",
+    "erstellt",
+    "geandert",
+    "gebucht",
+    "gepruft",
+    "unterschrieben",
+];
+
 /// What about a person a name speaks of.
 pub(super) fn names_a_person(plain: &str) -> Option<&'static str> {
     let words = words(plain);
@@ -108,12 +140,25 @@ pub(super) fn names_a_person(plain: &str) -> Option<&'static str> {
         "supervisor",
         "associate",
         "mitarbeiter",
+        "mitarbeiterin",
+        "author",
+        "autor",
+        "bearbeiter",
+        "bearbeiterin",
+        "sachbearbeiter",
+        "editor",
+        "ersteller",
+        "verfasser",
+        "benutzer",
         "firstname",
         "lastname",
         "surname",
         "forename",
         "fullname",
     ];
+    if words.windows(2).any(|pair| DONE.contains(&pair[0]) && ["by", "von", "durch"].contains(&pair[1])) {
+        return Some("its name says by whom");
+    }
     let counted = ["count", "counts", "total", "hours", "type", "size", "percent", "group", "segment"];
     if has(&people) && !has(&counted) {
         return Some("its name speaks of people");
@@ -172,7 +217,21 @@ mod tests {
         for name in ["employee", "e_mail", "manager_name", "first_name", "home_phone", "customer"] {
             assert!(names_a_person(name).is_some(), "{name}");
         }
-        for name in ["store_name", "product_name", "name", "customer_count", "employee_hours", "first_sale_on"] {
+        for header in ["Entered by", "Erfasst von", "Geändert von", "Bearbeiter", "Author", "Created By", "ModifiedBy"]
+        {
+            let name = &plain(header, &BTreeSet::new());
+            assert!(names_a_person(name).is_some(), "{name}");
+        }
+        for name in [
+            "store_name",
+            "product_name",
+            "name",
+            "customer_count",
+            "employee_hours",
+            "first_sale_on",
+            "sales_by_day",
+            "valid_von",
+        ] {
             assert!(names_a_person(name).is_none(), "{name}");
         }
     }

@@ -35,7 +35,7 @@ impl Layout {
             &format!(
                 "Drafted from {}: {}, {}. Every decision says why, and was tried on every row; what is \
                  wrong is changed here. Then: storekeeper check, storekeeper contract test {name}, storekeeper run \
-                 {name} --file FILE.",
+                 {name} --brand BRAND --file FILE.",
                 quoted(&self.file),
                 counted(self.rows, "row", "rows"),
                 counted(self.columns.len(), "column", "columns"),
