@@ -28,13 +28,38 @@ pub fn init(settings: &Log) {
     };
 }
 
-/// Writes an error with all its causes in one line: JSON logs drop sources.
+/// Writes an error with all its causes in one line: JSON logs drop sources. A cause whose words
+/// the link before it repeats, as sqlx's do, is said once.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut last = error.to_string();
+    let mut text = last.clone();
     let mut cause = error.source();
     while let Some(source) = cause {
-        let _infallible = write!(text, ": {source}");
+        let words = source.to_string();
+        if !last.contains(&words) {
+            let _infallible = write!(text, ": {words}");
+            last = words;
+        }
         cause = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Self>>,
+    }
+
+    #[test]
+    fn a_cause_that_the_link_before_repeats_is_said_once() {
+        let told = ["failed to load", "error returned from database: no such table", "no such table", "on disk"];
+        let link = told.into_iter().rev().fold(None, |source, text| Some(Box::new(Link { text, source })));
+        assert_eq!(chain(&*link.unwrap()), "failed to load: error returned from database: no such table: on disk");
+    }
 }

@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, User};
@@ -122,10 +122,7 @@ impl Embedded {
                     None => child = Some(spawn()?),
                     // It stepped aside for another one, which is gone by now.
                     Some(Ok(Some(status))) if status.success() => child = Some(spawn()?),
-                    Some(Ok(Some(_))) => {
-                        let output = std::fs::read_to_string(&report).unwrap_or_default().trim().to_owned();
-                        return Err(Error::Supervisor { output });
-                    }
+                    Some(Ok(Some(status))) => return Err(Error::Supervisor { output: last_words(&report, status) }),
                     Some(_) => {}
                 }
             } else if let Some((port, password)) = layout.ready()? {
@@ -422,7 +419,7 @@ impl Layout {
         if status.success() {
             return Ok(());
         }
-        Err(Error::Program { program, output: std::fs::read_to_string(&report).unwrap_or_default().trim().to_owned() })
+        Err(Error::Program { program, output: last_words(&report, status) })
     }
 
     fn command(&self, binaries: &Path, program: &str) -> Command {
@@ -432,6 +429,14 @@ impl Layout {
             command.uid(uid.as_raw()).gid(gid.as_raw());
         }
         command
+    }
+}
+
+/// What a program wrote before it ended; on a full disk it cannot write a word.
+fn last_words(report: &Path, status: ExitStatus) -> String {
+    match std::fs::read_to_string(report).unwrap_or_default().trim() {
+        "" => format!("{status}, and not a word in `{}`, as where the disk is full", report.display()),
+        words => words.to_owned(),
     }
 }
 

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use storekeeper::warehouse::Embedded;
+
 fn storekeeper(data_dir: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_storekeeper"));
     command
@@ -26,6 +28,15 @@ fn wait_until_stopped(data_dir: &Path) {
         std::thread::yield_now();
     }
     assert!(!data_dir.join("postgres/cluster/postmaster.pid").exists());
+}
+
+#[tokio::test]
+async fn a_supervisor_that_ends_without_a_word_is_told_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Embedded::join(folder.path(), Path::new("false")).await.unwrap_err().to_string();
+    let report = folder.path().canonicalize().unwrap().join("postgres/supervisor.log");
+    let words = format!("exit status: 1, and not a word in `{}`, as where the disk is full", report.display());
+    assert!(error.ends_with(&words), "{error}");
 }
 
 #[test]
