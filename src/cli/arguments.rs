@@ -1,13 +1,15 @@
 //! What can be typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use super::{
-    Format, access, archive, audit, backup, check, contract, db, explain, export, forecast, metabase, metabase_group,
-    quarantine, report, restatements, run, runs, serve, undo,
+    Failure, Format, access, archive, audit, backup, check, contract, db, explain, export, forecast, metabase,
+    metabase_group, quarantine, report, restatements, run, runs, serve, undo,
 };
 
 const AFTER_HELP: &str = "\
@@ -107,6 +109,26 @@ pub(super) enum Command {
     Serve(serve::Command),
 }
 
+/// Whether answers are to be JSON, also where the words are no right command.
+pub(super) fn want_json(words: impl Iterator<Item = OsString>) -> bool {
+    let words: Vec<OsString> = words.take_while(|word| word != "--").collect();
+    words.iter().any(|word| word == "--format=json")
+        || words.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json")
+}
+
+/// What clap says of words that are no right command: what is wrong, then tips and usage.
+pub(super) fn misuse(error: &clap::Error) -> Failure {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::usage("a command is missing", Some("`--help` lists them"));
+    }
+    let text = error.render().to_string();
+    let text = text.trim().strip_prefix("error: ").unwrap_or_else(|| text.trim());
+    match text.split_once("\n\n") {
+        Some((wrong, rest)) => Failure::usage(wrong, Some(rest.trim())),
+        None => Failure::usage(text, None),
+    }
+}
+
 impl Arguments {
     /// The settings files to read.
     pub(super) fn files(&self) -> Vec<PathBuf> {
@@ -117,5 +139,22 @@ impl Arguments {
         let file = PathBuf::from(format!("config/{}.toml", named.as_deref().unwrap_or("production")));
         // One that was named and is not there is a mistake, and is told as such.
         if named.is_some() || file.exists() { vec![file] } else { Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_are_no_command_are_told_in_json_too() {
+        let json = |words: &[&str]| want_json(words.iter().map(OsString::from));
+        assert!(json(&["storekeeper", "--format", "json", "rum"]) && json(&["storekeeper", "rum", "--format=json"]));
+        assert!(!json(&["storekeeper", "--format", "text"]) && !json(&["storekeeper", "--", "--format=json"]));
+        let said = |words: &[&str]| misuse(&Arguments::try_parse_from(words).unwrap_err());
+        let wrong = said(&["storekeeper", "run", "--brnd", "x"]);
+        assert_eq!((wrong.code, wrong.message.as_str()), (2, "unexpected argument '--brnd' found"));
+        assert!(wrong.hint.unwrap().contains("'--brand'"));
+        assert_eq!(said(&["storekeeper"]).message, "a command is missing");
     }
 }

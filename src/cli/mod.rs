@@ -140,7 +140,15 @@ impl From<settings::Error> for Failure {
 
 /// Parses the command line, runs the command, says what went wrong.
 pub async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && arguments::want_json(std::env::args_os()) => {
+            let failure = arguments::misuse(&error);
+            Output::new(Format::Json).failure(&failure);
+            return ExitCode::from(failure.code);
+        }
+        Err(error) => error.exit(),
+    };
     let output = Output::new(arguments.format);
     match dispatch(arguments, &output).await {
         Ok(exit) => ExitCode::from(exit as u8),

@@ -85,6 +85,16 @@ fn a_command_on_the_heels_of_another_finds_the_private_server() {
 }
 
 #[test]
+fn a_wrong_option_ends_with_2_and_one_json_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = storekeeper(&folder.path().join("data"), &["run", "--brnd", "harbor"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["error"], "unexpected argument '--brnd' found");
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn wrong_settings_end_with_2_and_all_mistakes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bad.toml");
