@@ -12,11 +12,11 @@ use super::{Exit, Failure};
 use crate::app::{self, App};
 use crate::http::Request;
 use crate::ids::BrandId;
-use crate::metabase;
+use crate::metabase::{self, Accepted};
 use crate::pipelines::{self, Pipeline, SourceKind, table_query};
 use crate::scheduler::Scheduled;
 use crate::scheduler::policy::Schedule;
-use crate::settings::{MailTransport, Smtp, SmtpSecurity};
+use crate::settings::{self, MailTransport, Smtp, SmtpSecurity};
 use crate::telemetry::chain;
 
 /// How long an outside service may take for its first word.
@@ -24,7 +24,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(super) struct Command {
-    /// Also try PostgreSQL, Metabase, mail and every source, and say which right is missing.
+    /// Also try PostgreSQL, Metabase and its key or password, mail and every source, and say which right is missing.
     #[arg(long)]
     connect: bool,
 }
@@ -130,15 +130,39 @@ fn schedule_problems(definitions: &Path, pipelines: &[Pipeline]) -> Vec<pipeline
     problems
 }
 
-/// Asks Metabase whether it is up; signing in is left to `plan`, which keeps its key.
-async fn metabase_health(app: &App, url: &str) -> Result<String, String> {
-    let url = format!("{}/api/health", url.trim_end_matches('/'));
+/// Asks Metabase whether it is up, then whether it takes the kept key or the password.
+async fn try_metabase(app: &App, settings: &settings::Metabase) -> Result<String, String> {
+    let url = format!("{}/api/health", settings.url.trim_end_matches('/'));
     let url = url.parse().map_err(|_| "`metabase.url` makes no address".to_owned())?;
     let client = app.client().map_err(|error| chain(&error))?;
     let answer = client.send(&Request::get(url)).await.map_err(|error| chain(&error))?;
-    match answer.status.as_u16() {
-        200 => Ok("answers".to_owned()),
-        status => Err(format!("answers {status}: it is not up")),
+    let status = answer.status.as_u16();
+    if status != 200 {
+        return Err(format!("answers {status}: it is not up"));
+    }
+    match metabase::try_sign_in(&client, settings, &app.settings.installation, app.clock.now()).await {
+        Ok(Accepted::Key) => Ok("answers, and takes the kept key".to_owned()),
+        Ok(Accepted::Password) => Ok("answers, and takes the password of `metabase.admin_email`".to_owned()),
+        Ok(Accepted::NotSetUp) => Ok("answers, and is not set up: the first `plan` does that".to_owned()),
+        Err(error) => Err(with_hint(chain(&error), error.hint())),
+    }
+}
+
+/// Looks whether mail would leave and reach anybody. Nothing is sent.
+async fn try_mail(app: &App) -> Result<String, String> {
+    app.mailer().map_err(|error| with_hint(chain(&error), error.hint()))?;
+    let mail = &app.settings.mail;
+    let people = format!("`mail.to` names {}", counted(mail.to.len(), "person", "people"));
+    match mail.transport {
+        MailTransport::Smtp => smtp_greeting(&mail.smtp).await.map(|answer| format!("{answer}; {people}")),
+        MailTransport::Graph | MailTransport::Folder | MailTransport::None => Ok(people),
+    }
+}
+
+fn with_hint(message: String, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("{message} ({hint})"),
+        None => message,
     }
 }
 
@@ -167,10 +191,6 @@ async fn connect(app: &App, pipelines: &[Pipeline]) -> Vec<Finding> {
         let right = outcome.is_ok();
         findings.push(Finding { what, right, message: outcome.unwrap_or_else(|message| message) });
     };
-    let with_hint = |message: String, hint: Option<&str>| match hint {
-        Some(hint) => format!("{message} ({hint})"),
-        None => message,
-    };
     match app.warehouse().await {
         Ok(warehouse) => {
             let address = warehouse.address();
@@ -180,10 +200,10 @@ async fn connect(app: &App, pipelines: &[Pipeline]) -> Vec<Finding> {
         Err(error) => note("PostgreSQL".to_owned(), Err(with_hint(chain(&error), error.hint()))),
     }
     if let Some(settings) = &app.settings.metabase {
-        note("Metabase".to_owned(), metabase_health(app, &settings.url).await);
+        note("Metabase".to_owned(), try_metabase(app, settings).await);
     }
-    if app.settings.mail.transport == MailTransport::Smtp {
-        note("mail".to_owned(), smtp_greeting(&app.settings.mail.smtp).await);
+    if app.settings.mail.transport != MailTransport::None {
+        note("mail".to_owned(), try_mail(app).await);
     }
     // What cannot sign in at all is said of every source below.
     if let Ok(Some(expiry)) = app.sign_in_expiry() {

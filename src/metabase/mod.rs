@@ -74,5 +74,5 @@ pub use preview::{Page, Preview, preview};
 pub use reading::read;
 pub use render::check;
 pub use selection::{Part, Selection};
-pub use session::Error as SessionError;
+pub use session::{Accepted, Error as SessionError, try_sign_in};
 pub use step::{Action, Change, Step};

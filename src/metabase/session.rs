@@ -14,6 +14,7 @@ use tracing::info;
 
 use super::client::{self, Client, Proof};
 use crate::access::{Credentials, CredentialsError};
+use crate::http;
 use crate::settings;
 use crate::warehouse::hexadecimal;
 
@@ -53,6 +54,17 @@ impl Error {
     }
 }
 
+/// What Metabase takes from us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// The kept key.
+    Key,
+    /// The administrator's password; there is no kept key yet, or it is no good any more.
+    Password,
+    /// Nobody set the instance up: the first `plan` does, with the password.
+    NotSetUp,
+}
+
 /// A client that may do everything.
 pub(super) struct Opened {
     pub(super) client: Client,
@@ -70,55 +82,107 @@ pub(super) async fn open(
     now: DateTime<Utc>,
 ) -> Result<Opened, Error> {
     let instance = &instance_of(settings);
-    let (kept, refusal) = (format!("metabase-{instance}.key"), format!("metabase-{instance}.refused"));
-    if let Some(key) = credentials.read(&kept)? {
-        let with_key = client.with(Proof::Key(key));
-        match with_key.get("api/user/current").await {
-            Ok(user) if user["is_superuser"] == json!(true) => return Ok(Opened { client: with_key, fresh: false }),
-            // Somebody deleted the key, or the instance was made anew.
-            Ok(_) => {}
-            Err(error) if matches!(error.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => {}
-            Err(error) => return Err(error.into()),
-        }
+    if let Some(with_key) = with_kept_key(client, instance, credentials).await? {
+        return Ok(Opened { client: with_key, fresh: false });
     }
     let properties = client.get("api/session/properties").await?;
     let fresh = setup_token(&properties).is_some();
     let session = match setup_token(&properties) {
         Some(token) => set_up(client, settings, token).await?,
-        None => {
-            let password = settings.admin_password.expose_secret();
-            let tried = hexadecimal(&Sha256::digest(format!("{} {password}", settings.admin_email)));
-            not_too_soon(credentials, &refusal, &tried, now)?;
-            let body = json!({"username": settings.admin_email, "password": password});
-            match client.post("api/session", &body).await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    // Anything else says nothing of the password, such as a server that is ill.
-                    let refusals = [StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED];
-                    if let client::Error::Refused { fields, status, .. } = &error
-                        && refusals.contains(status)
-                    {
-                        // Throttled: no password helps within the hour.
-                        let throttled = fields.iter().any(|field| field == "username");
-                        let with = if throttled { ANY_PASSWORD } else { &tried };
-                        let note = SecretString::from(format!("{with} {}", now.to_rfc3339()));
-                        credentials.keep(&refusal, &note)?;
-                        return Err(Error::SignIn(error));
-                    }
-                    return Err(error.into());
-                }
-            }
-        }
+        None => sign_in(client, settings, credentials, now).await?,
     };
-    credentials.forget(&refusal)?;
-    let id = session["id"].as_str().ok_or(client::Error::Shape { call: "POST api/session", missing: "id" })?;
-    let signed_in = client.with(Proof::Session(SecretString::from(id.to_owned())));
+    credentials.forget(&refusal_of(instance))?;
+    let signed_in = with_session(client, &session)?;
     let (_, key) = make_key(&signed_in, installation, instance, now).await?;
-    credentials.keep(&kept, &key)?;
+    credentials.keep(&key_of(instance), &key)?;
     // The session ends by itself too; ours is only gone sooner.
     let _signed_out = signed_in.delete("api/session").await;
     info!("made an API key");
     Ok(Opened { client: client.with(Proof::Key(key)), fresh })
+}
+
+/// Tries what [`open`] would sign in with, and leaves nothing behind: no key is made, and an
+/// instance that was never set up stays so. At most one sign-in, none within an hour of a refusal.
+///
+/// # Errors
+/// When Metabase refuses, or cannot be reached.
+pub async fn try_sign_in(
+    http: &http::Client,
+    settings: &settings::Metabase,
+    installation: &settings::Installation,
+    now: DateTime<Utc>,
+) -> Result<Accepted, Error> {
+    let client = &Client::new(http, &settings.url)?;
+    let credentials = &Credentials::open(&installation.data_dir)?;
+    let instance = &instance_of(settings);
+    if with_kept_key(client, instance, credentials).await?.is_some() {
+        return Ok(Accepted::Key);
+    }
+    if setup_token(&client.get("api/session/properties").await?).is_some() {
+        return Ok(Accepted::NotSetUp);
+    }
+    let session = sign_in(client, settings, credentials, now).await?;
+    credentials.forget(&refusal_of(instance))?;
+    let _signed_out = with_session(client, &session)?.delete("api/session").await;
+    Ok(Accepted::Password)
+}
+
+/// The client with the kept key, where there is one that still may do everything.
+async fn with_kept_key(client: &Client, instance: &str, credentials: &Credentials) -> Result<Option<Client>, Error> {
+    let Some(key) = credentials.read(&key_of(instance))? else { return Ok(None) };
+    let with_key = client.with(Proof::Key(key));
+    match with_key.get("api/user/current").await {
+        Ok(user) if user["is_superuser"] == json!(true) => Ok(Some(with_key)),
+        // Somebody deleted the key, or the instance was made anew.
+        Ok(_) => Ok(None),
+        Err(error) if matches!(error.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Signs in by password, and keeps a refusal.
+async fn sign_in(
+    client: &Client,
+    settings: &settings::Metabase,
+    credentials: &Credentials,
+    now: DateTime<Utc>,
+) -> Result<Value, Error> {
+    let refusal = refusal_of(&instance_of(settings));
+    let password = settings.admin_password.expose_secret();
+    let tried = hexadecimal(&Sha256::digest(format!("{} {password}", settings.admin_email)));
+    not_too_soon(credentials, &refusal, &tried, now)?;
+    let body = json!({"username": settings.admin_email, "password": password});
+    match client.post("api/session", &body).await {
+        Ok(session) => Ok(session),
+        Err(error) => {
+            // Anything else says nothing of the password, such as a server that is ill.
+            let refusals = [StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED];
+            if let client::Error::Refused { fields, status, .. } = &error
+                && refusals.contains(status)
+            {
+                // Throttled: no password helps within the hour.
+                let throttled = fields.iter().any(|field| field == "username");
+                let with = if throttled { ANY_PASSWORD } else { &tried };
+                let note = SecretString::from(format!("{with} {}", now.to_rfc3339()));
+                credentials.keep(&refusal, &note)?;
+                return Err(Error::SignIn(error));
+            }
+            Err(error.into())
+        }
+    }
+}
+
+fn with_session(client: &Client, session: &Value) -> Result<Client, Error> {
+    let id = session["id"].as_str().ok_or(client::Error::Shape { call: "POST api/session", missing: "id" })?;
+    Ok(client.with(Proof::Session(SecretString::from(id.to_owned()))))
+}
+
+fn key_of(instance: &str) -> String {
+    format!("metabase-{instance}.key")
+}
+
+fn refusal_of(instance: &str) -> String {
+    format!("metabase-{instance}.refused")
 }
 
 /// Makes a key that may do everything; gives its id and itself.
@@ -148,7 +212,7 @@ pub(super) async fn rotate(
 ) -> Result<(), Error> {
     let instance = &instance_of(settings);
     let (id, key) = make_key(client, installation, instance, now).await?;
-    credentials.keep(&format!("metabase-{instance}.key"), &key)?;
+    credentials.keep(&key_of(instance), &key)?;
     let renewed = client.with(Proof::Key(key));
     renewed.get("api/user/current").await?;
     for old in keys(&renewed, installation, instance).await?.into_iter().filter(|old| *old != id) {
@@ -178,7 +242,7 @@ pub(super) async fn remove_keys(
     for (_, id) in all {
         client.delete(&format!("api/api-key/{id}")).await?;
     }
-    credentials.forget(&format!("metabase-{instance}.key"))?;
+    credentials.forget(&key_of(instance))?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use storekeeper::pipelines::{RunReport, Status, Trigger};
 use storekeeper::settings::{Http, Mail, MailTransport, Smtp, SmtpSecurity};
 use tempfile::TempDir;
 
+use crate::support::place::{Place, said};
 use crate::support::postgres::Database;
 use tls::Relay;
 
@@ -432,4 +433,21 @@ async fn a_mailbox_that_may_not_be_used_says_which_right_is_missing() {
     let warehouse = database.warehouse().await;
     let error = send_summary_through(&warehouse, &mailbox.mailer(), &summary(1), now()).await.unwrap_err();
     assert!(error.to_string().contains("Mail.Send"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_says_that_mail_has_nobody_to_go_to() {
+    let place = Place::start().await;
+    let check = |to: Option<&str>| {
+        let mut command = place.command(&["check", "--connect"]);
+        command.env("STOREKEEPER__MAIL__TRANSPORT", "folder").env("STOREKEEPER__MAIL__KEEP_DIR", place.path("mail"));
+        command.envs(to.map(|to| ("STOREKEEPER__MAIL__TO", to)));
+        let said = said(&command.output().unwrap());
+        let found = said.json["connections"].as_array().unwrap().iter().find(|one| one["what"] == "mail").cloned();
+        (said.code, found.unwrap()["message"].as_str().unwrap().to_owned())
+    };
+    let (code, message) = check(None);
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.starts_with("failed to prepare mail: `mail.to` names nobody (set `mail.to`"), "{message}");
+    assert_eq!(check(Some("admin@example.com")), (Some(0), "`mail.to` names 1 person".to_owned()));
 }

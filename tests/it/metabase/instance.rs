@@ -6,11 +6,11 @@ use sandbox::metabase::{Failure, Fault, Options};
 use sandbox::smtp::SmtpSink;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use storekeeper::metabase::{self, Action};
+use storekeeper::metabase::{self, Accepted, Action, SessionError};
 use storekeeper::settings::{CacheStrategy, MetabaseCache, MetabaseMail, MetabaseMailSecurity, Weekday};
 
 use super::{World, about, told};
-use crate::support::chain::Chain;
+use crate::support::chain::{Chain, now};
 
 const PASSWORD: &str = "hunter2-of-the-mail";
 
@@ -260,4 +260,27 @@ async fn no_error_has_an_address() {
         let error = metabase::apply(&world.context(), &plan).await.unwrap_err();
         assert!(!told(&error).contains('@') && !format!("{error:?}").contains('@'), "{}", told(&error));
     }
+}
+
+#[tokio::test]
+async fn a_sign_in_is_tried_without_leaving_anything_behind() {
+    let mut world = World::start().await;
+    let tried = async |world: &World| {
+        metabase::try_sign_in(&world.http, &world.settings, &world.chain.installation, now()).await
+    };
+    assert_eq!(tried(&world).await.unwrap(), Accepted::NotSetUp);
+    world.plan().await;
+    assert_eq!(tried(&world).await.unwrap(), Accepted::Key);
+    std::fs::remove_dir_all(world.chain.installation.data_dir.join("secrets")).unwrap();
+    world.metabase.clear_requests();
+    assert_eq!(tried(&world).await.unwrap(), Accepted::Password);
+    let calls = world.metabase.requests();
+    let calls: Vec<String> = calls.iter().map(|call| format!("{} {}", call.method, call.path)).collect();
+    assert_eq!(calls, ["GET /api/session/properties", "POST /api/session", "DELETE /api/session"]);
+    world.settings.admin_password = SecretString::from("wrong-horse-9");
+    world.metabase.clear_requests();
+    assert!(matches!(tried(&world).await, Err(SessionError::SignIn(_))));
+    assert!(matches!(tried(&world).await, Err(SessionError::Wait { .. })));
+    let logins = world.metabase.requests().iter().filter(|call| call.path == "/api/session").count();
+    assert_eq!(logins, 1);
 }
