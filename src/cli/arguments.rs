@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use super::{
     Failure, Format, access, archive, audit, backup, check, contract, db, explain, export, forecast, metabase,
-    metabase_group, quarantine, report, restatements, run, runs, serve, undo,
+    metabase_group, quarantine, report, restatements, run, runs, schedules, serve, undo,
 };
 
 const AFTER_HELP: &str = "\
@@ -67,6 +67,8 @@ pub(super) enum Command {
     /// Lists runs, or shows one.
     #[command(subcommand)]
     Runs(runs::Command),
+    /// Lists the pipelines' schedules, each with its next occurrences.
+    Schedules(schedules::Command),
     /// Takes a load back, and what was made of it.
     Undo(undo::Command),
     /// Lists refused rows with their reasons, exports, replays or dismisses them.

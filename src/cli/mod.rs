@@ -31,6 +31,7 @@ mod report;
 mod restatements;
 mod run;
 mod runs;
+mod schedules;
 mod serve;
 mod serve_audit;
 mod serve_backup;
@@ -185,6 +186,7 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<Exit, Failure
         Command::Archive(command) => archive::run(&app, &command, output).await,
         Command::Run(command) => run::run(&app, &command, output).await,
         Command::Runs(command) => runs::run(&app, &command, output).await,
+        Command::Schedules(command) => schedules::run(&app, &command, output).await,
         Command::Undo(command) => undo::run(&app, &command, output).await,
         Command::Quarantine(command) => quarantine::run(&app, &command, output).await,
         Command::Explain(command) => explain::run(&app, &command, output).await,

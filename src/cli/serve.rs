@@ -12,13 +12,14 @@ use tracing::{error, info, warn};
 use super::export::export_after;
 use super::making::{MadeSoFar, Making, make_stale_again};
 use super::run::follow_up;
+use super::schedules::schedules;
 use super::{Exit, Failure, serve_audit, serve_backup, serve_events};
 use crate::app::App;
 use crate::ids::BrandId;
 use crate::notify::{self, Summary};
 use crate::ops;
 use crate::pipelines::{Engine, Error, Follows, Order, Pipeline, RunReport, Status};
-use crate::scheduler::{self, Scheduled};
+use crate::scheduler;
 use crate::telemetry::chain;
 use crate::warehouse::{Warehouse, duties, migrate, migration_status};
 
@@ -212,24 +213,6 @@ async fn exported(
             Some(RunReport::not_started(&pipeline.name, brand, trigger, now, said, failure.hint()))
         }
     }
-}
-
-fn schedules(app: &App, pipelines: &[Pipeline]) -> Vec<Scheduled> {
-    let mut schedules = Vec::new();
-    for pipeline in pipelines {
-        let Some(schedule) = &pipeline.definition.schedule else { continue };
-        for (brand, settings) in app.settings.brands.iter().filter(|(brand, _)| pipeline.serves(brand)) {
-            schedules.push(Scheduled {
-                pipeline: pipeline.name.clone(),
-                brand: brand.clone(),
-                cron: schedule.cron.clone(),
-                time_zone: schedule.time_zone.unwrap_or(settings.time_zone),
-                overlap: schedule.overlap,
-                catch_up: schedule.catch_up,
-            });
-        }
-    }
-    schedules
 }
 
 async fn keep_sending(app: Arc<App>, warehouse: Warehouse, mut stopping: watch::Receiver<bool>) {
