@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::audit::after_apply;
-use super::output::Output;
+use super::output::{Output, counted};
 use super::run::follow_up;
 use super::{Exit, Failure};
 use crate::access::Scope;
@@ -16,7 +16,6 @@ use crate::metabase::{self, Context, Plan, Selection, Titles};
 use crate::pipelines::Pipeline;
 use crate::settings;
 use crate::warehouse::Warehouse;
-use crate::words::counted;
 
 /// `plan`
 #[derive(Debug, Args)]

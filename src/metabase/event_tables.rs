@@ -1,12 +1,12 @@
 //! What was loaded, and which of it stands on the time lines already.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 
 use super::tables::{Kind, Known, Ledger};
-use crate::access::{Scope, Tree};
+use crate::access::Scope;
 use crate::ids::{BrandId, PipelineName};
 
 /// The time line of a scope's collection.
@@ -63,28 +63,27 @@ impl LoadFacts {
 }
 
 impl Ledger<'_> {
-    /// The collections of brands, regions and stores with their time lines. Collections of
-    /// other kinds have keys that are no scopes of the tree.
-    pub(super) async fn lines(&self, tree: &Tree) -> Result<Vec<Line>, sqlx::Error> {
+    /// The collections of these scopes with their time lines.
+    pub(super) async fn lines(&self, scopes: &[Scope]) -> Result<Vec<Line>, sqlx::Error> {
+        let of: BTreeMap<String, &Scope> = scopes.iter().map(|scope| (scope.to_string(), scope)).collect();
+        let keys: Vec<&String> = of.keys().collect();
         let rows = sqlx::query(
             "SELECT c.key, c.metabase_id AS collection, t.key IS NOT NULL AS intended,
                     t.metabase_id, t.entity_id, t.content_hash, t.mark
              FROM ops.metabase_objects c
              LEFT JOIN ops.metabase_objects t ON t.instance = c.instance AND t.kind = $3 AND t.key = c.key
-             WHERE c.instance = $1 AND c.kind = $2 AND c.metabase_id IS NOT NULL
+             WHERE c.instance = $1 AND c.kind = $2 AND c.key = ANY($4) AND c.metabase_id IS NOT NULL
              ORDER BY c.key",
         )
         .bind(self.instance)
         .bind(Kind::Collection.text())
         .bind(Kind::Timeline.text())
+        .bind(keys)
         .fetch_all(self.warehouse.pool())
         .await?;
         let mut lines = Vec::new();
         for row in rows {
-            let Ok(scope) = row.try_get::<&str, _>("key")?.parse::<Scope>() else { continue };
-            if scope == Scope::Chain || !tree.contains(&scope) {
-                continue;
-            }
+            let Some(scope) = of.get(row.try_get::<&str, _>("key")?).copied().cloned() else { continue };
             let timeline = match row.try_get("intended")? {
                 true => Some(Known {
                     id: row.try_get("metabase_id")?,

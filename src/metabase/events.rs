@@ -21,7 +21,7 @@ use super::event_tables::{Line, LoadFacts};
 use super::plan::Refusal;
 use super::step::{Step, Work};
 use super::tables::{Kind, Known, Ledger};
-use crate::access::{self, Credentials, Scope};
+use crate::access::{self, Credentials, Scope, ScopeKind};
 use crate::ids::{BrandId, PipelineName, StoreId};
 use crate::warehouse::restatements::{self, Anew};
 use crate::words::counted;
@@ -85,11 +85,16 @@ async fn make(context: &Context<'_>, titles: &Titles) -> Result<Events, Error> {
     let credentials = Credentials::open(&context.installation.data_dir).map_err(Error::Credentials)?;
     let client = context.open(&credentials).await?;
     let ledger = context.ledger();
+    let tree = access::tree(context.warehouse, context.brands).await.map_err(Error::Access)?;
     for brand in brands.iter().filter(|brand| !brand.loads.is_empty()) {
         let anew = restated(context, brand, titles).await?;
+        let below = |scope: &Scope| scope.kind() != ScopeKind::Brand && scope.brand() == Some(&brand.id);
+        let below: Vec<Scope> = tree.scopes().into_iter().filter(below).collect();
+        let lines = ledger.lines(&below).await.map_err(Error::ledger("read the time lines"))?;
         let mut calls = Vec::new();
-        for (line, stores) in &brand.below {
-            let events = of_stores(brand, titles, &anew, stores);
+        for line in &lines {
+            let stores = tree.stores_of(&line.scope).into_iter().map(|(_, store)| store).collect();
+            let events = of_stores(brand, titles, &anew, &stores);
             if !events.is_empty() {
                 calls.push(put(&client, &ledger, line, events));
             }
@@ -103,37 +108,25 @@ async fn make(context: &Context<'_>, titles: &Titles) -> Result<Events, Error> {
     Ok(made)
 }
 
-/// A brand's time line, those below it, and the loads that they do not tell of.
+/// A brand, its time line, and the loads that are not told yet.
 struct Untold {
-    brand: BrandId,
+    id: BrandId,
     line: Line,
-    /// Time lines of its regions and stores, with the stores.
-    below: Vec<(Line, BTreeSet<StoreId>)>,
     loads: Vec<LoadFacts>,
 }
 
+/// Looks for them: asked each minute, while mostly nothing is new.
 async fn untold(context: &Context<'_>) -> Result<Vec<Untold>, Error> {
     let ledger = context.ledger();
-    let tree = access::tree(context.warehouse, context.brands).await.map_err(Error::Access)?;
     let mut untold = Vec::new();
-    let (brands, below): (Vec<Line>, Vec<Line>) = ledger
-        .lines(&tree)
-        .await
-        .map_err(Error::ledger("read the time lines"))?
-        .into_iter()
-        .partition(|line| matches!(line.scope, Scope::Brand(_)));
-    for line in brands {
-        let Scope::Brand(brand) = line.scope.clone() else { continue };
-        let mut loads = ledger.loads(&brand).await.map_err(Error::ledger("read the loads"))?;
-        let told = line.told();
-        loads.retain(|load| !told.contains(&load.load_id));
-        let mut within = Vec::new();
-        // Asked each minute, and mostly nothing is new.
-        for below in below.iter().filter(|below| !loads.is_empty() && below.scope.brand() == Some(&brand)) {
-            let stores = tree.stores_of(&below.scope).into_iter().map(|(_, store)| store);
-            within.push((below.clone(), stores.collect()));
+    for id in context.brands.keys() {
+        let lines = ledger.lines(&[Scope::Brand(id.clone())]).await.map_err(Error::ledger("read the time lines"))?;
+        for line in lines {
+            let mut loads = ledger.loads(id).await.map_err(Error::ledger("read the loads"))?;
+            let told = line.told();
+            loads.retain(|load| !told.contains(&load.load_id));
+            untold.push(Untold { id: id.clone(), line, loads });
         }
-        untold.push(Untold { brand, line, below: within, loads });
     }
     Ok(untold)
 }
@@ -142,7 +135,7 @@ async fn untold(context: &Context<'_>) -> Result<Vec<Untold>, Error> {
 /// several sums for each store.
 async fn restated(
     context: &Context<'_>,
-    Untold { brand, loads, .. }: &Untold,
+    Untold { id, loads, .. }: &Untold,
     titles: &Titles,
 ) -> Result<BTreeMap<i64, Vec<Anew>>, Error> {
     let mut restated: BTreeMap<i64, Vec<Anew>> = BTreeMap::new();
@@ -151,12 +144,13 @@ async fn restated(
     let tables: BTreeSet<&String> = loads.iter().flat_map(|load| &load.tables).collect();
     for table in tables {
         let of: Vec<&&LoadFacts> = loads.iter().filter(|load| load.tables.contains(table)).collect();
-        let ids: Vec<i64> = of.iter().flat_map(|load| load.load_ids.iter().copied()).collect();
+        let named: BTreeMap<i64, i64> =
+            of.iter().flat_map(|load| load.load_ids.iter().map(|id| (*id, load.load_id))).collect();
+        let ids: Vec<i64> = named.keys().copied().collect();
         let since = of.iter().map(|load| load.committed_at).min().unwrap_or(context.now);
-        let found = restatements::of_loads(context.warehouse, brand, table, since, &ids).await;
-        for (id, anew) in found.map_err(Error::ledger("read the restatements"))? {
-            let load = of.iter().find(|load| load.load_ids.contains(&id)).map_or(id, |load| load.load_id);
-            restated.entry(load).or_default().push(anew);
+        let found = restatements::of_loads(context.warehouse, id, table, since, &ids).await;
+        for (load, anew) in found.map_err(Error::ledger("read the restatements"))? {
+            restated.entry(named[&load]).or_default().push(anew);
         }
     }
     Ok(restated)
@@ -407,7 +401,7 @@ mod tests {
         let titles = title.map(|title| (load.pipeline.clone(), title.to_owned())).into_iter().collect();
         let anew = anew.map(|anew| (load.load_id, vec![anew])).into_iter().collect();
         let line = Line { scope: Scope::Brand("harbor".into()), collection: 1, timeline: None };
-        let brand = Untold { brand: "harbor".into(), line, below: Vec::new(), loads: vec![load.clone()] };
+        let brand = Untold { id: "harbor".into(), line, loads: vec![load.clone()] };
         let all = of_brand(&brand, &titles, &anew);
         let line = |one: &Occurrence| {
             format!("{} {} | {} | {} | {}", one.icon, one.at.format("%m-%d %H:%M"), one.name, one.text, one.mark)

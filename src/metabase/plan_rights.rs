@@ -131,12 +131,13 @@ impl Planning<'_> {
                 self.step(Action::Adopt, "person", &account.email, &scope, Vec::new(), work);
             }
             if !account.active {
-                let remains = ours(key) && user.active && self.remains_administrator(account, id, user, &scope);
-                if remains {
-                    self.note("an administrator without a grant keeps the account".to_owned());
-                } else if user.active && ours(key) {
-                    let work = Work::Deactivate { user: id };
-                    self.step(Action::Deactivate, "person", &account.email, &scope, Vec::new(), work);
+                if user.active && ours(key) {
+                    if self.remains_administrator(account, id, user, &scope) {
+                        self.note("an administrator without a grant keeps the account".to_owned());
+                    } else {
+                        let work = Work::Deactivate { user: id };
+                        self.step(Action::Deactivate, "person", &account.email, &scope, Vec::new(), work);
+                    }
                 }
                 continue;
             }

@@ -28,6 +28,7 @@ mod quarantine;
 mod reading;
 mod replay;
 mod report;
+mod report_tables;
 mod restating;
 mod runner;
 mod staffing;
@@ -55,8 +56,9 @@ pub use quarantine::{
     list_quarantine, quarantine_counts, quarantined_pairs,
 };
 pub use report::{FileReport, QuarantineSample, RunReport, Status, Trigger};
+pub use report_tables::{list_runs, reports_since, show_run};
 pub use restating::{Restated, restatements};
 pub use runner::{Engine, Order};
 pub use staffing::{Staffed, StaffedPart, StaffingOf, staffed, staffing_tables};
-pub use tables::{list_runs, reports_since, show_run, word};
+pub use tables::word;
 pub use undo::{UndoOrder, UndoWhat, Undone, UndoneLoad};

@@ -44,6 +44,18 @@ pub enum Status {
     Interrupted,
 }
 
+impl Status {
+    /// Whether rows were loaded.
+    pub fn has_loaded(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Partial)
+    }
+
+    /// Whether nothing needs doing.
+    pub fn is_fine(self) -> bool {
+        matches!(self, Self::Succeeded | Self::NothingNew)
+    }
+}
+
 /// One file (or table page set) that a run read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReport {
